@@ -1,0 +1,75 @@
+PYTHON ?= python3
+VENV := .venv
+REFERENCE_VENV := .venv-reference
+PY := $(VENV)/bin/python
+REFERENCE_PY := $(REFERENCE_VENV)/bin/python
+MODEL ?= demo/checkpoint
+OUT ?= build/demo
+MODEL_DIR ?= build/demo
+PORT ?= 8080
+ARGS ?=
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
+# What the demo's artefact is made of; it is exported again when one of these changes.
+DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check test-reference record export serve bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## make .venv with everything that export, server, tests and checks need
+
+demo: build/demo/manifest.json ## export the demo model, serve it, stream answers; PROMPT="…" asks your own
+	@$(PY) -m demo.ask build/demo $(if $(PROMPT),"$$PROMPT")
+
+test: setup ## run all tests that need no torch
+	$(PY) -m pytest $(ARGS)
+
+check: setup ## lint, format and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test-reference: setup $(REFERENCE_VENV)/.ready ## compare with transformers and optimum (installs torch, 5.7 GB)
+	$(REFERENCE_PY) -m pytest -o norecursedirs= -o filterwarnings= tests/reference $(ARGS)
+
+record: $(REFERENCE_VENV)/.ready ## compute the golden files in tests/golden anew with transformers
+	$(REFERENCE_PY) -m tests.reference.record
+
+export: setup ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; ARGS="--head-bits 4 …"
+	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(ARGS)
+
+serve: setup ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
+	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
+	FIREBRICK_MODEL_DIR="$(MODEL_DIR)" PORT="$(PORT)" $(PY) -m handler $(ARGS)
+
+bench: build/demo/manifest.json ## start-up, export and streaming, measured on this machine
+	$(PY) -m bench.startup build/demo
+	$(PY) -m bench.serve build/demo
+	$(PY) -m bench.export --shape tiny
+
+lock: setup ## pin all requirements anew
+	$(PY) requirements/lock.py
+
+clean: ## remove what was built
+	rm -rf build $(VENV) $(REFERENCE_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+build/demo/manifest.json: $(DEMO_SOURCES)
+	@mkdir -p build
+	$(PY) -m model_export demo/checkpoint --out build/demo --name firebrick-demo
+	@touch $@
+
+$(VENV)/.ready: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; run make PYTHON=python3.12 (or newer)" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "error: $(PYTHON) can't make environments; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) $(PIP_INSTALL) -r requirements/dev.txt
+	@touch $@
+
+$(REFERENCE_VENV)/.ready: requirements/reference.txt
+	$(PYTHON) -m venv $(REFERENCE_VENV)
+	$(REFERENCE_PY) $(PIP_INSTALL) -r requirements/reference.txt
+	@touch $@

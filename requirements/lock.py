@@ -1,0 +1,49 @@
+"""Pin the requirements of pyproject.toml anew, with hashes: ``make lock``.
+
+runtime ⊂ export ⊂ dev share their versions. The reference set is resolved apart, for the Python that runs this: hashing
+every platform's wheels of torch would mean downloading them all.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parent / "pyproject.toml"
+COMPILE = [
+    *(sys.executable, "-m", "piptools", "compile", "--quiet", "--generate-hashes", "--strip-extras", "--allow-unsafe"),
+    *("--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links", "--no-header", "--no-annotate"),
+]
+RESOLVE = [
+    *(sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"),
+    *("--only-binary", ":all:", "--report", "-"),
+]
+
+
+def lock_portable() -> None:
+    """Pin the sets that any platform may install."""
+    widest = HERE / "dev.txt"
+    subprocess.run([*COMPILE, "--extra", "export", "--extra", "dev", "-o", str(widest), str(PROJECT)], check=True)
+    for name, extras in (("export", ["--extra", "export"]), ("runtime", [])):
+        out = HERE / f"{name}.txt"
+        subprocess.run([*COMPILE, "-c", str(widest), *extras, "-o", str(out), str(PROJECT)], check=True)
+
+
+def lock_reference() -> None:
+    """Pin the set with torch."""
+    extras = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]
+    report = json.loads(subprocess.check_output([*RESOLVE, *extras["reference"]]))
+    lines = []
+    for item in sorted(report["install"], key=lambda item: str(item["metadata"]["name"]).lower()):
+        digest = item["download_info"]["archive_info"]["hashes"]["sha256"]
+        lines.append(f"{item['metadata']['name']}=={item['metadata']['version']} \\\n    --hash=sha256:{digest}\n")
+    (HERE / "reference.txt").write_text("".join(lines))
+
+
+if __name__ == "__main__":
+    lock_portable()
+    lock_reference()
