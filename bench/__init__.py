@@ -1,0 +1,1 @@
+"""Measurements: each module prints medians and ends in one JSON line."""

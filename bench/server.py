@@ -1,0 +1,102 @@
+"""A server process to measure: started, asked, watched, ended."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one streamed completion took.
+
+    Attributes:
+        first_token_ms: from sending the request to the first chunk with text or the finish.
+        total_ms: to the end of the stream.
+        timings: the server's own, from the last chunk.
+    """
+
+    first_token_ms: float
+    total_ms: float
+    timings: Mapping[str, Any]
+
+
+class Server:
+    """``python -m handler`` on a free port."""
+
+    def __init__(self, model_dir: Path, **environ: str) -> None:
+        """Start it and wait until it is ready.
+
+        Raises:
+            SystemExit: it doesn't start; its own message is on stderr.
+        """
+        started = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "handler", "--model-dir", str(model_dir), "--port", "0"],
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self.ready_ms = (time.perf_counter() - started) * 1e3
+        if not line:
+            raise SystemExit(self.process.wait())
+        self.ready: dict[str, Any] = json.loads(line)
+        self.url: str = self.ready["url"]
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.terminate()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process.wait()
+
+    def complete(self, prompt_ids: list[int], max_tokens: int) -> Answer:
+        """Stream a greedy completion of token ids."""
+        address = urlsplit(self.url)
+        assert address.hostname is not None
+        connection = http.client.HTTPConnection(address.hostname, address.port)
+        body = {
+            "model": self.ready["model"],
+            "prompt": prompt_ids,
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "stream": True,
+        }
+        started = time.perf_counter()
+        connection.request("POST", "/v1/completions", json.dumps(body))
+        response = connection.getresponse()
+        if response.status != 200:
+            raise SystemExit(f"error: the server answered {response.status}: {response.read().decode()}")
+        first = 0.0
+        timings: Mapping[str, Any] = {}
+        for line in response:
+            if not line.startswith(b"data: {"):
+                continue
+            first = first or time.perf_counter()
+            timings = json.loads(line[6:]).get("timings") or timings
+        ended = time.perf_counter()
+        connection.close()
+        return Answer((first - started) * 1e3, (ended - started) * 1e3, timings)
+
+    def memory(self) -> dict[str, int]:
+        """Memory of the process in bytes: peak, now, anonymous, of files."""
+        names = {"VmHWM": "peak", "VmRSS": "now", "RssAnon": "anonymous", "RssFile": "file"}
+        status = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in status if ":" in line)
+        return {ours: int(fields[theirs].split()[0]) * 1024 for theirs, ours in names.items()}

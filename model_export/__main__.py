@@ -1,0 +1,76 @@
+"""``python -m model_export MODEL --out DIR``: export a checkpoint to an artefact."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_export.errors import ExportError, OptionInvalid
+from model_export.options import BLOCK_SIZES, ExportOptions
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m model_export",
+        description="Export a Hugging Face checkpoint (Llama, Mistral, Qwen2, Qwen3) to a Firebrick artefact.",
+    )
+    p.add_argument("model", metavar="MODEL", help="checkpoint directory or hub id (owner/name)")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="artefact directory to make or replace")
+    p.add_argument("--revision", help="branch, tag or commit on the hub")
+    p.add_argument("--name", help="model id that the server answers to (default: hub id or directory name)")
+    p.add_argument("--quantization", choices=["int4", "none"], default="int4", help="none keeps float32 (%(default)s)")
+    p.add_argument(
+        "--block-size", type=int, choices=BLOCK_SIZES, default=32, help="weights that share a scale (%(default)s)"
+    )
+    p.add_argument(
+        "--head-bits", type=int, choices=[4, 8], default=8, help="bits of the embedding and LM head (%(default)s)"
+    )
+    p.add_argument(
+        "--activations",
+        choices=["int8", "float32"],
+        default="int8",
+        help="what Int4 weights are multiplied with: int8 is fast, float32 exact (%(default)s)",
+    )
+    p.add_argument("--context", type=int, help="positions to hold (default: the smaller of the model's and 8192)")
+    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: all, %(default)s)")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    args = parser().parse_args(arguments)
+    try:
+        if args.threads < 1:
+            raise OptionInvalid(f"--threads {args.threads}: expected at least 1")
+        options = ExportOptions(
+            args.quantization,
+            args.block_size,
+            args.head_bits,
+            args.activations,
+            args.context,
+            args.name,
+            args.revision,
+            args.threads,
+        )
+        # Imported here, so that --help and a wrong option answer at once.
+        from model_export.export import export
+        from model_export.inspect import describe_directory
+        from model_export.source import resolve
+
+        export(resolve(args.model, args.revision), args.out, options)
+        print(describe_directory(args.out))
+    except ExportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the output directory is as it was", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

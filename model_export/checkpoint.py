@@ -1,0 +1,185 @@
+"""A Hugging Face checkpoint's weights: which tensors there must be, and reading them a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import ml_dtypes  # noqa: F401  safetensors looks bfloat16 up by name, which needs it registered
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from model_export.config import ModelConfig, read_json
+from model_export.errors import CheckpointDamaged, CheckpointMismatch
+
+DTYPES = ("BF16", "F16", "F32")
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+
+def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """List every tensor that a checkpoint with this config has, in order of use.
+
+    Returns:
+        name → shape.
+    """
+    h, m = config.hidden_size, config.intermediate_size
+    q = config.num_attention_heads * config.head_dim
+    kv = config.num_key_value_heads * config.head_dim
+    tensors: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, h)}
+
+    def linear(name: str, rows: int, columns: int, bias: bool) -> None:
+        tensors[f"{name}.weight"] = (rows, columns)
+        if bias:
+            tensors[f"{name}.bias"] = (rows,)
+
+    for layer in range(config.num_hidden_layers):
+        prefix = f"model.layers.{layer}"
+        tensors[f"{prefix}.input_layernorm.weight"] = (h,)
+        for part, rows in (("q", q), ("k", kv), ("v", kv)):
+            linear(f"{prefix}.self_attn.{part}_proj", rows, h, config.qkv_bias)
+        if config.qk_norm:
+            tensors[f"{prefix}.self_attn.q_norm.weight"] = (config.head_dim,)
+            tensors[f"{prefix}.self_attn.k_norm.weight"] = (config.head_dim,)
+        linear(f"{prefix}.self_attn.o_proj", h, q, config.output_bias)
+        tensors[f"{prefix}.post_attention_layernorm.weight"] = (h,)
+        linear(f"{prefix}.mlp.gate_proj", m, h, config.mlp_bias)
+        linear(f"{prefix}.mlp.up_proj", m, h, config.mlp_bias)
+        linear(f"{prefix}.mlp.down_proj", h, m, config.mlp_bias)
+    tensors["model.norm.weight"] = (h,)
+    if not config.tie_word_embeddings:
+        tensors["lm_head.weight"] = (config.vocab_size, h)
+    return tensors
+
+
+@dataclass(frozen=True)
+class _Location:
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Checkpoint:
+    """Random access to a checkpoint's tensors, never holding more of them than is asked for."""
+
+    def __init__(self, tensors: Mapping[str, _Location]) -> None:
+        self._tensors = tensors
+
+    @classmethod
+    def open(cls, directory: Path, config: ModelConfig) -> Checkpoint:
+        """Read the headers of all weight files and hold them against the config.
+
+        Raises:
+            CheckpointDamaged: a file is missing or malformed.
+            CheckpointMismatch: a tensor is missing, unknown, or has another shape or type than the config implies.
+        """
+        tensors: dict[str, _Location] = {}
+        for file in _files(directory):
+            for name, location in _read_header(file).items():
+                if name in tensors:
+                    raise CheckpointMismatch(f"{name} is in both {tensors[name].file.name} and {file.name}")
+                tensors[name] = location
+        expected = expected_tensors(config)
+        _check_names(expected, tensors, config)
+        for name, shape in expected.items():
+            _check_tensor(name, shape, tensors[name])
+        return cls(tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        return self._tensors[name].shape
+
+    def stored_bytes(self, name: str) -> int:
+        """Size of a tensor in the checkpoint's own files."""
+        location = self._tensors[name]
+        return int(np.prod(location.shape, dtype=np.int64)) * (4 if location.dtype == "F32" else 2)
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Read rows ``start:stop`` of a tensor.
+
+        Returns:
+            float32, of the tensor's shape but for the first dimension.
+
+        Raises:
+            CheckpointDamaged: the rows hold NaN or an infinity, or the file can't be read any more.
+        """
+        location = self._tensors[name]
+        try:
+            # Opened anew each time: pages of a mapping that stays open would count as our memory.
+            with safe_open(location.file, framework="numpy") as file:
+                rows = file.get_slice(name)[start : location.shape[0] if stop is None else stop]
+        except (SafetensorError, OSError) as error:
+            raise CheckpointDamaged(f"{location.file}: {name} can't be read: {error}") from None
+        weights = _widen(rows)
+        if not np.isfinite(weights).all():
+            raise CheckpointDamaged(
+                f"{location.file}: {name} holds NaN or infinity in rows {start} to {start + len(weights) - 1}"
+            )
+        return weights
+
+
+def _widen(rows: NDArray[np.generic]) -> NDArray[np.float32]:
+    if rows.dtype.itemsize == 2 and rows.dtype != np.float16:
+        # bfloat16 is the upper half of a float32; shifting is several times faster than casting.
+        wide = rows.view(np.uint16).astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
+    return rows.astype(np.float32, copy=False)
+
+
+def _files(directory: Path) -> list[Path]:
+    index = directory / INDEX
+    if not index.is_file():
+        if not (directory / SINGLE).is_file():
+            raise CheckpointDamaged(f"{directory} has neither {SINGLE} nor {INDEX}")
+        return [directory / SINGLE]
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not shards or not all(isinstance(s, str) for s in shards.values()):
+        raise CheckpointDamaged(f"{index} has no weight_map from tensor names to file names")
+    files = [directory / name for name in sorted(set(shards.values()))]
+    for file in files:
+        if file.parent != directory:
+            raise CheckpointDamaged(f"{index} names a file outside of the checkpoint: {file.name!r}")
+        if not file.is_file():
+            raise CheckpointDamaged(f"{file} is missing: {INDEX} names it; download the checkpoint again")
+    return files
+
+
+def _read_header(file: Path) -> dict[str, _Location]:
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+            return {name: _Location(file, part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointDamaged(f"{file} is no whole safetensors file: {error}; download it again") from None
+
+
+def _check_names(expected: Iterable[str], found: Iterable[str], config: ModelConfig) -> None:
+    missing = sorted(set(expected) - set(found))
+    if missing:
+        raise CheckpointMismatch(f"{_some(missing)} missing from the checkpoint, though config.json implies it")
+    # Old checkpoints carry the rotary frequencies, and tied ones may carry the head a second time.
+    spare = {name for name in found if name.endswith("rotary_emb.inv_freq")}
+    if config.tie_word_embeddings:
+        spare.add("lm_head.weight")
+    unknown = sorted(set(found) - set(expected) - spare)
+    if unknown:
+        raise CheckpointMismatch(
+            f"{_some(unknown)} in the checkpoint, but {config.architecture} with this config.json has no such tensor"
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = "" if len(names) == 1 else f" and {len(names) - 1} more"
+    return f"{names[0]}{more}"
+
+
+def _check_tensor(name: str, shape: tuple[int, ...], location: _Location) -> None:
+    if location.dtype not in DTYPES:
+        raise CheckpointMismatch(f"{name} is {location.dtype} in {location.file.name}; expected {', '.join(DTYPES)}")
+    if location.shape != shape:
+        raise CheckpointMismatch(
+            f"{name} is {list(location.shape)} in {location.file.name}, but config.json implies {list(shape)}"
+        )

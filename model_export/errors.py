@@ -1,0 +1,67 @@
+"""Every error that a user of the exporter can cause: one class, one cause, exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ExportError(Exception):
+    """A problem that the user can mend; the CLI prints it as one line and exits with ``exit_code``."""
+
+    exit_code = 2
+
+
+class OptionInvalid(ExportError):
+    """A command-line option has a value that can't work."""
+
+
+class ModelNotFound(ExportError):
+    """MODEL is neither a checkpoint directory nor a repository that the hub gives us."""
+
+
+class ConfigInvalid(ExportError):
+    """config.json is missing, isn't JSON, lacks a key, or holds a value of the wrong type or range."""
+
+
+class ArchitectureUnsupported(ExportError):
+    """The checkpoint asks for an architecture or a feature of one that the exporter doesn't build."""
+
+
+class CheckpointDamaged(ExportError):
+    """A weights file is missing, truncated, malformed, or holds values that are no weights (NaN, infinity)."""
+
+
+class CheckpointMismatch(ExportError):
+    """The tensors in the files contradict config.json: a missing, an unknown or a differently shaped one."""
+
+
+class TokenizerInvalid(ExportError):
+    """tokenizer.json is missing, unreadable, contradicts config.json, or its two forms disagree."""
+
+
+class QuantizationRange(ExportError):
+    """A weight is too large for an f16 scale."""
+
+
+class OutputRefused(ExportError):
+    """The output directory holds something other than an artefact, or isn't writable."""
+
+
+class OutputBusy(ExportError):
+    """Another export is writing the same output directory."""
+
+
+class DiskFull(ExportError):
+    """The disk has no room for the artefact."""
+
+    def __init__(self, path: Path, needed: int | None = None, free: int | None = None) -> None:
+        numbers = "" if needed is None else f": {needed / 1e6:,.0f} MB needed, {(free or 0) / 1e6:,.0f} MB free"
+        super().__init__(f"no space left for {path}{numbers}; free some space or choose another --out")
+
+
+class ArtefactInvalid(ExportError):
+    """A directory given to inspect or verify isn't a whole artefact of a known format version."""
+
+
+class VerificationFailed(ExportError):
+    """The artefact is readable but isn't what it should be: a hash, a token or the logits differ."""

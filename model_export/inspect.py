@@ -1,0 +1,92 @@
+"""``python -m model_export.inspect DIR``: what an artefact is, bits per weight, sizes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from model_export.errors import ExportError
+from model_export.reading import ReadArtefact, read_artefact
+
+
+def summary(read: ReadArtefact) -> dict[str, Any]:
+    """Count weights and bytes.
+
+    Returns:
+        ``parameters`` (rotary tables and padding don't count), ``bits_per_weight`` over all of them,
+        ``kv_cache_bytes_per_token``, and ``files`` with sizes in bytes.
+    """
+    parameters = weight_bytes = 0
+    block = read.description["quantization"]["block_size"]
+    for name, tensor in read.tensors.items():
+        if name.startswith(("padding.", "model.rotary_emb.")):
+            continue
+        weight_bytes += tensor.nbytes
+        if name.endswith("_scale"):
+            continue
+        quantized = read.is_quantized(name)
+        parameters += tensor.shape[0] * tensor.shape[1] * block if quantized else prod(tensor.shape)
+    d = read.description
+    return {
+        "parameters": parameters,
+        "bits_per_weight": round(8 * weight_bytes / max(parameters, 1), 3),
+        "kv_cache_bytes_per_token": 2 * 4 * d["num_hidden_layers"] * d["num_key_value_heads"] * d["head_dim"],
+        "files": {path.name: path.stat().st_size for path in sorted(read.directory.iterdir())},
+    }
+
+
+def describe_directory(directory: Path) -> str:
+    """Describe an artefact in a few lines.
+
+    Raises:
+        ArtefactInvalid: it isn't one.
+    """
+    read = read_artefact(directory)
+    d, facts = read.description, summary(read)
+    model, quantization = d["model"], d["quantization"]
+    revision = f" at {model['revision']}" if model["revision"] else ""
+    method = quantization["method"]
+    if method != "none":
+        method += (
+            f" ({quantization['rounding']}, blocks of {quantization['block_size']}, "
+            f"embedding and head {quantization['head_bits']} bits, {quantization['activations']} activations)"
+        )
+    lines = [
+        f"{model['id']}{revision} ({model['architecture']}), artefact format {d['format_version']}",
+        f"  weights    {facts['parameters']:,}, {facts['bits_per_weight']:.2f} bits each, {method}",
+        f"  layers     {d['num_hidden_layers']} of {d['hidden_size']}, {d['num_attention_heads']} heads over "
+        f"{d['num_key_value_heads']} of {d['head_dim']}, vocabulary {d['vocab_size']:,}",
+        f"  context    {d['context_length']:,} tokens, {facts['kv_cache_bytes_per_token'] / 1e3:,.1f} kB of "
+        f"{d['kv_cache_dtype']} cache each",
+        f"  kernels    {d['kernels']}",
+    ]
+    lines += [f"  {size:>14,}  {name}" for name, size in facts["files"].items()]
+    lines.append(f"  {sum(facts['files'].values()):>14,}  bytes in all")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m model_export.inspect", description="Say what an artefact is.")
+    parser.add_argument("directory", type=Path, metavar="DIR")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    args = parser.parse_args(arguments)
+    try:
+        if args.json:
+            read = read_artefact(args.directory)
+            print(json.dumps({**read.description, **summary(read)}))
+        else:
+            print(describe_directory(args.directory))
+    except ExportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

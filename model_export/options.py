@@ -1,0 +1,81 @@
+"""What the user chose, validated once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from model_export.config import ModelConfig
+from model_export.errors import OptionInvalid
+
+DEFAULT_CONTEXT = 8192
+BLOCK_SIZES = (16, 32, 64, 128, 256)
+
+Quantization = Literal["int4", "none"]
+Activations = Literal["int8", "float32"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The choices of one export.
+
+    Attributes:
+        quantization: "int4", or "none" to keep every weight in float32.
+        block_size: weights along K that share a scale.
+        head_bits: width of the embedding and of the LM head, 4 or 8.
+        activations: what the stock Int4 kernels multiply with: "int8" is fast, "float32" exact.
+        context: positions that the artefact can hold; None for the smaller of the model's and 8192.
+        name: the model id that the server answers to; None for the hub id or the directory's name.
+        revision: of a hub repository.
+        threads: for quantization; the result doesn't depend on it.
+    """
+
+    quantization: Quantization = "int4"
+    block_size: int = 32
+    head_bits: int = 8
+    activations: Activations = "int8"
+    context: int | None = None
+    name: str | None = None
+    revision: str | None = None
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.quantization not in ("int4", "none"):
+            raise OptionInvalid(f"--quantization {self.quantization!r}: expected int4 or none")
+        if self.block_size not in BLOCK_SIZES:
+            raise OptionInvalid(f"--block-size {self.block_size}: expected one of {BLOCK_SIZES}")
+        if self.head_bits not in (4, 8):
+            raise OptionInvalid(f"--head-bits {self.head_bits}: expected 4 or 8")
+        if self.activations not in ("int8", "float32"):
+            raise OptionInvalid(f"--activations {self.activations!r}: expected int8 or float32")
+        if self.context is not None and self.context < 2:
+            raise OptionInvalid(f"--context {self.context}: expected at least 2 tokens")
+        if self.name is not None and not re.fullmatch(r"[\w./:+-]{1,128}", self.name, re.ASCII):
+            raise OptionInvalid(f"--name {self.name!r}: expected up to 128 letters, digits and ./:+-_")
+
+    def context_length(self, config: ModelConfig) -> int:
+        """Positions of the artefact.
+
+        Raises:
+            OptionInvalid: more were asked for than the model has learnt, or than full attention is right for.
+        """
+        limit = config.max_position_embeddings
+        if self.context is not None and self.context > limit:
+            raise OptionInvalid(f"--context {self.context} is beyond the model's max_position_embeddings {limit}")
+        context = self.context or min(limit, DEFAULT_CONTEXT)
+        window = config.sliding_window
+        if window is not None and context > window:
+            if self.context is not None:
+                raise OptionInvalid(
+                    f"--context {context} is beyond the model's sliding_window {window}; only full attention is "
+                    f"built, which is the same up to --context {window}"
+                )
+            context = window
+        return context
+
+
+def directory_name(path: Path) -> str:
+    """A model id made of a directory's name."""
+    return re.sub(r"[^\w.+-]+", "-", path.resolve().name, flags=re.ASCII) or "model"

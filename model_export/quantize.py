@@ -1,0 +1,100 @@
+"""Symmetric block quantization along K: signed 4- or 8-bit integers with one f16 scale a block.
+
+A block is ``block_size`` neighbours of one row. With scale ``s`` and stored value ``v`` the weight is
+``s * (v - zero_point)``, where ``zero_point`` is 8 for 4 bits and 128 for 8 bits. The last block of a row is padded
+with zeros. Two 4-bit values share a byte, the first in the low nibble.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_export.errors import QuantizationRange
+
+F16_MAX = 65504.0
+
+
+def blocks_per_row(k: int, block_size: int) -> int:
+    """Number of blocks, the last one perhaps padded, that hold a row of ``k`` weights."""
+    return -(-k // block_size)
+
+
+def quantize(
+    weight: NDArray[np.float32], bits: int, block_size: int, name: str = "tensor"
+) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    """Round every weight to the nearest multiple of its block's scale.
+
+    Args:
+        weight: float32 ``(N, K)``, finite.
+        bits: 4 or 8.
+        block_size: weights that share a scale.
+        name: what to call the tensor in an error.
+
+    Returns:
+        values, uint8 ``(N, blocks, block_size * bits / 8)``, and scales, float16 ``(N, blocks)``.
+
+    Raises:
+        QuantizationRange: a weight is so large that its scale is no f16.
+    """
+    rows, k = weight.shape
+    blocks = blocks_per_row(k, block_size)
+    padded = weight
+    if blocks * block_size != k:
+        padded = np.zeros((rows, blocks * block_size), dtype=np.float32)
+        padded[:, :k] = weight
+    grouped = padded.reshape(rows, blocks, block_size)
+    scales = _scales(np.maximum(grouped.max(axis=2), -grouped.min(axis=2)), bits, name)
+    return _round(grouped, scales, bits), scales
+
+
+def _scales(largest: NDArray[np.float32], bits: int, name: str) -> NDArray[np.float16]:
+    limit = 2 ** (bits - 1) - 1
+    if largest.size and float(largest.max()) / limit > F16_MAX:
+        raise QuantizationRange(
+            f"{name} holds a weight of {float(largest.max()):.3g}, too large for {bits} bits with an f16 scale"
+        )
+    scales = (largest / np.float32(limit)).astype(np.float16)
+    # Near f16's smallest numbers the scale may round down so far that the block's largest weight would be clipped.
+    clipped = scales.astype(np.float32) * (limit + 0.5) < largest
+    scales[clipped] = np.nextafter(scales[clipped], np.float16(np.inf))
+    return scales
+
+
+def _round(grouped: NDArray[np.float32], scales: NDArray[np.float16], bits: int) -> NDArray[np.uint8]:
+    zero_point = 2 ** (bits - 1)
+    wide = scales.astype(np.float32)
+    values = grouped / np.where(wide == 0, np.float32(1), wide)[:, :, None]
+    np.rint(values, out=values)
+    values += zero_point
+    np.clip(values, 1, 2 * zero_point - 1, out=values)
+    codes = values.astype(np.uint8)
+    if bits == 8:
+        return codes
+    packed: NDArray[np.uint8] = codes[:, :, 0::2] | (codes[:, :, 1::2] << np.uint8(4))
+    return packed
+
+
+def dequantize(
+    values: NDArray[np.uint8], scales: NDArray[np.float16] | NDArray[np.float32], bits: int, k: int
+) -> NDArray[np.float32]:
+    """Undo `quantize`.
+
+    Args:
+        values: uint8 ``(N, blocks, block_size * bits / 8)``.
+        scales: float16 or float32 ``(N, blocks)``.
+        bits: 4 or 8.
+        k: row length without padding.
+
+    Returns:
+        float32 ``(N, k)``.
+    """
+    rows, blocks, width = values.shape
+    if bits == 8:
+        codes = values
+    else:
+        codes = np.empty((rows, blocks, width * 2), dtype=np.uint8)
+        codes[:, :, 0::2] = values & 15
+        codes[:, :, 1::2] = values >> 4
+    signed = codes.astype(np.float32) - np.float32(2 ** (bits - 1))
+    return (signed * scales.astype(np.float32)[:, :, None]).reshape(rows, -1)[:, :k]

@@ -1,0 +1,198 @@
+"""``python -m model_export.verify DIR [--against MODEL]``: whether an artefact is what it should be."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from model_export import artefact, reference
+from model_export.checkpoint import Checkpoint
+from model_export.config import ModelConfig, load_config
+from model_export.errors import ArtefactInvalid, ExportError, VerificationFailed
+from model_export.heads import HeadLayout
+from model_export.options import ExportOptions
+from model_export.reading import ReadArtefact, read_artefact
+from model_export.source import resolve
+from model_export.tokenizer import CHAT_TEMPLATE, TOKENIZER_BINARY, check_parity, load_tokenizer
+from model_export.weights import plan
+
+POSITIONS = 48  # tokens of the probe sequence
+# Largest difference from the plain computation with the same weights, relative to the largest logit.
+TOLERANCE = {"float32": 1e-4, "int8": 0.1}
+
+
+@dataclass(frozen=True)
+class LogitsReport:
+    """How far the artefact's logits are from others.
+
+    Attributes:
+        graph_error: from a plain computation with the artefact's own weights; what the graph and kernels do wrong.
+        model_error: from a plain computation with MODEL's weights; largest difference over the largest logit.
+        kl_mean: mean Kullback-Leibler divergence of the next-token distribution from MODEL's, in nats.
+        top1_agreement: share of positions with the same likeliest token as MODEL.
+    """
+
+    graph_error: float
+    model_error: float
+    kl_mean: float
+    top1_agreement: float
+
+
+def verify_files(read: ReadArtefact) -> int:
+    """Hash every file.
+
+    Returns:
+        bytes hashed.
+
+    Raises:
+        VerificationFailed: a file isn't the manifest's, or isn't in it.
+    """
+    listed = read.manifest["files"]
+    for path in sorted(read.directory.iterdir()):
+        if path.name != artefact.MANIFEST and path.name not in listed:
+            raise VerificationFailed(f"{path} is not in {artefact.MANIFEST}: remove it or export the model again")
+    total = 0
+    for name, entry in listed.items():
+        path = read.directory / name
+        if artefact.sha256(path) != entry["sha256"]:
+            raise VerificationFailed(f"{path} is damaged: its sha256 isn't the manifest's; export the model again")
+        total += path.stat().st_size
+    return total
+
+
+def verify_tokenizer(read: ReadArtefact) -> int:
+    """Hold both tokenizer forms against each other; gives the number of texts compared."""
+    template = read.directory / CHAT_TEMPLATE
+    text = template.read_text(encoding="utf-8") if template.is_file() else None
+    return check_parity(load_tokenizer(read.directory), read.directory / TOKENIZER_BINARY, text)
+
+
+def verify_logits(read: ReadArtefact, model: str, revision: str | None) -> LogitsReport:
+    """Compare logits on a fixed random sequence: the artefact's, plain numpy's with its weights and with MODEL's.
+
+    Raises:
+        VerificationFailed: MODEL has another shape, or the graph computes something else than its weights say.
+    """
+    source = resolve(model, revision)
+    config = load_config(source.directory)
+    _check_shape(read, config)
+    context = int(read.description["context_length"])
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, min(POSITIONS, context), dtype=np.int64)
+    by_graph = run_graph(read, config, ids)
+    options = ExportOptions(quantization="none", context=context)
+    planned = {w.name: w for w in plan(config, options, Checkpoint.open(source.directory, config))}
+
+    def own(name: str) -> NDArray[np.float32] | None:
+        if name not in planned:
+            return None
+        shape = planned[name].rows.shape
+        return read.weight(name, shape[1] if read.is_quantized(name) else None)
+
+    def original(name: str) -> NDArray[np.float32] | None:
+        return planned[name].rows.read(0, planned[name].rows.shape[0]) if name in planned else None
+
+    same_weights = reference.logits(config, own, ids)
+    model_weights = reference.logits(config, original, ids)
+    report = compare(by_graph, same_weights, model_weights)
+    limit = TOLERANCE[read.description["quantization"]["activations"]]
+    if not report.graph_error <= limit:
+        raise VerificationFailed(
+            f"{read.directory}: logits differ by {report.graph_error:.2g} from a plain computation with the same "
+            f"weights, more than {limit:g}; export the model again"
+        )
+    return report
+
+
+def _check_shape(read: ReadArtefact, config: ModelConfig) -> None:
+    found = read.description
+    for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"):
+        if found.get(key) != getattr(config, key):
+            raise VerificationFailed(
+                f"{read.directory} is no export of that model: {key} is {found.get(key)}, there {getattr(config, key)}"
+            )
+
+
+def compare(
+    by_graph: NDArray[np.float32], same_weights: NDArray[np.float32], model_weights: NDArray[np.float32]
+) -> LogitsReport:
+    """Measure differences between logits, each float32 ``(S, vocab_size)``."""
+    ours, theirs = _log_softmax(by_graph), _log_softmax(model_weights)
+    divergence = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
+    agreement = by_graph.argmax(axis=1) == model_weights.argmax(axis=1)
+    return LogitsReport(
+        relative_error(by_graph, same_weights),
+        relative_error(by_graph, model_weights),
+        float(divergence.mean()),
+        float(agreement.mean()),
+    )
+
+
+def relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Largest difference over the largest expected value."""
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    normalized: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalized
+
+
+def run_graph(read: ReadArtefact, config: ModelConfig, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Run the artefact's graph over one sequence ``(S,)``; gives the logits at every position, ``(S, vocab_size)``.
+
+    Raises:
+        ArtefactInvalid: onnxruntime refuses the graph.
+    """
+    try:
+        session = onnxruntime.InferenceSession(str(read.directory / artefact.GRAPH), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes share no better base
+        raise ArtefactInvalid(f"{read.directory / artefact.GRAPH} can't be loaded: {error}") from None
+    length = len(ids)
+    cache = np.zeros((1, config.num_key_value_heads, length, HeadLayout(config.head_dim).stored), dtype=np.float32)
+    feeds = {
+        "input_ids": ids[None, :],
+        "seqlens_k": np.array([length - 1], dtype=np.int32),
+        "total_sequence_length": np.array(length, dtype=np.int32),
+        "logits_indices": np.arange(length, dtype=np.int64),
+        **{i.name: cache for i in session.get_inputs() if i.name.startswith("past_key_values.")},
+    }
+    result: NDArray[np.float32] = session.run(["logits"], feeds)[0]
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m model_export.verify", description="Check an artefact.")
+    parser.add_argument("directory", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--against", metavar="MODEL", help="the checkpoint (directory or hub id) to compare logits with"
+    )
+    parser.add_argument("--revision", help="of MODEL on the hub")
+    args = parser.parse_args(arguments)
+    try:
+        read = read_artefact(args.directory)
+        print(f"files      ok, {verify_files(read):,} bytes hashed")
+        print(f"tokenizer  ok, both forms agree on {verify_tokenizer(read)} texts")
+        if args.against:
+            report = verify_logits(read, args.against, args.revision)
+            print(
+                f"graph      ok, logits within {report.graph_error:.1e} of a plain computation with the same weights\n"
+                f"model      logits within {report.model_error:.1e} of {args.against}, KL {report.kl_mean:.4f} nats, "
+                f"same likeliest token at {report.top1_agreement:.0%} of positions"
+            )
+    except ExportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

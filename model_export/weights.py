@@ -1,0 +1,158 @@
+"""The artefact's weights: which there are, in order of use, and how each becomes the bytes of its tensors."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_export import rope
+from model_export.checkpoint import Checkpoint
+from model_export.config import ModelConfig
+from model_export.heads import HeadLayout
+from model_export.options import ExportOptions
+from model_export.quantize import blocks_per_row, quantize
+from model_export.rows import CheckpointRows, ComputedRows, Rows, StackedRows
+from model_export.safetensors_file import TensorSpec
+
+EMBEDDING = "model.embed_tokens.weight"
+HEAD = "lm_head.weight"
+COSINES = "model.rotary_emb.cos_cached"
+SINES = "model.rotary_emb.sin_cached"
+SLAB = 4 * 1024 * 1024  # weights quantized at a time, by one thread
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight of the artefact.
+
+    Attributes:
+        name: the checkpoint's, or for a fused weight its parts' common name.
+        rows: where the values come from.
+        bits: 4 or 8, or None for float32.
+        block_size: weights that share a scale.
+    """
+
+    name: str
+    rows: Rows
+    bits: int | None = None
+    block_size: int = 32
+
+    @property
+    def scale_name(self) -> str:
+        """Name of the tensor of scales."""
+        return f"{self.name}_scale"
+
+    @property
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """The stored tensors, in file order."""
+        shape = self.rows.shape
+        if self.bits is None:
+            return (TensorSpec(self.name, "F32", shape),)
+        blocks = blocks_per_row(shape[1], self.block_size)
+        return (
+            TensorSpec(self.name, "U8", (shape[0], blocks, self.block_size * self.bits // 8)),
+            TensorSpec(self.scale_name, "F32", (shape[0], blocks)),
+        )
+
+    def contents(self, pool: Executor, window: int) -> Iterator[tuple[str, Iterable[memoryview]]]:
+        """Give the bytes of each stored tensor, made slab by slab on the pool's threads."""
+        rows = self.rows.shape[0]
+        step = max(1, SLAB // max(1, int(np.prod(self.rows.shape[1:]))))
+        slabs = [(start, min(start + step, rows)) for start in range(0, rows, step)]
+        bits = self.bits
+        if bits is None:
+            yield self.name, (_bytes(a) for a in ordered(pool, lambda s: self.rows.read(*s), slabs, window))
+            return
+        scales: list[NDArray[np.float16]] = []
+
+        def values() -> Iterator[memoryview]:
+            for packed, scale in ordered(
+                pool, lambda s: quantize(self.rows.read(*s), bits, self.block_size, self.name), slabs, window
+            ):
+                scales.append(scale)
+                yield _bytes(packed)
+
+        yield self.name, values()
+        # The values fit f16, but the stock operators want the activations' type; a cast in the graph doubled the time
+        # of session creation and kept a copy.
+        yield self.scale_name, (_bytes(scale.astype(np.float32)) for scale in scales)
+
+
+def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) -> list[Weight]:
+    """List the weights of an artefact in order of use."""
+    heads = HeadLayout(config.head_dim)
+    query = heads.index(config.num_attention_heads)
+    key = heads.index(config.num_key_value_heads)
+    quantized = options.quantization == "int4"
+    head_bits = options.head_bits if quantized else None
+
+    def vector(name: str) -> Weight:
+        return Weight(name, CheckpointRows(checkpoint, name))
+
+    def linear(name: str, parts: dict[str, NDArray[np.int64] | None], bias: bool) -> Iterator[Weight]:
+        """A linear layer over the rows of its parts (checkpoint name → row index)."""
+        columns = query if name.endswith("o_proj") else None
+        weights = [CheckpointRows(checkpoint, f"{part}.weight", i, columns) for part, i in parts.items()]
+        yield Weight(f"{name}.weight", _stack(weights), 4 if quantized else None, options.block_size)
+        if bias:
+            yield Weight(f"{name}.bias", _stack([CheckpointRows(checkpoint, f"{p}.bias", i) for p, i in parts.items()]))
+
+    def head_norm(name: str) -> Weight:
+        return Weight(name, CheckpointRows(checkpoint, name, heads.index(1), factor=heads.norm_factor**0.5))
+
+    cosines, sines = rope.tables(config, options.context_length(config), heads.stored // 2)
+    weights = [
+        Weight(EMBEDDING, CheckpointRows(checkpoint, EMBEDDING), head_bits, options.block_size),
+        Weight(COSINES, ComputedRows(cosines)),
+        Weight(SINES, ComputedRows(sines)),
+    ]
+    for layer in range(config.num_hidden_layers):
+        prefix = f"model.layers.{layer}"
+        attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
+        weights.append(vector(f"{prefix}.input_layernorm.weight"))
+        projections = {f"{attention}.{part}_proj": i for part, i in (("q", query), ("k", key), ("v", key))}
+        weights += linear(f"{attention}.qkv_proj", projections, config.qkv_bias)
+        if config.qk_norm:
+            weights += [head_norm(f"{attention}.q_norm.weight"), head_norm(f"{attention}.k_norm.weight")]
+        weights += linear(f"{attention}.o_proj", {f"{attention}.o_proj": None}, config.output_bias)
+        weights.append(vector(f"{prefix}.post_attention_layernorm.weight"))
+        gate_up: dict[str, NDArray[np.int64] | None] = {f"{mlp}.gate_proj": None, f"{mlp}.up_proj": None}
+        weights += linear(f"{mlp}.gate_up_proj", gate_up, config.mlp_bias)
+        weights += linear(f"{mlp}.down_proj", {f"{mlp}.down_proj": None}, config.mlp_bias)
+    weights.append(vector("model.norm.weight"))
+    if not config.tie_word_embeddings:
+        weights.append(Weight(HEAD, CheckpointRows(checkpoint, HEAD), head_bits, options.block_size))
+    return weights
+
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+def ordered(pool: Executor, function: Callable[[S], T], items: Sequence[S], window: int) -> Iterator[T]:
+    """Map over the pool in order, with at most ``window`` results waiting, so that memory stays bounded."""
+    pending: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            if len(pending) >= window:
+                yield pending.popleft().result()
+            pending.append(pool.submit(function, item))
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _stack(parts: Sequence[Rows]) -> Rows:
+    return parts[0] if len(parts) == 1 else StackedRows(parts)
+
+
+def _bytes(array: NDArray[np.generic]) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
