@@ -1,0 +1,1 @@
+"""Artefact → answers: what runs inside Lambda."""

@@ -1,0 +1,78 @@
+"""`python -m handler`: settings → socket → model → ready → serve."""
+
+import time
+
+STARTED = time.perf_counter()  # before the imports: they are part of what start-up costs
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Mapping, Sequence  # noqa: E402
+from typing import Any  # noqa: E402
+
+from handler.errors import StartupError  # noqa: E402
+from handler.listener import listen, open_socket  # noqa: E402
+from handler.loading import load_model  # noqa: E402
+from handler.settings import Settings, read_settings  # noqa: E402
+from handler.threads import resolve_threads  # noqa: E402
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Serve a model until a signal.
+
+    Returns:
+        The exit code: 0 after a signal, 2 if something that the operator can change prevents the start.
+    """
+    # Until there is anything to finish, a signal ends the process at once, even while native code loads.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    try:
+        given = _parse_arguments(arguments)
+        settings = read_settings(environ, model_dir=given.model_dir, host=given.host, port=given.port)
+        run(settings, resolve_threads(environ))
+    except StartupError as error:
+        print(f"firebrick: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def run(settings: Settings, threads: int) -> None:
+    """Load the model and answer.
+
+    Raises:
+        StartupError: The server can't start.
+    """
+    opened = open_socket(settings.host, settings.port)
+    model, parts = load_model(settings, threads)
+
+    from handler.app import create_app
+    from handler.logs import Log
+    from handler.scheduler import Scheduler
+    from handler.server import serve
+
+    log = Log(sys.stdout, settings.log_text)
+    scheduler = Scheduler[Any](settings.queue)
+    app = create_app(model, scheduler, settings, log)
+    url = listen(opened)
+
+    def ready() -> None:
+        ready_ms = round((time.perf_counter() - STARTED) * 1e3, 1)
+        log.event("ready", model=model.served.model_id, url=url, threads=threads, ready_ms=ready_ms, **parts)
+
+    serve(app, scheduler, opened, settings.shutdown_grace_s, ready)
+
+
+def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m handler", description="Serve an exported model over OpenAI's API.")
+    parser.add_argument("--model-dir", metavar="DIR", help="an exported model (FIREBRICK_MODEL_DIR)")
+    parser.add_argument("--host", help="the address to listen on (FIREBRICK_HOST, default 127.0.0.1)")
+    parser.add_argument("--port", help="the port, 0 for any (AWS_LWA_PORT, PORT, default 8080)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:], os.environ)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # A thread that is still loading native code can't be stopped, and crashes a Python that ends.

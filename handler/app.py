@@ -1,0 +1,102 @@
+"""The routes."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from handler.answers import Answers
+from handler.chunks import ChatShape, Chunk, CompletionShape, Shape, json_bytes
+from handler.errors import ModelNotFound, ShuttingDown
+from handler.gate import Gate, raise_api_error
+from handler.logs import Log
+from handler.model import Model
+from handler.protocol import Request as ParsedRequest
+from handler.protocol import Served, parse_chat, parse_completion
+from handler.scheduler import Scheduler
+from handler.settings import Settings
+
+
+def create_app(model: Model, scheduler: Scheduler[Chunk], settings: Settings, log: Log) -> Starlette:
+    """Make the ASGI application.
+
+    Args:
+        model: A loaded model that can make a token.
+        scheduler: The queue in front of it.
+        settings: API key and limits.
+        log: One line a request.
+    """
+    text_thread = ThreadPoolExecutor(1, "text")
+
+    def answers(parse: Callable[[bytes, Served], ParsedRequest], shape: Shape) -> Answers:
+        return Answers(model, scheduler, parse, shape, text_thread, log, settings.max_body)
+
+    routes = [
+        Route("/health", _health(scheduler), methods=["GET"]),
+        Route("/openapi.json", _openapi(model), methods=["GET"]),
+        Route("/v1/models", _models(model), methods=["GET"]),
+        Route("/v1/models/{model:path}", _model(model), methods=["GET"]),
+        Route("/v1/chat/completions", answers(parse_chat, ChatShape()), methods=["POST"]),
+        Route("/v1/completions", answers(parse_completion, CompletionShape()), methods=["POST"]),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Gate, log=log, api_key=settings.api_key)],
+        exception_handlers={HTTPException: raise_api_error},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _json(value: object) -> Response:
+    return Response(json_bytes(value), media_type="application/json")
+
+
+def _health(scheduler: Scheduler[Chunk]) -> Callable[[Request], object]:
+    async def health(request: Request) -> Response:
+        if scheduler.draining:
+            raise ShuttingDown()
+        return _json({"status": "ok"})
+
+    return health
+
+
+def _openapi(model: Model) -> Callable[[Request], object]:
+    async def openapi(request: Request) -> Response:
+        from handler.openapi import describe  # Start-up doesn't need it.
+
+        return _json(describe(model.served.model_id, model.served.vocab_size))
+
+    return openapi
+
+
+def _models(model: Model) -> Callable[[Request], object]:
+    async def models(request: Request) -> Response:
+        return _json({"object": "list", "data": [_card(model)]})
+
+    return models
+
+
+def _model(model: Model) -> Callable[[Request], object]:
+    async def one_model(request: Request) -> Response:
+        name = request.path_params["model"]
+        if not model.served.accepts(name):
+            raise ModelNotFound(name, model.served.model_id)
+        return _json(_card(model))
+
+    return one_model
+
+
+def _card(model: Model) -> dict[str, object]:
+    return {
+        "id": model.served.model_id,
+        "object": "model",
+        "created": model.created,
+        "owned_by": "firebrick",
+        "context_length": model.context_length,
+    }

@@ -1,0 +1,173 @@
+"""The artefact directory, checked and described; docs/artefact.md is its specification."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from handler.errors import ArtefactDamaged, ArtefactMissing, ArtefactVersion
+
+FORMAT_VERSION = 1
+GRAPH = "model.onnx"
+WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.kit"
+DESCRIPTION = "firebrick.json"
+MANIFEST = "manifest.json"
+REQUIRED = (GRAPH, WEIGHTS, TOKENIZER, DESCRIPTION)
+KERNELS = ("stock",)
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+@dataclass(frozen=True)
+class SamplingDefaults:
+    """Sampling that a request gets when it doesn't choose, as the checkpoint's authors recommend."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What firebrick.json says, validated.
+
+    Attributes:
+        prefix_ids: what the tokenizer puts before a raw text, such as the beginning-of-text token.
+        suffix_ids: what it puts behind one.
+        special_tokens: texts of bos_token, eos_token, unk_token and pad_token, as far as there are any.
+        head_dim: of the cache, in elements.
+        fingerprint: short hash of the manifest, the same for the same artefact.
+        created: seconds since the epoch.
+    """
+
+    directory: Path
+    model_id: str
+    revision: str | None
+    context_length: int
+    vocab_size: int
+    num_hidden_layers: int
+    num_key_value_heads: int
+    head_dim: int
+    bos_token_id: int | None
+    eos_token_ids: frozenset[int]
+    prefix_ids: tuple[int, ...]
+    suffix_ids: tuple[int, ...]
+    special_tokens: Mapping[str, str]
+    sampling_defaults: SamplingDefaults
+    fingerprint: str
+    created: int
+
+
+def load_artefact(directory: Path, verify: Literal["full", "quick"] = "full") -> Artefact:
+    """Check an artefact and read its description.
+
+    Args:
+        directory: made by ``python -m model_export``.
+        verify: "full" hashes every file; "quick" hashes all but the weights, of which it checks the size, for places
+            where the whole was verified when it was put there.
+
+    Raises:
+        ArtefactMissing: there is no such directory, or a file is missing from it.
+        ArtefactVersion: it has a format version or kernels that this handler doesn't know.
+        ArtefactDamaged: a file isn't what the manifest says, or the description is malformed.
+    """
+    if not directory.is_dir():
+        raise ArtefactMissing(f"{directory} is no directory: give an artefact made by `make export`")
+    description = _read_json(directory / DESCRIPTION)
+    _check_version(directory / DESCRIPTION, description)
+    manifest = _read_json(directory / MANIFEST)
+    _check_files(directory, manifest, verify)
+    fingerprint = hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()[:12]
+    return _parse(directory, description, fingerprint)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ArtefactMissing(
+            f"{path} is missing: {path.parent} is no whole artefact; export the model again"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtefactDamaged(f"{path} can't be read as JSON ({error}); export the model again") from None
+    if not isinstance(value, dict):
+        raise ArtefactDamaged(f"{path} holds a JSON {type(value).__name__}, not an object; export the model again")
+    return value
+
+
+def _check_version(path: Path, description: Mapping[str, Any]) -> None:
+    found = description.get("format_version")
+    if found != FORMAT_VERSION:
+        raise ArtefactVersion(
+            f"{path} has format_version {found!r}, this handler reads {FORMAT_VERSION}; export the model again"
+        )
+    if description.get("kernels") not in KERNELS:
+        raise ArtefactVersion(
+            f"{path} asks for kernels {description.get('kernels')!r}, this handler has {', '.join(KERNELS)}"
+        )
+
+
+def _check_files(directory: Path, manifest: Mapping[str, Any], verify: str) -> None:
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not set(REQUIRED) <= set(files):
+        raise ArtefactDamaged(f"{directory / MANIFEST} doesn't list all files; export the model again")
+    # The small files first: their damage is found at once.
+    for name in sorted(files, key=lambda name: (name == WEIGHTS, name)):
+        entry = files[name]
+        path = directory / name
+        if not isinstance(entry, dict) or path.parent != directory:
+            raise ArtefactDamaged(f"{directory / MANIFEST} has a malformed entry {name!r}; export the model again")
+        if not path.is_file():
+            raise ArtefactMissing(f"{path} is missing; export the model again")
+        if path.stat().st_size != entry.get("size"):
+            raise ArtefactDamaged(
+                f"{path} has {path.stat().st_size} bytes instead of {entry.get('size')}; export the model again"
+            )
+        if (verify == "full" or name != WEIGHTS) and _sha256(path) != entry.get("sha256"):
+            raise ArtefactDamaged(f"{path} is damaged: its sha256 isn't the manifest's; export the model again")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtefactDamaged(f"{path} can't be read: {error}") from None
+
+
+def _parse(directory: Path, description: Mapping[str, Any], fingerprint: str) -> Artefact:
+    try:
+        tokenizer = description["tokenizer"]
+        defaults = description["sampling_defaults"]
+        return Artefact(
+            directory=directory,
+            model_id=str(description["model"]["id"]),
+            revision=description["model"]["revision"],
+            context_length=int(description["context_length"]),
+            vocab_size=int(description["vocab_size"]),
+            num_hidden_layers=int(description["num_hidden_layers"]),
+            num_key_value_heads=int(description["num_key_value_heads"]),
+            head_dim=int(description["head_dim"]),
+            bos_token_id=tokenizer["bos_token_id"],
+            eos_token_ids=frozenset(map(int, tokenizer["eos_token_ids"])),
+            prefix_ids=tuple(map(int, tokenizer["prefix_ids"])),
+            suffix_ids=tuple(map(int, tokenizer["suffix_ids"])),
+            special_tokens={name: tokenizer[name] for name in SPECIAL_TOKENS if tokenizer[name] is not None},
+            sampling_defaults=SamplingDefaults(
+                temperature=float(defaults.get("temperature", 1.0)),
+                top_p=float(defaults.get("top_p", 1.0)),
+                top_k=int(defaults.get("top_k", 0)),
+                min_p=float(defaults.get("min_p", 0.0)),
+                repetition_penalty=float(defaults.get("repetition_penalty", 1.0)),
+            ),
+            fingerprint=fingerprint,
+            created=int((directory / DESCRIPTION).stat().st_mtime),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtefactDamaged(f"{directory / DESCRIPTION} lacks or misspells {error}; export the model again") from None

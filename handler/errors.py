@@ -1,0 +1,330 @@
+"""Every error that a user, an operator or a client can cause: one cause per class.
+
+`ApiError` subclasses end as an HTTP status and OpenAI's error body; `StartupError` subclasses end the process
+with one line on stderr and exit code 2.
+"""
+
+# the names say the cause; "Error" would say nothing more
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+SHOWN_CHARACTERS = 80
+
+
+def shown(value: object) -> str:
+    """Describe a refused JSON value in few, printable characters."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return f"an array of {len(value)}"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = ascii(value[:SHOWN_CHARACTERS]) if isinstance(value, str) else _shown_number(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _shown_number(value: object) -> str:
+    # An integer of more than 4,300 digits can't be printed at all in Python.
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)
+
+
+class FirebrickError(Exception):
+    """The root of everything that is raised on purpose."""
+
+
+class Cancelled(FirebrickError):
+    """A generation was ended from outside, between two tokens or in the middle of a prefill."""
+
+
+# ---------------------------------------------------------------- start-up: exit code 2
+
+
+class StartupError(FirebrickError):
+    """The server can't start; its text says what is wrong and what to do."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class SettingsError(StartupError):
+    """A setting has a value that it can't have."""
+
+    def __init__(self, key: str, value: object, expected: str) -> None:
+        super().__init__(f"{key}={value!r} is not valid: expected {expected}")
+
+
+class PortInUse(StartupError):
+    """The address to listen on can't be had."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"cannot listen on {host}:{port}: {reason}; choose another with --port or PORT")
+
+
+class TokenizerError(StartupError):
+    """The tokenizer's binary form can't be read."""
+
+
+class TemplateInvalid(StartupError):
+    """The chat template can't be compiled."""
+
+
+class ArtefactError(StartupError):
+    """The artefact directory can't be served."""
+
+
+class ArtefactMissing(ArtefactError):
+    """The directory or one of its files isn't there."""
+
+
+class ArtefactDamaged(ArtefactError):
+    """A file isn't what the manifest or the format says."""
+
+
+class ArtefactVersion(ArtefactError):
+    """The format version is one that this handler doesn't know."""
+
+
+# ---------------------------------------------------------------- requests: OpenAI's error body
+
+
+class ApiError(FirebrickError):
+    """An answer other than 2xx.
+
+    Args:
+        message: What is wrong, with the bad value, and what to do.
+        param: The path of the request's member at fault, such as `messages[1].role`.
+    """
+
+    status: ClassVar[int] = 400
+    type: ClassVar[str] = "invalid_request_error"
+    code: ClassVar[str | None] = None
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that belong to this error."""
+        return {}
+
+    def body(self) -> dict[str, Any]:
+        """Return OpenAI's error body."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": error}
+
+
+class MalformedJson(ApiError):
+    """The body isn't JSON."""
+
+    code = "malformed_json"
+
+
+class NotAnObject(ApiError):
+    """The body is JSON, but not an object."""
+
+    code = "invalid_body"
+
+
+class MissingParameter(ApiError):
+    """A required member isn't there."""
+
+    code = "missing_required_parameter"
+
+    def __init__(self, param: str) -> None:
+        super().__init__(f"missing required parameter: {param}", param)
+
+
+class InvalidType(ApiError):
+    """A member has the wrong JSON type."""
+
+    code = "invalid_type"
+
+    def __init__(self, param: str, expected: str, value: object) -> None:
+        super().__init__(f"{param} must be {expected}, got {shown(value)}", param)
+
+
+class InvalidValue(ApiError):
+    """A member has the right type and a value that it can't have."""
+
+    code = "invalid_value"
+
+    def __init__(self, param: str, expected: str, value: object) -> None:
+        super().__init__(f"{param} must be {expected}, got {shown(value)}", param)
+
+
+class InvalidText(ApiError):
+    """A string isn't Unicode text: it holds half of a surrogate pair."""
+
+    code = "invalid_unicode"
+
+    def __init__(self, param: str) -> None:
+        super().__init__(f"{param} holds a lone surrogate, which is no Unicode text; send valid UTF-8", param)
+
+
+class RunTooLong(ApiError):
+    """A word or a gap between words is longer than the tokenizer can take."""
+
+    code = "run_too_long"
+
+    def __init__(self, param: str, limit: int) -> None:
+        super().__init__(f"{param} holds more than {limit} characters without, or of nothing but, blanks", param)
+
+
+class UnsupportedParameter(ApiError):
+    """A member asks for something that this server doesn't do."""
+
+    code = "unsupported_parameter"
+
+    def __init__(self, param: str, what: str, value: object) -> None:
+        super().__init__(f"{what}, got {param} = {shown(value)}; leave {param} out", param)
+
+
+class ContextLengthExceeded(ApiError):
+    """The prompt leaves no room for an answer."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, param: str, prompt_tokens: int, context_length: int) -> None:
+        super().__init__(
+            f"the prompt has {prompt_tokens} tokens, and the model's context of {context_length} must hold"
+            " the answer too; shorten the prompt",
+            param,
+        )
+
+
+class EmptyPrompt(ApiError):
+    """The prompt has no token at all."""
+
+    code = "empty_prompt"
+
+    def __init__(self, param: str) -> None:
+        super().__init__(f"{param} gives no token; send some text", param)
+
+
+class NoChatTemplate(ApiError):
+    """The model is a base model."""
+
+    code = "no_chat_template"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} has no chat template; use /v1/completions", "messages")
+
+
+class TemplateFailed(ApiError):
+    """The chat template refused the messages."""
+
+    code = "chat_template_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the model's chat template refused the messages: {reason}", "messages")
+
+
+class Unauthorized(ApiError):
+    """The API key is missing or wrong."""
+
+    status = 401
+    code = "invalid_api_key"
+
+    def __init__(self) -> None:
+        super().__init__("incorrect or missing API key; send it as 'Authorization: Bearer KEY'")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"www-authenticate": "Bearer"}
+
+
+class NotFound(ApiError):
+    """No such path."""
+
+    status = 404
+    code = "not_found"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"no such path: {shown(path)}; GET /openapi.json lists all")
+
+
+class ModelNotFound(ApiError):
+    """Another model than the one that is served."""
+
+    status = 404
+    code = "model_not_found"
+
+    def __init__(self, model: str, served: str) -> None:
+        super().__init__(f"the model {shown(model)} is not served here; use {served!r}", "model")
+
+
+class MethodNotAllowed(ApiError):
+    """The path exists, the method doesn't."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, path: str, allow: str) -> None:
+        super().__init__(f"{path} does not take {method}; use {allow}")
+        self.allow = allow
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"allow": self.allow}
+
+
+class BodyTooLarge(ApiError):
+    """The body has more bytes than FIREBRICK_MAX_BODY."""
+
+    status = 413
+    code = "request_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request's body is larger than {limit} bytes; send less")
+
+
+class QueueFull(ApiError):
+    """As many requests are waiting as may wait."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "queue_full"
+
+    def __init__(self, waiting: int, retry_after_s: int) -> None:
+        super().__init__(f"one request is answered at a time and {waiting} are waiting; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"retry-after": str(self.retry_after_s)}
+
+
+class ClientGone(ApiError):
+    """The client closed the connection; nobody reads this answer, only the log knows it."""
+
+    status = 499
+    code = "client_gone"
+
+    def __init__(self) -> None:
+        super().__init__("the client closed the connection")
+
+
+class GenerationFailed(ApiError):
+    """The server failed, not the client."""
+
+    status = 500
+    type = "server_error"
+    code = "generation_failed"
+
+    def __init__(self) -> None:
+        super().__init__("the server failed to answer this request; its log has the reason")
+
+
+class ShuttingDown(ApiError):
+    """The server is ending and takes no more work, or has ended this work."""
+
+    status = 503
+    type = "server_error"
+    code = "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down; try again")

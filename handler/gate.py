@@ -1,0 +1,84 @@
+"""What every request passes: a request id, the API key, errors in OpenAI's form, one line in the log."""
+
+import hmac
+import os
+import traceback
+from typing import NoReturn
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from handler.chunks import json_bytes
+from handler.errors import ApiError, GenerationFailed, MethodNotAllowed, NotFound, Unauthorized
+from handler.logs import Log, Record
+
+RECORD = "firebrick.record"  # where a request's scope holds its Record
+HEALTH = "/health"  # open to all: load balancers have no key
+
+
+class Gate:
+    """An ASGI middleware around the routes.
+
+    Args:
+        app: The routes.
+        log: Where each request's line goes.
+        api_key: Wanted as `Authorization: Bearer`; None lets everybody in.
+    """
+
+    def __init__(self, app: ASGIApp, log: Log, api_key: str | None) -> None:
+        self._app = app
+        self._log = log
+        self._api_key = api_key.encode() if api_key else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = Record(id=os.urandom(12).hex(), method=scope["method"], path=scope["path"])
+        scope[RECORD] = record
+
+        async def tagged_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", record.id.encode())]
+            await send(message)
+
+        try:
+            self._authorize(scope)
+            await self._app(scope, receive, tagged_send)
+        except ApiError as error:
+            await self._refuse(error, scope, receive, tagged_send)
+        except Exception as error:
+            report_failure(self._log, record, error)
+            await self._refuse(GenerationFailed(), scope, receive, tagged_send)
+        finally:
+            if (record.path, record.status) != (HEALTH, 200):  # Probes come by the hundred.
+                self._log.request(record)
+
+    def _authorize(self, scope: Scope) -> None:
+        if self._api_key is None or scope["path"] == HEALTH:
+            return
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        scheme, _, key = given.partition(b" ")
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(key.strip(), self._api_key):
+            raise Unauthorized()
+
+    async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        record: Record = scope[RECORD]
+        record.error, record.param = error.code, error.param
+        if record.status is None:
+            response = Response(json_bytes(error.body()), error.status, dict(error.headers), "application/json")
+            await response(scope, receive, send)
+
+
+def report_failure(log: Log, record: Record, error: Exception) -> None:
+    """Log a failure that is the server's own, with the place but without the values at hand."""
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    log.event("failure", request_id=record.id, type=type(error).__name__, message=str(error)[:500], places=places)
+
+
+async def raise_api_error(request: Request, error: Exception) -> NoReturn:
+    """Turn the router's own errors into ours."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        raise MethodNotAllowed(request.method, request.url.path, ", ".join(sorted(allow.split(", ")))) from error
+    raise NotFound(request.url.path) from error

@@ -1,0 +1,113 @@
+"""Artefact directory → a model that can make a token; what is slow loads side by side."""
+
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
+
+from handler.artefact import TOKENIZER, Artefact, load_artefact
+from handler.background import Background
+from handler.errors import TemplateInvalid
+from handler.settings import Settings
+
+if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imported beside the others.
+    from handler.engine import Engine
+    from handler.model import Model
+    from handler.prompt import PromptEncoder
+    from handler.template import ChatTemplate
+    from handler.tokenizer import Tokenizer
+
+T = TypeVar("T")
+TEMPLATE = "chat_template.jinja"
+WEB = ("handler.app", "handler.server")  # starlette and uvicorn
+
+
+def load_model(settings: Settings, threads: int) -> "tuple[Model, Mapping[str, float]]":
+    """Load the artefact that the settings name.
+
+    Args:
+        settings: Where it is and how it is checked.
+        threads: How many the engine uses.
+
+    Returns:
+        The model, and how long each part took in milliseconds; parts overlap.
+
+    Raises:
+        ArtefactError: The directory can't be served.
+        StartupError: Tokenizer or template can't be read.
+    """
+    parts: dict[str, float] = {}
+    imports = Background(lambda: _timed(parts, "import_engine_ms", lambda: import_module("handler.engine")))
+    web = Background(lambda: _timed(parts, "import_web_ms", lambda: [import_module(name) for name in WEB]))
+    artefact = _timed(parts, "verify_ms", lambda: load_artefact(settings.model_dir, settings.verify))
+    engine = Background(lambda: _load_engine(imports, artefact, settings, threads, parts))
+    prompts, tokenizer = _timed(parts, "text_ms", lambda: load_text(artefact))
+    web.result()
+    return _model(artefact, settings, engine.result(), prompts, tokenizer), parts
+
+
+def _load_engine(
+    imports: Background[ModuleType], artefact: Artefact, settings: Settings, threads: int, parts: dict[str, float]
+) -> "Engine":
+    imports.result()
+    from handler.engine import Engine
+
+    engine = _timed(parts, "session_ms", lambda: Engine.load(artefact, threads, settings.prefill_chunk))
+    _timed(parts, "first_token_ms", engine.warm_up)
+    return engine
+
+
+def load_text(artefact: Artefact) -> "tuple[PromptEncoder, Tokenizer]":
+    """Load what turns requests into ids and ids into text.
+
+    Raises:
+        TokenizerError: The tokenizer can't be read.
+        TemplateInvalid: The chat template can't be read or compiled.
+    """
+    from handler.prompt import PromptEncoder
+    from handler.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(artefact.directory / TOKENIZER, artefact.prefix_ids, artefact.suffix_ids)
+    template = _load_template(artefact)
+    return PromptEncoder(tokenizer, template, artefact.model_id, artefact.context_length), tokenizer
+
+
+def _load_template(artefact: Artefact) -> "ChatTemplate | None":
+    path = artefact.directory / TEMPLATE
+    if not path.exists():
+        return None
+    from handler.template import ChatTemplate  # jinja2: not needed for base models
+
+    try:
+        return ChatTemplate(path.read_text(encoding="utf-8"), artefact.special_tokens)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateInvalid(f"{path}: {error}; export the model again") from error
+
+
+def _model(
+    artefact: Artefact, settings: Settings, engine: "Engine", prompts: "PromptEncoder", tokenizer: "Tokenizer"
+) -> "Model":
+    from handler.engine import Cancellation
+    from handler.model import Model
+    from handler.protocol import Served
+
+    defaults = artefact.sampling_defaults
+    return Model(
+        served=Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens),
+        prompts=prompts,
+        vocabulary=tokenizer,
+        generate=engine.generate,
+        new_cancellation=Cancellation,
+        stop_ids=artefact.eos_token_ids,
+        fingerprint=artefact.fingerprint,
+        created=artefact.created,
+        context_length=artefact.context_length,
+    )
+
+
+def _timed(parts: dict[str, float], name: str, function: Callable[[], T]) -> T:
+    start = time.perf_counter()
+    value = function()
+    parts[name] = round((time.perf_counter() - start) * 1e3, 1)
+    return value

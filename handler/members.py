@@ -1,0 +1,141 @@
+"""Reading JSON that somebody else wrote: types, ranges and text, each refused by its path."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from handler.errors import (
+    InvalidText,
+    InvalidType,
+    InvalidValue,
+    MalformedJson,
+    NotAnObject,
+    UnsupportedParameter,
+    shown,
+)
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        MalformedJson: The body isn't JSON in UTF-8, or is nested too deeply.
+        NotAnObject: It's another JSON value.
+    """
+    try:
+        # A null character would make the C scanner's message unprintable; NaN and Infinity aren't JSON.
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise MalformedJson("the body's JSON is nested too deeply") from error
+    except ValueError as error:
+        raise MalformedJson(f"the body is not valid JSON: {str(error)[:200]}") from error
+    if not isinstance(value, dict):
+        raise NotAnObject(f"the body must be a JSON object, got {shown(value)}")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def check_text(value: object, path: str, expected: str = "a string") -> str:
+    """Return a string that can be encoded.
+
+    Raises:
+        InvalidType: It isn't a string.
+        InvalidText: It holds a lone surrogate, which JSON can write and UTF-8 can't.
+    """
+    if not isinstance(value, str):
+        raise InvalidType(path, expected, value)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidText(path) from error
+    return value
+
+
+class Members:
+    """The members of one JSON object; null counts as absent.
+
+    Args:
+        values: The object.
+        path: What its members' names are appended to in errors, such as `messages[0].`.
+    """
+
+    def __init__(self, values: Mapping[str, Any], path: str = "") -> None:
+        self._values = values
+        self._path = path
+
+    def get(self, name: str) -> Any:
+        """Return the member as it is, or None."""
+        return self._values.get(name)
+
+    def text(self, name: str) -> str | None:
+        """Return a string member, or None."""
+        value = self.get(name)
+        return None if value is None else check_text(value, self._path + name)
+
+    def boolean(self, name: str) -> bool | None:
+        """Return a boolean member, or None."""
+        value: bool | None = self._typed(name, bool, "true or false")
+        return value
+
+    def array(self, name: str) -> list[Any] | None:
+        """Return an array member, or None."""
+        value: list[Any] | None = self._typed(name, list, "an array")
+        return value
+
+    def mapping(self, name: str) -> dict[str, Any] | None:
+        """Return an object member, or None."""
+        value: dict[str, Any] | None = self._typed(name, dict, "an object")
+        return value
+
+    def number(self, name: str, low: float, high: float, *, above: bool = False) -> float | None:
+        """Return a number from `low` (or above it) to `high`, or None."""
+        value = self.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidType(self._path + name, "a number", value)
+        # Compared before it becomes a float: 10**400 doesn't fit in one.
+        if not low <= value <= high or (above and value == low):
+            expected = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
+            raise InvalidValue(self._path + name, expected, value)
+        return float(value)
+
+    def integer(self, name: str, low: int, high: int | None = None) -> int | None:
+        """Return an integer from `low` to `high`, or None; 3.0 is an integer, as in JSON Schema."""
+        value = self.get(name)
+        if value is None:
+            return None
+        if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidType(self._path + name, "an integer", value)
+        if value < low or (high is not None and value > high):
+            expected = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise InvalidValue(self._path + name, expected, value)
+        return value
+
+    def refuse(self, name: str, what: str, *neutral: object) -> None:
+        """Refuse a member unless it is absent, empty, or one of the `neutral` values, which ask for nothing.
+
+        Raises:
+            UnsupportedParameter: It asks for something.
+        """
+        value = self.get(name)
+        asks_nothing = value is None or value == [] or any(_same(value, harmless) for harmless in neutral)
+        if not asks_nothing:
+            raise UnsupportedParameter(self._path + name, what, value)
+
+    def _typed(self, name: str, kind: type, expected: str) -> Any:
+        value = self.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise InvalidType(self._path + name, expected, value)
+        return value
+
+
+def _same(value: object, harmless: object) -> bool:
+    # In Python 1 == True, in JSON they are different things; 1.0 and 1 are the same.
+    return value == harmless and isinstance(value, bool) == isinstance(harmless, bool)

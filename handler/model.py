@@ -1,0 +1,40 @@
+"""What the HTTP side needs of a loaded model."""
+
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from handler.completion import Token, Vocabulary
+from handler.prompt import PromptEncoder
+from handler.protocol import Served
+from handler.sampling import SamplingParams
+from handler.scheduler import Cancellable
+
+
+class Generate(Protocol):
+    """The engine's `generate`."""
+
+    def __call__(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        max_tokens: int,
+        stop_ids: Collection[int],
+        cancellation: Any,
+        /,
+    ) -> Generator[Token, None, None]: ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can make a token."""
+
+    served: Served
+    prompts: PromptEncoder
+    vocabulary: Vocabulary
+    generate: Generate
+    new_cancellation: Callable[[], Cancellable]
+    stop_ids: frozenset[int]
+    fingerprint: str | None
+    created: int  # Unix seconds
+    context_length: int

@@ -1,0 +1,178 @@
+"""One generation at a time in one worker thread, and a short first-in-first-out queue in front of it.
+
+All state lives on the event loop; the worker thread only runs a generator and hands its items over. Items
+wait in memory for a slow reader (an answer's tokens bound their number), so nobody's connection holds the engine up.
+"""
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import closing, suppress
+from queue import SimpleQueue
+from typing import Generic, Protocol, TypeVar
+
+from handler.errors import ApiError, Cancelled, QueueFull, ShuttingDown
+
+T = TypeVar("T")
+LONGEST_RETRY_AFTER_S = 60
+
+
+class Cancellable(Protocol):
+    """What ends a generation from another thread."""
+
+    def cancel(self) -> None: ...
+
+
+class Ticket(Generic[T]):
+    """One generation's place, first in the queue, then in the worker thread.
+
+    Args:
+        work: Makes the generator, in the worker thread.
+        cancellation: Ends it, in the middle of a step if need be.
+    """
+
+    def __init__(self, work: Callable[[], Generator[T, None, None]], cancellation: Cancellable) -> None:
+        self.work = work
+        self._cancellation = cancellation
+        self._items: asyncio.Queue[T | None] = asyncio.Queue()
+        self._error: Exception | None = None
+        self._reason: ApiError | None = None
+        self._ended = False
+
+    async def items(self) -> AsyncIterator[T]:
+        """Give the generator's items as they come.
+
+        Raises:
+            ApiError: The reason of the cancellation.
+            Exception: What the generator raised.
+        """
+        while (item := await self._items.get()) is not None:
+            yield item
+        if self._error is not None:
+            raise self._error
+
+    def cancel(self, reason: ApiError) -> None:
+        """End the generation; its reader gets the reason, unless all is done already."""
+        self._reason = self._reason or reason
+        self._cancellation.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether someone has asked for the end."""
+        return self._reason is not None
+
+    def deliver(self, item: T) -> None:
+        """Take an item over from the worker thread."""
+        self._items.put_nowait(item)
+
+    def end(self, error: Exception | None) -> None:
+        """There will be no more items."""
+        if self._ended:
+            return
+        self._ended = True
+        self._error = self._reason if isinstance(error, Cancelled) and self._reason else error
+        self._items.put_nowait(None)
+
+
+class Scheduler(Generic[T]):
+    """Runs tickets one by one.
+
+    Args:
+        queue: How many tickets may wait.
+    """
+
+    def __init__(self, queue: int) -> None:
+        self._queue = queue
+        self._waiting: deque[Ticket[T]] = deque()
+        self._running: Ticket[T] | None = None
+        self._worker_jobs: SimpleQueue[tuple[Ticket[T], asyncio.AbstractEventLoop]] | None = None
+        self._typical_s = 1.0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.draining = False
+
+    def check_room(self) -> None:
+        """Refuse early what would be refused by `submit`.
+
+        Raises:
+            QueueFull: As many are waiting as may wait.
+            ShuttingDown: `drain` was called.
+        """
+        if self.draining:
+            raise ShuttingDown()
+        if self._running is not None and len(self._waiting) >= self._queue:
+            expected_s = math.ceil(self._typical_s * (len(self._waiting) + 1))
+            raise QueueFull(len(self._waiting), min(max(expected_s, 1), LONGEST_RETRY_AFTER_S))
+
+    def submit(self, ticket: Ticket[T]) -> None:
+        """Start the ticket's work, or let it wait.
+
+        Raises:
+            QueueFull: As many are waiting as may wait.
+            ShuttingDown: `drain` was called.
+        """
+        self.check_room()
+        self._waiting.append(ticket)
+        self._idle.clear()
+        self._start_next()
+
+    def cancel(self, ticket: Ticket[T], reason: ApiError) -> None:
+        """End a ticket's work, or take it out of the queue."""
+        ticket.cancel(reason)
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+            ticket.end(Cancelled())
+            self._start_next()
+
+    async def drain(self, grace_s: float) -> None:
+        """Take no more, wait for what is here, and after the grace period end it."""
+        self.draining = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), grace_s)
+        except TimeoutError:
+            for ticket in [*self._waiting, *([self._running] if self._running else [])]:
+                self.cancel(ticket, ShuttingDown())
+            await self._idle.wait()
+
+    def _start_next(self) -> None:
+        if self._running is None and self._waiting:
+            self._running = self._waiting.popleft()
+            self._jobs().put((self._running, asyncio.get_running_loop()))
+        elif self._running is None:
+            self._idle.set()
+
+    def _jobs(self) -> "SimpleQueue[tuple[Ticket[T], asyncio.AbstractEventLoop]]":
+        if self._worker_jobs is None:
+            self._worker_jobs = SimpleQueue()
+            # A daemon: were a step stuck in native code, the process could still end.
+            threading.Thread(target=self._work, args=(self._worker_jobs,), name="engine", daemon=True).start()
+        return self._worker_jobs
+
+    def _work(self, jobs: "SimpleQueue[tuple[Ticket[T], asyncio.AbstractEventLoop]]") -> None:
+        while True:
+            ticket, loop = jobs.get()
+            started = time.perf_counter()
+            error = _run(ticket, loop)
+            with suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
+                loop.call_soon_threadsafe(self._finish, ticket, error, time.perf_counter() - started)
+
+    def _finish(self, ticket: Ticket[T], error: Exception | None, seconds: float) -> None:
+        self._typical_s += (seconds - self._typical_s) / 4
+        self._running = None
+        ticket.end(error)
+        self._start_next()
+
+
+def _run(ticket: Ticket[T], loop: asyncio.AbstractEventLoop) -> Exception | None:
+    try:
+        with closing(ticket.work()) as items:
+            for item in items:
+                if ticket.cancelled:
+                    raise Cancelled()
+                loop.call_soon_threadsafe(ticket.deliver, item)
+    except Exception as error:
+        return error
+    return None

@@ -1,0 +1,111 @@
+"""The checkpoint's chat template, rendered as `transformers` renders it, in jinja2's sandbox."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from handler.errors import TemplateFailed, TemplateInvalid
+
+RESERVED_VARIABLES = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
+
+
+class ChatTemplate:
+    """A compiled chat template.
+
+    Args:
+        source: The text of chat_template.jinja.
+        special_tokens: The variables bos_token, eos_token, … with their texts.
+
+    Raises:
+        TemplateInvalid: The source isn't a jinja2 template.
+    """
+
+    def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
+        try:
+            self._template = _environment().from_string(source)
+        except TemplateSyntaxError as error:
+            raise TemplateInvalid(f"chat_template.jinja, line {error.lineno}: {error.message}") from error
+        self._special_tokens = dict(special_tokens)
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """Names of variables that a request may not set."""
+        return RESERVED_VARIABLES | self._special_tokens.keys()
+
+    def render(self, messages: Sequence[Mapping[str, str]], variables: Mapping[str, Any]) -> str:
+        """Write a conversation down, up to where the assistant's answer begins.
+
+        Args:
+            messages: `{"role", "content"}` each.
+            variables: Further variables of the template, such as enable_thinking.
+
+        Raises:
+            TemplateFailed: The template refuses the messages or can't deal with them.
+        """
+        values = {
+            **self._special_tokens,
+            **variables,
+            "messages": [dict(message) for message in messages],
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": True,
+        }
+        try:
+            return self._template.render(values)
+        except Exception as error:  # A template is a program: it can fail in every way that Python can.
+            raise TemplateFailed(_reason(error)) from error
+
+
+class GenerationTag(Extension):
+    """`{% generation %}…{% endgeneration %}` marks an answer for training; here it adds nothing."""
+
+    tags = {"generation"}  # noqa: RUF012  # jinja2's way
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        lineno = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_pass_on"), [], [], body).set_lineno(lineno)
+
+    def _pass_on(self, caller: Callable[[], str]) -> str:
+        return caller()
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, "jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    # jinja2's own filter escapes <, > and & for HTML, which no model has been trained on.
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise TemplateError(message)
+
+
+def _strftime_now(format: str) -> str:
+    from datetime import datetime
+
+    return datetime.now().strftime(format)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text if len(text) <= 300 else text[:299] + "…"

@@ -1,0 +1,76 @@
+"""How many threads the engine gets: what was asked for, else the processors that this container really has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from handler.errors import SettingsError
+
+MEGABYTES_PER_VCPU = 1769  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+
+
+def resolve_threads(environ: Mapping[str, str], root: Path = Path("/")) -> int:
+    """Choose the number of threads.
+
+    ``FIREBRICK_THREADS``, else ``OMP_NUM_THREADS``, else the smallest of the affinity mask, the cgroup's quota
+    (version 1 or 2) and what Lambda's memory size buys; a fractional quota is rounded, and 1 is the least.
+
+    Args:
+        environ: the environment.
+        root: where /proc and /sys are looked for.
+
+    Raises:
+        SettingsError: one of the variables isn't a positive number.
+    """
+    for key in ("FIREBRICK_THREADS", "OMP_NUM_THREADS"):
+        if environ.get(key):
+            return _asked_for(key, environ[key])
+    available = float(len(os.sched_getaffinity(0)))
+    limits = [available, *cgroup_quotas(root)]
+    if environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "").isdigit():
+        limits.append(int(environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) / MEGABYTES_PER_VCPU)
+    return max(1, round(min(limits)))
+
+
+def _asked_for(key: str, value: str) -> int:
+    first = value.split(",")[0].strip()  # OMP_NUM_THREADS may be a list, one entry a nesting level
+    if not first.isdigit() or not 0 < int(first) <= 1024:
+        raise SettingsError(key, value, "a number of threads from 1 to 1024")
+    return int(first)
+
+
+def cgroup_quotas(root: Path = Path("/")) -> Iterator[float]:
+    """Give every CPU quota that applies to this process, in processors; a group's parents count too."""
+    mount = root / "sys/fs/cgroup"
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, group = [*line.split(":", 2), "", ""][:3]
+        if controllers == "":
+            for directory in _upwards(mount, group):
+                quota, _, period = _read(directory / "cpu.max").partition(" ")
+                yield from _quota(quota, period)
+        elif "cpu" in controllers.split(","):
+            for hierarchy in (mount / controllers, mount / "cpu"):
+                for directory in _upwards(hierarchy, group):
+                    yield from _quota(_read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us"))
+
+
+def _upwards(mount: Path, group: str) -> Iterator[Path]:
+    directory = mount / group.strip("/")
+    yield directory
+    while directory != mount and mount in directory.parents:
+        directory = directory.parent
+        yield directory
+
+
+def _quota(quota: str, period: str) -> Iterator[float]:
+    if quota.strip().isdigit() and period.strip().isdigit() and int(period) > 0:
+        yield int(quota) / int(period)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
