@@ -1,0 +1,40 @@
+"""What several tests share: artefacts exported once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.checkpoint import write_checkpoint
+from model_export.export import export
+from model_export.options import ExportOptions
+from model_export.source import Source
+from tests.configs import CONFIGS
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def demo_artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo checkpoint as an Int4 artefact."""
+    out = tmp_path_factory.mktemp("demo") / "artefact"
+    export(Source(ROOT / "demo" / "checkpoint", "firebrick-demo", None), out, ExportOptions())
+    return out
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with one random checkpoint for each of `tests.configs.CONFIGS`."""
+    directory = tmp_path_factory.mktemp("checkpoints")
+    for name, config in CONFIGS.items():
+        write_checkpoint(config, directory / name)
+    return directory
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A random checkpoint of one's own, to be damaged; weights in one file."""
+    directory = tmp_path / "checkpoint"
+    write_checkpoint(CONFIGS["llama-mha-tied"], directory)
+    return directory

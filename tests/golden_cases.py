@@ -1,0 +1,52 @@
+"""What the golden files hold, and how an artefact's logits are had to compare with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler.artefact import load_artefact
+from handler.engine import Cancellation, Engine
+from model_export.export import export
+from model_export.options import ExportOptions
+from model_export.source import Source
+
+GOLDEN = Path(__file__).parent / "golden" / "logits.npz"
+LENGTHS = (1, 2, 3, 17, 64, 129, 300)  # prompts whose last logits are recorded
+LONG = 8_230  # and one beyond the length that llama3's rope scaling starts from
+FLOAT = ExportOptions(quantization="none")
+EXACT_INT4 = ExportOptions(activations="float32")
+FAST_INT4 = ExportOptions()
+
+
+def sequence(vocab_size: int, length: int) -> NDArray[np.int64]:
+    """The token ids that every golden sequence begins with, ``(length,)``."""
+    return np.random.default_rng(0).integers(0, vocab_size, LONG, dtype=np.int64)[:length]
+
+
+def lengths(context_length: int) -> list[int]:
+    """The recorded prompt lengths that a model can hold."""
+    return [length for length in (*LENGTHS, LONG) if length < context_length]
+
+
+class LastLogits(Engine):
+    """The real engine, its prefill exposed."""
+
+    def last_logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits after a prompt ``(S,)``, run in chunks: ``(vocab_size,)``."""
+        return self._prefill(ids.tolist(), Cancellation()).copy()
+
+
+def engine(checkpoint: Path, out: Path, options: ExportOptions, prefill_chunk: int = 256) -> LastLogits:
+    """Export a checkpoint and load it."""
+    export(Source(checkpoint, checkpoint.name, None), out, options)
+    loaded = LastLogits.load(load_artefact(out, "quick"), threads=2, prefill_chunk=prefill_chunk)
+    assert isinstance(loaded, LastLogits)
+    return loaded
+
+
+def relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Largest difference over the largest expected logit."""
+    return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -1,0 +1,153 @@
+"""A model whose tokens are bytes, and an engine whose timing the test controls."""
+
+import threading
+import time
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+
+import httpx
+import uvicorn
+from kitoken import Kitoken
+from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer as ReferenceTokenizer
+
+from handler.app import create_app
+from handler.artefact import SamplingDefaults
+from handler.chunks import Chunk
+from handler.engine import Cancellation, Token
+from handler.errors import Cancelled
+from handler.logs import Log
+from handler.model import Model
+from handler.prompt import PromptEncoder
+from handler.protocol import Served
+from handler.sampling import SamplingParams
+from handler.scheduler import Scheduler
+from handler.settings import Settings
+from handler.template import ChatTemplate
+from handler.tokenizer import Tokenizer
+
+BOS, EOS = 256, 257
+VOCAB_SIZE = 300  # beyond the tokenizer's 258, as padded models have it
+TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+
+
+def reference_tokenizer() -> ReferenceTokenizer:
+    """A tokenizer whose ids 0…255 are the bytes."""
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = iter(range(256, 512))  # GPT-2's characters for the bytes that can't be printed
+    vocabulary = {chr(byte if byte in printable else next(others)): byte for byte in range(256)}
+    reference = ReferenceTokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    reference.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    reference.decoder = decoders.ByteLevel()
+    reference.add_special_tokens([AddedToken("<s>", special=True), AddedToken("</s>", special=True)])
+    return reference
+
+
+def byte_tokenizer() -> Tokenizer:
+    """The same for the handler, with a BOS before raw texts."""
+    return Tokenizer(Kitoken.from_tokenizers(reference_tokenizer().to_str().encode()), prefix_ids=[BOS])
+
+
+@dataclass
+class ScriptedEngine:
+    """Says the same text to everybody, a byte a token.
+
+    Attributes:
+        text: What it says.
+        gate: A token is made only while this is set.
+        fail_after: Raise after so many tokens.
+        calls: The prompts that it was asked.
+        closed: How many generations have ended, in whatever way.
+    """
+
+    text: str = "hello world"
+    fail_after: int | None = None
+    gate: threading.Event = field(default_factory=threading.Event)
+    calls: list[list[int]] = field(default_factory=list)
+    closed: int = 0
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        max_tokens: int,
+        stop_ids: Collection[int],
+        cancellation: Cancellation,
+        /,
+    ) -> Generator[Token, None, None]:
+        """Yield the text's bytes."""
+        self.calls.append(list(prompt_ids))
+        try:
+            for count, byte in enumerate(self.text.encode()[:max_tokens]):
+                self._wait(cancellation)
+                if count == self.fail_after:
+                    raise RuntimeError("the engine broke")
+                top = tuple((byte + n, -1.0 - n) for n in range(params.top_logprobs or 0))
+                yield Token(byte, None if params.top_logprobs is None else -0.5, top)
+        finally:
+            self.closed += 1
+
+    def _wait(self, cancellation: Cancellation) -> None:
+        while not self.gate.wait(0.001) or cancellation.cancelled:
+            if cancellation.cancelled:
+                raise Cancelled
+
+
+def byte_model(engine: ScriptedEngine, context_length: int, template: str | None) -> Model:
+    """A model around the engine."""
+    tokenizer = byte_tokenizer()
+    chat = ChatTemplate(template, {"bos_token": "<s>"}) if template else None
+    return Model(
+        served=Served("owner/bytes", VOCAB_SIZE, SamplingDefaults()),
+        prompts=PromptEncoder(tokenizer, chat, "owner/bytes", context_length),
+        vocabulary=tokenizer,
+        generate=engine.generate,
+        new_cancellation=Cancellation,
+        stop_ids=frozenset([EOS]),
+        fingerprint="fp",
+        created=1,
+        context_length=context_length,
+    )
+
+
+@dataclass
+class Serving:
+    """A server in this process."""
+
+    client: httpx.Client
+    log: StringIO
+    engine: ScriptedEngine
+
+
+@contextmanager
+def serving(
+    engine: ScriptedEngine | None = None,
+    template: str | None = TEMPLATE,
+    texts: bool = False,
+    context_length: int = 200,
+    **settings: object,
+) -> Iterator[Serving]:
+    """Serve a byte model on a free port."""
+    engine = engine or ScriptedEngine()
+    chosen = Settings(Path("."), **settings)  # type: ignore[arg-type]  # names and types are Settings' own
+    log = StringIO()
+    scheduler: Scheduler[Chunk] = Scheduler(chosen.queue)
+    app = create_app(byte_model(engine, context_length, template), scheduler, chosen, Log(log, texts))
+    config = uvicorn.Config(app, port=0, ws="none", lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        yield Serving(client, log, engine)
+    engine.gate.set()
+    server.should_exit = True
+    thread.join(10)

@@ -1,0 +1,298 @@
+import json
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.handler.doubles import BOS, ScriptedEngine, Serving, serving
+
+CHAT = "/v1/chat/completions"
+COMPLETION = "/v1/completions"
+QUESTION = {"model": "bytes", "messages": [{"role": "user", "content": "hi"}]}
+PROMPT = {"model": "bytes", "prompt": "hi"}
+
+
+def post(server: Serving, body: Any = QUESTION, path: str = CHAT) -> httpx.Response:
+    return server.client.post(path, json=body)
+
+
+def events(response: httpx.Response) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+def logged(server: Serving) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in server.log.getvalue().splitlines()]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_buffered_answer_says_what_the_stream_says() -> None:
+    with serving() as server:
+        whole = post(server).json()
+        stream = events(post(server, QUESTION | {"stream": True}))
+    assert whole["choices"][0]["message"]["content"] == "hello world"
+    assert "".join(event["choices"][0]["delta"].get("content", "") for event in stream[:-1]) == "hello world"
+    assert stream[-1] == "[DONE]"
+
+
+def test_the_engine_gets_the_rendered_template_with_one_bos() -> None:
+    with serving() as server:
+        post(server)
+    assert server.engine.calls == [[BOS, *b"user: hi\nassistant:"]]
+
+
+def test_a_raw_prompt_gets_a_bos_and_ids_are_taken_as_they_are() -> None:
+    with serving() as server:
+        post(server, PROMPT, COMPLETION)
+        post(server, PROMPT | {"prompt": [1, 2]}, COMPLETION)
+    assert server.engine.calls == [[BOS, *b"hi"], [1, 2]]
+
+
+def test_max_tokens_beyond_the_context_are_cut_off() -> None:
+    with serving(ScriptedEngine("x" * 500)) as server:
+        answer = post(server, PROMPT | {"max_tokens": 10**9}, COMPLETION).json()
+    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 197, "total_tokens": 200}
+    assert answer["choices"][0]["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("length", [199, 10_000])
+def test_a_prompt_that_fills_the_context_is_refused(length: int) -> None:
+    with serving() as server:
+        answer = post(server, PROMPT | {"prompt": "x" * length}, COMPLETION)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_a_stop_string_ends_the_answer() -> None:
+    with serving() as server:
+        choice = post(server, QUESTION | {"stop": ["o w"]}).json()["choices"][0]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("hell", "stop")
+
+
+def test_a_base_model_has_no_chat() -> None:
+    with serving(template=None) as server:
+        refused, answered = post(server), post(server, PROMPT, COMPLETION)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "no_chat_template")
+    assert answered.status_code == 200
+
+
+def test_a_template_that_refuses_is_the_requests_fault() -> None:
+    with serving(template="{{ raise_exception('no system role') }}") as server:
+        answer = post(server)
+    assert answer.status_code == 400
+    assert "no system role" in answer.json()["error"]["message"]
+
+
+def test_reserved_template_variables_are_refused() -> None:
+    with serving() as server:
+        answer = post(server, QUESTION | {"chat_template_kwargs": {"messages": []}})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "chat_template_kwargs")
+
+
+def test_models_are_listed_and_found_by_both_names() -> None:
+    with serving() as server:
+        card = server.client.get("/v1/models").json()["data"][0]
+        assert card["id"] == "owner/bytes"
+        for name in ("owner/bytes", "bytes"):
+            assert server.client.get(f"/v1/models/{name}").json() == card
+        assert server.client.get("/v1/models/other").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1/models/", 404),
+        ("POST", "/v1/chat/completions/", 404),
+        ("GET", CHAT, 405),
+        ("PUT", COMPLETION, 405),
+        ("DELETE", "/health", 405),
+    ],
+)
+def test_other_paths_and_methods_are_refused_in_openais_form(method: str, path: str, status: int) -> None:
+    with serving() as server:
+        answer = server.client.request(method, path)
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_a_request_id_is_in_the_answer_and_in_the_log() -> None:
+    with serving() as server:
+        ids = [post(server).headers["x-request-id"], server.client.get("/nowhere").headers["x-request-id"]]
+    assert [line["request_id"] for line in logged(server)] == ids
+
+
+def test_the_log_has_the_times_and_never_the_text() -> None:
+    with serving() as server:
+        post(server, QUESTION | {"messages": [{"role": "user", "content": "geheim"}]})
+        post(server, QUESTION | {"temperature": "geheim"})
+    answered, refused = logged(server)
+    assert {"queue_ms", "prefill_ms", "first_token_ms", "decode_tokens_per_second"} <= answered.keys()
+    assert (answered["status"], answered["finish_reason"], answered["stream"]) == (200, "stop", False)
+    assert (refused["status"], refused["error"], refused["param"]) == (400, "invalid_type", "temperature")
+    assert "geheim" not in server.log.getvalue()
+    assert "hello" not in server.log.getvalue()
+
+
+def test_the_log_has_the_text_if_asked_for() -> None:
+    with serving(texts=True) as server:
+        post(server)
+    assert logged(server)[0]["answer"] == "hello world"
+    assert logged(server)[0]["prompt"] == [{"role": "user", "content": "hi"}]
+
+
+def test_healthy_probes_are_not_logged() -> None:
+    with serving() as server:
+        assert server.client.get("/health").status_code == 200
+    assert server.log.getvalue() == ""
+
+
+# ---------------------------------------------------------------- API key
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer", "sécret", "Basic secret"])
+def test_a_wrong_key_is_refused(header: str | None) -> None:
+    headers = {} if header is None else {b"authorization": header.encode()}
+    with serving(api_key="secret") as server:
+        answer = server.client.post(CHAT, json=QUESTION, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+
+
+def test_the_right_key_is_taken() -> None:
+    with serving(api_key="secret") as server:
+        answer = server.client.post(CHAT, json=QUESTION, headers={"authorization": "bearer secret"})
+    assert answer.status_code == 200
+
+
+def test_health_needs_no_key() -> None:
+    with serving(api_key="secret") as server:
+        assert server.client.get("/health").status_code == 200
+
+
+# ---------------------------------------------------------------- bodies
+
+
+def test_a_body_that_claims_to_be_large_is_refused_unread() -> None:
+    with serving(max_body=1000) as server:
+        answer = post(server, QUESTION | {"user": "x" * 10_000_000})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+        assert post(server).status_code == 200
+
+
+def test_a_large_body_without_a_length_is_refused() -> None:
+    with serving(max_body=1000) as server:
+        answer = server.client.post(CHAT, content=(b" " * 500 for _ in range(20_000)))
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_the_content_type_does_not_matter(content_type: str) -> None:
+    with serving() as server:
+        headers = {"content-type": content_type}
+        assert server.client.post(CHAT, content=json.dumps(QUESTION), headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b'{"a":' * 50_000, b'{"model": NaN}'])
+def test_a_malformed_body_is_refused_and_the_server_lives(body: bytes) -> None:
+    with serving() as server:
+        assert server.client.post(CHAT, content=body).status_code == 400
+        assert post(server).status_code == 200
+
+
+# ---------------------------------------------------------------- queue, failures, clients that leave
+
+
+def held() -> ScriptedEngine:
+    engine = ScriptedEngine()
+    engine.gate.clear()
+    return engine
+
+
+def raw_request(server: Serving, body: dict[str, Any]) -> socket.socket:
+    content = json.dumps(body).encode()
+    connection = socket.create_connection((server.client.base_url.host, server.client.base_url.port or 0))
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n"
+    connection.sendall(head.encode() + content)
+    return connection
+
+
+def test_beyond_the_queue_the_answer_is_429() -> None:
+    with serving(held(), queue=0) as server:
+        first = raw_request(server, QUESTION)
+        eventually(lambda: len(server.engine.calls) == 1)
+        refused = post(server)
+        server.engine.gate.set()
+        assert b"200 OK" in first.recv(100)
+        first.close()
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json()["error"]["type"] == "rate_limit_error"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_the_engine(stream: bool) -> None:
+    with serving(held()) as server:
+        connection = raw_request(server, QUESTION | {"stream": stream})
+        eventually(lambda: len(server.engine.calls) == 1)
+        connection.close()
+        eventually(lambda: server.engine.closed == 1)
+        server.engine.gate.set()
+        assert post(server).status_code == 200
+    assert [(line["status"], line.get("error")) for line in logged(server)] == [
+        (499, "client_gone"),
+        (200, None),
+    ]
+
+
+def test_a_client_that_leaves_the_queue_is_never_answered() -> None:
+    with serving(held()) as server:
+        first, second = raw_request(server, QUESTION), raw_request(server, QUESTION)
+        eventually(lambda: len(server.engine.calls) == 1)
+        second.close()
+        eventually(lambda: "client_gone" in server.log.getvalue())
+        server.engine.gate.set()
+        assert b"200 OK" in first.recv(100)
+        first.close()
+    assert len(server.engine.calls) == 1
+
+
+def test_a_reader_that_does_not_read_holds_up_nobody() -> None:
+    with serving(ScriptedEngine("x" * 20_000), context_length=50_000) as server:
+        connection = raw_request(server, QUESTION | {"stream": True})  # 4 MB that nobody takes
+        eventually(lambda: server.engine.closed == 1)
+        assert post(server, QUESTION | {"max_tokens": 1}).status_code == 200
+        connection.close()
+        eventually(lambda: len(logged(server)) == 2)
+
+
+def test_a_failure_before_the_first_token_has_a_status() -> None:
+    with serving(ScriptedEngine(fail_after=0)) as server:
+        answer = post(server, QUESTION | {"stream": True})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+    assert "engine broke" not in answer.text
+    assert [line["event"] for line in logged(server)] == ["failure", "request"]
+
+
+def test_a_failure_in_mid_stream_ends_it_with_an_error_event() -> None:
+    with serving(ScriptedEngine(fail_after=3)) as server:
+        stream = events(post(server, QUESTION | {"stream": True}))
+        server.engine.fail_after = None
+        assert post(server).status_code == 200
+    assert stream[-1]["error"]["code"] == "generation_failed"
+    failure = logged(server)[0]
+    assert (failure["event"], failure["message"]) == ("failure", "the engine broke")
+
+
+def test_a_failure_of_a_buffered_answer_is_a_500() -> None:
+    with serving(ScriptedEngine(fail_after=3)) as server:
+        assert post(server).status_code == 500

@@ -1,0 +1,62 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from handler.artefact import load_artefact
+from handler.background import Background
+from handler.errors import TemplateInvalid, TokenizerError
+from handler.loading import TEMPLATE, load_model, load_text
+from handler.protocol import parse_chat
+from handler.settings import Settings
+
+
+def copy(artefact: Path, target: Path) -> Path:
+    shutil.copytree(artefact, target)
+    return target
+
+
+def test_a_model_makes_a_token(demo_artefact: Path) -> None:
+    model, parts = load_model(Settings(demo_artefact), threads=1)
+    request = parse_chat(
+        json.dumps({"model": model.served.model_id, "messages": [{"role": "user", "content": "hi"}]}).encode(),
+        model.served,
+    )
+    prompt_ids, max_tokens = model.prompts.encode(request)
+    tokens = model.generate(prompt_ids, request.options.sampling, max_tokens, (), model.new_cancellation())
+    assert 0 <= next(tokens).id < model.served.vocab_size
+    assert {"verify_ms", "text_ms", "session_ms", "first_token_ms"} <= parts.keys()
+
+
+def test_a_model_without_a_template_loads(demo_artefact: Path, tmp_path: Path) -> None:
+    directory = copy(demo_artefact, tmp_path / "base")
+    (directory / TEMPLATE).unlink()
+    load_text(replace(load_artefact(demo_artefact, "quick"), directory=directory))
+
+
+def test_a_template_that_is_none_is_refused(demo_artefact: Path, tmp_path: Path) -> None:
+    directory = copy(demo_artefact, tmp_path / "broken")
+    (directory / TEMPLATE).write_bytes(b"\xff")
+    with pytest.raises(TemplateInvalid):
+        load_text(replace(load_artefact(demo_artefact, "quick"), directory=directory))
+
+
+def test_a_tokenizer_that_is_none_is_refused(demo_artefact: Path, tmp_path: Path) -> None:
+    directory = copy(demo_artefact, tmp_path / "broken")
+    (directory / "tokenizer.kit").write_bytes(b"x")
+    with pytest.raises(TokenizerError):
+        load_text(replace(load_artefact(demo_artefact, "quick"), directory=directory))
+
+
+def test_the_background_gives_what_the_function_gave() -> None:
+    assert Background(lambda: 5).result() == 5
+
+
+def test_the_background_raises_what_the_function_raised() -> None:
+    def fail() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        Background(fail).result()

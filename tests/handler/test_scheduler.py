@@ -1,0 +1,191 @@
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Generator
+
+import pytest
+
+from handler.engine import Cancellation
+from handler.errors import Cancelled, ClientGone, QueueFull, ShuttingDown
+from handler.scheduler import Scheduler, Ticket
+
+
+class Work:
+    """A generation of three items that waits for a gate before each."""
+
+    def __init__(self, name: str = "w", order: list[str] | None = None, fail: bool = False) -> None:
+        self.name, self.fail = name, fail
+        self.order = [] if order is None else order
+        self.gate, self.started, self.closed = threading.Event(), threading.Event(), threading.Event()
+        self.cancellation = Cancellation()
+        self.ticket: Ticket[str] = Ticket(self.items, self.cancellation)
+
+    def items(self) -> Generator[str, None, None]:
+        self.order.append(self.name)
+        self.started.set()
+        try:
+            for number in range(3):
+                while not self.gate.wait(0.001):
+                    if self.cancellation.cancelled:
+                        raise Cancelled
+                if self.fail:
+                    raise RuntimeError("broken")
+                yield f"{self.name}{number}"
+        finally:
+            self.closed.set()
+
+    async def read(self) -> list[str]:
+        return [item async for item in self.ticket.items()]
+
+
+def within(test: Callable[[Scheduler[str]], Awaitable[None]], queue: int = 2) -> None:
+    async def run() -> None:
+        await asyncio.wait_for(test(Scheduler(queue)), 20)
+
+    asyncio.run(run())
+
+
+async def started(work: Work) -> None:
+    assert await asyncio.to_thread(work.started.wait, 10)
+
+
+def test_items_come_in_their_order() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        work = Work()
+        work.gate.set()
+        scheduler.submit(work.ticket)
+        assert await work.read() == ["w0", "w1", "w2"]
+
+    within(test)
+
+
+def test_tickets_run_one_by_one_in_their_order() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        order: list[str] = []
+        works = [Work(name, order) for name in "abc"]
+        for work in works:
+            scheduler.submit(work.ticket)
+        await started(works[0])
+        assert order == ["a"]
+        for work in works:
+            work.gate.set()
+        await asyncio.gather(*(work.read() for work in works))
+        assert order == ["a", "b", "c"]
+
+    within(test)
+
+
+def test_beyond_the_queue_a_ticket_is_refused() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        works = [Work() for _ in range(3)]
+        for work in works:
+            scheduler.submit(work.ticket)
+        with pytest.raises(QueueFull) as caught:
+            scheduler.submit(Work().ticket)
+        assert int(caught.value.headers["retry-after"]) >= 1
+        for work in works:
+            work.gate.set()
+            await work.read()
+        scheduler.submit(works[0].ticket)
+
+    within(test)
+
+
+def test_no_queue_means_one_at_a_time() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        work = Work()
+        scheduler.submit(work.ticket)
+        with pytest.raises(QueueFull):
+            scheduler.check_room()
+        work.gate.set()
+        await work.read()
+        scheduler.check_room()
+
+    within(test, queue=0)
+
+
+def test_a_failure_reaches_its_reader_and_nobody_else() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        broken, sound = Work(fail=True), Work()
+        for work in (broken, sound):
+            work.gate.set()
+            scheduler.submit(work.ticket)
+        with pytest.raises(RuntimeError, match="broken"):
+            await broken.read()
+        assert len(await sound.read()) == 3
+
+    within(test)
+
+
+def test_cancelling_ends_the_work_and_starts_the_next() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        first, second = Work(), Work()
+        second.gate.set()
+        scheduler.submit(first.ticket)
+        scheduler.submit(second.ticket)
+        await started(first)
+        scheduler.cancel(first.ticket, ClientGone())
+        with pytest.raises(ClientGone):
+            await first.read()
+        assert first.closed.is_set()
+        assert len(await second.read()) == 3
+
+    within(test)
+
+
+def test_who_leaves_the_queue_makes_room() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        running, waiting, late = Work(), Work(), Work()
+        scheduler.submit(running.ticket)
+        scheduler.submit(waiting.ticket)
+        scheduler.cancel(waiting.ticket, ClientGone())
+        scheduler.submit(late.ticket)
+        with pytest.raises(ClientGone):
+            await waiting.read()
+        assert not waiting.started.is_set()
+        for work in (running, late):
+            work.gate.set()
+            await work.read()
+
+    within(test, queue=1)
+
+
+def test_cancelling_what_is_done_changes_nothing() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        work = Work()
+        work.gate.set()
+        scheduler.submit(work.ticket)
+        while not work.closed.is_set():
+            await asyncio.sleep(0.001)
+        await scheduler.drain(10)
+        scheduler.cancel(work.ticket, ClientGone())
+        assert len(await work.read()) == 3
+
+    within(test)
+
+
+def test_draining_waits_for_what_is_here_and_takes_no_more() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        work = Work()
+        scheduler.submit(work.ticket)
+        draining = asyncio.create_task(scheduler.drain(10))
+        await asyncio.sleep(0)
+        with pytest.raises(ShuttingDown):
+            scheduler.submit(Work().ticket)
+        work.gate.set()
+        await draining
+        assert len(await work.read()) == 3
+
+    within(test)
+
+
+def test_after_the_grace_period_all_is_ended() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        running, waiting = Work(), Work()
+        for work in (running, waiting):
+            scheduler.submit(work.ticket)
+        await scheduler.drain(0.01)
+        for work in (running, waiting):
+            with pytest.raises(ShuttingDown):
+                await work.read()
+
+    within(test)

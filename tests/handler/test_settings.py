@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from handler.errors import SettingsError
+from handler.settings import read_settings
+
+
+def test_defaults_are_those_of_the_dataclass() -> None:
+    settings = read_settings({"FIREBRICK_MODEL_DIR": "/m"})
+    assert (settings.model_dir, settings.port, settings.queue) == (Path("/m"), 8080, 8)
+
+
+def test_the_adapters_port_wins_over_port() -> None:
+    environ = {"FIREBRICK_MODEL_DIR": "/m", "AWS_LWA_PORT": "1", "PORT": "2"}
+    assert read_settings(environ).port == 1
+
+
+def test_the_command_line_wins_over_the_environment() -> None:
+    assert read_settings({"FIREBRICK_MODEL_DIR": "/m", "PORT": "2"}, port="3").port == 3
+
+
+def test_empty_means_not_set() -> None:
+    assert read_settings({"FIREBRICK_MODEL_DIR": "/m", "PORT": "", "FIREBRICK_API_KEY": ""}).api_key is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "70000"),
+        ("FIREBRICK_QUEUE", "-1"),
+        ("FIREBRICK_QUEUE", "²"),
+        ("FIREBRICK_MAX_BODY", "0"),
+        ("FIREBRICK_MAX_TOKENS", "0"),
+        ("FIREBRICK_VERIFY", "no"),
+        ("FIREBRICK_LOG_TEXT", "yes"),
+        ("FIREBRICK_SHUTDOWN_GRACE_S", "nan"),
+        ("FIREBRICK_SHUTDOWN_GRACE_S", "soon"),
+        ("FIREBRICK_PREFILL_CHUNK", "1e3"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_key(key: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"FIREBRICK_MODEL_DIR": "/m", key: value})
+    assert key in str(caught.value)
+    assert repr(value) in str(caught.value)
+
+
+def test_a_bad_option_is_named_as_it_was_given() -> None:
+    with pytest.raises(SettingsError, match="--port='x'"):
+        read_settings({"FIREBRICK_MODEL_DIR": "/m"}, port="x")
+
+
+def test_an_api_key_that_no_header_can_carry_is_refused_and_not_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_API_KEY": "geheim\n"})
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_model_directory_is_required() -> None:
+    with pytest.raises(SettingsError, match="FIREBRICK_MODEL_DIR"):
+        read_settings({})

@@ -1,0 +1,264 @@
+"""The real process with a real artefact, over a real socket, through the official client."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+
+from tests.server import Server
+
+MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me a story."}]
+
+
+@pytest.fixture(scope="module")
+def server(demo_artefact: Path) -> Iterator[Server]:
+    server = Server(demo_artefact)
+    yield server
+    assert server.end() == (0, "")
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> openai.OpenAI:
+    return server.client()
+
+
+@pytest.fixture(scope="module")
+def slowly(demo_artefact: Path) -> dict[str, Any]:
+    """Options that make even a tiny model take its time: a full context, and much to write for each token."""
+    ends = json.loads((demo_artefact / "firebrick.json").read_text())["tokenizer"]["eos_token_ids"]
+    never = {str(id): -100 for id in ends}
+    return {"logit_bias": never, "logprobs": True, "top_logprobs": 20, "max_tokens": 10_000}
+
+
+def words(stream: Any) -> str:
+    return "".join(choice.delta.content or "" for chunk in stream for choice in chunk.choices)
+
+
+def test_a_buffered_chat(client: openai.OpenAI, server: Server) -> None:
+    answer = client.chat.completions.create(model=server.model, messages=MESSAGES, max_tokens=8)
+    assert answer.object == "chat.completion"
+    assert answer.choices[0].message.role == "assistant"
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_a_streamed_chat_says_the_same(client: openai.OpenAI, server: Server) -> None:
+    options: dict[str, Any] = {"model": server.model, "messages": MESSAGES, "max_tokens": 20, "seed": 7}
+    whole = client.chat.completions.create(**options)
+    assert words(client.chat.completions.create(**options, stream=True)) == whole.choices[0].message.content
+
+
+def test_the_first_chunk_has_the_role_and_the_last_the_usage(client: openai.OpenAI, server: Server) -> None:
+    chunks: list[ChatCompletionChunk] = list(
+        client.chat.completions.create(
+            model=server.model,
+            messages=MESSAGES,
+            max_tokens=4,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert [chunk.usage is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
+    assert chunks[-1].choices == []
+    assert chunks[-2].choices[0].finish_reason in ("stop", "length")
+    assert chunks[-2].model_extra is not None
+    assert chunks[-2].model_extra["timings"]["completion_tokens"] >= 0
+
+
+def test_an_async_client(server: Server) -> None:
+    async def ask() -> tuple[str, str | None]:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+            options: dict[str, Any] = {
+                "model": server.model,
+                "messages": MESSAGES,
+                "max_tokens": 8,
+                "temperature": 0,
+            }
+            stream = await client.chat.completions.create(**options, stream=True)
+            text = "".join([choice.delta.content or "" async for chunk in stream for choice in chunk.choices])
+            whole = await client.chat.completions.create(**options)
+            return text, whole.choices[0].message.content
+
+    streamed, whole = asyncio.run(ask())
+    assert streamed == whole
+
+
+def test_completions(client: openai.OpenAI, server: Server) -> None:
+    options: dict[str, Any] = {"model": server.model, "prompt": "Once", "max_tokens": 8, "temperature": 0}
+    whole = client.completions.create(**options, logprobs=2)
+    streamed = "".join(chunk.choices[0].text for chunk in client.completions.create(**options, stream=True))
+    assert whole.choices[0].text == streamed
+    assert whole.choices[0].logprobs is not None
+    assert len(whole.choices[0].logprobs.tokens or []) == (whole.usage and whole.usage.completion_tokens)
+
+
+def test_logprobs_of_a_chat(client: openai.OpenAI, server: Server) -> None:
+    answer = client.chat.completions.create(
+        model=server.model, messages=MESSAGES, max_tokens=3, logprobs=True, top_logprobs=2, temperature=0
+    )
+    assert answer.choices[0].logprobs is not None
+    first = (answer.choices[0].logprobs.content or [])[0]
+    assert (first.token, first.logprob) == (first.top_logprobs[0].token, first.top_logprobs[0].logprob)
+
+
+def test_several_clients_at_once_all_get_the_same(client: openai.OpenAI, server: Server) -> None:
+    answers: list[str | None] = []
+
+    def ask() -> None:
+        options: dict[str, Any] = {
+            "model": server.model,
+            "messages": MESSAGES,
+            "max_tokens": 16,
+            "temperature": 0,
+        }
+        answers.append(client.chat.completions.create(**options).choices[0].message.content)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 6
+    assert len(set(answers)) == 1
+
+
+def test_models(client: openai.OpenAI, server: Server) -> None:
+    assert [model.id for model in client.models.list()] == [server.model]
+    assert client.models.retrieve(server.model).id == server.model
+
+
+def test_errors_are_the_clients_own_classes(client: openai.OpenAI, server: Server) -> None:
+    with pytest.raises(openai.NotFoundError) as not_found:
+        client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    assert not_found.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError) as bad:
+        client.chat.completions.create(model=server.model, messages=MESSAGES, max_tokens=0)
+    assert bad.value.param == "max_tokens"
+
+
+def test_a_prompt_beyond_the_context_is_refused(client: openai.OpenAI, server: Server) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(model=server.model, prompt="word " * 200_000)
+    assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("character", [" ", "x", "\n"])
+def test_a_run_that_no_tokenizer_takes_is_refused_and_the_server_lives(
+    client: openai.OpenAI, server: Server, character: str
+) -> None:
+    with pytest.raises(openai.BadRequestError):
+        client.completions.create(model=server.model, prompt=character * 3_000_000)
+    assert client.completions.create(model=server.model, prompt="x", max_tokens=1)
+
+
+def test_a_client_killed_in_mid_stream_frees_the_engine(
+    client: openai.OpenAI, server: Server, slowly: dict[str, Any]
+) -> None:
+    stream = client.chat.completions.create(model=server.model, messages=MESSAGES, stream=True, **slowly)
+    next(iter(stream))
+    stream.close()
+    line = server.wait_for(lambda line: line.get("error") == "client_gone")
+    assert "finish_reason" not in line
+    assert client.chat.completions.create(model=server.model, messages=MESSAGES, max_tokens=1)
+
+
+def test_health_and_description(server: Server) -> None:
+    assert httpx.get(f"{server.url}/health").json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/openapi.json").json()["openapi"] == "3.1.0"
+
+
+def test_an_api_key(demo_artefact: Path) -> None:
+    server = Server(demo_artefact, FIREBRICK_API_KEY="secret")
+    with pytest.raises(openai.AuthenticationError):
+        server.client().models.list()
+    assert server.client(api_key="secret").models.list().data
+    assert httpx.get(f"{server.url}/health").status_code == 200
+    server.end()
+
+
+# ---------------------------------------------------------------- the end
+
+
+def test_sigterm_lets_a_stream_finish(demo_artefact: Path, slowly: dict[str, Any]) -> None:
+    server = Server(demo_artefact)
+    options = slowly | {"max_tokens": 100}
+    stream = server.client().chat.completions.create(model=server.model, messages=MESSAGES, stream=True, **options)
+    first = next(stream)
+    server.process.terminate()
+    chunks = [first, *stream]
+    assert chunks[-1].choices[0].finish_reason == "length"
+    assert server.end() == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_after_the_grace_period_a_stream_ends_with_an_error(
+    demo_artefact: Path, slowly: dict[str, Any], number: int
+) -> None:
+    server = Server(demo_artefact, FIREBRICK_SHUTDOWN_GRACE_S="0")
+    stream = server.client().chat.completions.create(model=server.model, messages=MESSAGES, stream=True, **slowly)
+    next(stream)
+    server.process.send_signal(number)
+    with pytest.raises(openai.APIError, match="shutting down"):
+        list(stream)
+    assert server.end(signal.SIGTERM) == (0, "")
+
+
+# ---------------------------------------------------------------- a start that can't be
+
+
+def failed_start(*arguments: str, **environ: str) -> str:
+    """Run the server, which must refuse to start; return its line on stderr."""
+    command = [sys.executable, "-m", "handler", *arguments]
+    ended = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    return ended.stderr
+
+
+def test_a_port_in_use_is_named(server: Server, demo_artefact: Path) -> None:
+    port = server.url.rsplit(":", 1)[1]
+    assert port in failed_start("--model-dir", str(demo_artefact), "--port", port)
+
+
+def test_a_port_that_is_taken_while_loading_is_named(demo_artefact: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert port in failed_start("--model-dir", str(demo_artefact), PORT=port)
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    assert str(tmp_path / "none") in failed_start(FIREBRICK_MODEL_DIR=str(tmp_path / "none"))
+
+
+def test_a_bad_setting_is_named(demo_artefact: Path) -> None:
+    line = failed_start("--model-dir", str(demo_artefact), FIREBRICK_QUEUE="many")
+    assert "FIREBRICK_QUEUE" in line
+    assert "many" in line
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "model.onnx", "tokenizer.kit", "firebrick.json", "manifest.json"]
+)
+def test_a_flipped_byte_is_found(demo_artefact: Path, tmp_path: Path, name: str) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(demo_artefact, damaged)
+    content = bytearray((damaged / name).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (damaged / name).write_bytes(content)
+    assert name in failed_start("--model-dir", str(damaged))
