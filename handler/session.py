@@ -1,44 +1,60 @@
-"""The onnxruntime session: one table of options, each with its reason; docs/performance.md has the measurements."""
+"""The onnxruntime session and its options; docs/performance.md has the measurement behind each."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import onnxruntime
 
 from handler.errors import ArtefactDamaged
 
-# (key, value, why)
-CONFIG_ENTRIES = (
-    ("session.intra_op.allow_spinning", "1", "threads of one step wait for each other for microseconds"),
-    ("session.set_denormal_as_zero", "1", "denormal activations are slow and mean nothing"),
-)
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What onnxruntime lets one choose and what matters here; `bench.session` measures each against its opposite."""
+
+    optimization: Literal["disabled", "basic", "extended", "all"] = "all"  # the graph comes fused: little is left to do
+    spinning: bool = True  # threads wait actively between operators; sleeping costs a wake-up each
+    memory_arena: bool = True  # activations come from an arena that is kept; without, every step asks the system
+    memory_pattern: bool = True  # activations of a repeated shape are planned once
+    denormal_as_zero: bool = True  # denormal activations mean nothing and take a hundred times longer
 
 
-def create_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+LEVELS = {
+    "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+ERRORS_ONLY = 3
+
+
+def create_session(path: Path, threads: int, chosen: SessionOptions | None = None) -> onnxruntime.InferenceSession:
     """Load the graph and its weights.
 
     Args:
         path: model.onnx, its weights beside it.
-        threads: of one operator.
+        threads: of one operator; operators follow one another.
+        chosen: other options than the defaults.
 
     Raises:
         ArtefactDamaged: onnxruntime refuses the graph.
     """
+    chosen = chosen or SessionOptions()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
-    for key, value, _ in CONFIG_ENTRIES:
-        options.add_session_config_entry(key, value)
+    options.graph_optimization_level = LEVELS[chosen.optimization]
+    options.enable_cpu_mem_arena = chosen.memory_arena
+    options.enable_mem_pattern = chosen.memory_pattern
+    options.log_severity_level = ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(chosen.spinning)))
+    options.add_session_config_entry("session.set_denormal_as_zero", str(int(chosen.denormal_as_zero)))
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no better base
-        raise ArtefactDamaged(f"{path} can't be loaded: {_first_line(error)}; export the model again") from None
-
-
-def _first_line(error: Exception) -> Any:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise ArtefactDamaged(f"{path} can't be loaded: {lines[0]}; export the model again") from None

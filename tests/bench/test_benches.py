@@ -1,0 +1,47 @@
+"""Every bench runs and ends in one JSON line with the keys that others read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    output = subprocess.check_output([sys.executable, "-m", *arguments], cwd=ROOT, text=True, stderr=subprocess.DEVNULL)
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    assert result["machine"]["read_gb_per_s"] > 0
+    return result
+
+
+def test_startup_tells_the_parts(demo_artefact: Path) -> None:
+    result = run("bench.startup", str(demo_artefact), "--runs", "1")
+    assert {"ready", "first_token", "session", "text", "exec_to_first_token"} <= result["ms"].keys()
+
+
+def test_serve_tells_speed_and_memory(demo_artefact: Path) -> None:
+    result = run("bench.serve", str(demo_artefact), "--prompt-tokens", "40", "--tokens", "4", "--runs", "1")
+    assert result["prompt_tokens"] == 40
+    assert result["peak_memory_ratio"] == round(result["peak_memory_bytes"] / result["artefact_bytes"], 2)
+
+
+def test_export_tells_time_and_memory() -> None:
+    result = run("bench.export", "--shape", "tiny")
+    assert result["seconds"] > 0
+    assert result["peak_memory_bytes"] > 10_000_000
+
+
+def test_export_passes_options_on() -> None:
+    small, large = (run("bench.export", "--shape", "tiny", *o) for o in ([], ["--quantization", "none"]))
+    assert large["artefact_bytes"] > small["artefact_bytes"]
+
+
+def test_session_measures_every_variant(demo_artefact: Path) -> None:
+    from bench.session import VARIANTS
+
+    result = run("bench.session", str(demo_artefact), "--prompt-tokens", "20", "--tokens", "2", "--rounds", "1")
+    assert result["variants"].keys() == VARIANTS.keys()

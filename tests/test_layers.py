@@ -1,0 +1,69 @@
+"""Who may import whom: data goes one way, and no torch gets near what is served or exported."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+FORBIDDEN = {
+    "handler": {"model_export", "bench", "demo", "tests", "torch", "transformers", "tokenizers", "safetensors", "onnx"},
+    "model_export": {"handler", "bench", "demo", "tests", "torch", "transformers"},
+    "bench": {"tests", "torch", "transformers"},
+}
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_package_reaches_back(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        assert not FORBIDDEN[package] & set(imported(path)), path
+
+
+LOAD_WITHOUT_THE_REST = """
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+def plain(name):
+    return name.lower().replace("-", "_")
+
+runtime = {plain(line.split("==")[0]) for line in Path("requirements/runtime.txt").read_text().splitlines()}
+hidden = {
+    module
+    for module, distributions in packages_distributions().items()
+    if not runtime & {plain(distribution) for distribution in distributions}
+}
+
+class Hider:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in hidden:
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Hider())
+from handler.loading import load_model
+from handler.settings import Settings
+import handler.app, handler.server
+
+load_model(Settings(Path(sys.argv[1])), threads=1)
+print(len(hidden), "hidden")
+"""
+
+
+def test_the_server_loads_with_the_runtime_set_alone(demo_artefact: Path) -> None:
+    command = [sys.executable, "-c", LOAD_WITHOUT_THE_REST, str(demo_artefact)]
+    output = subprocess.check_output(command, cwd=ROOT, text=True)
+    assert int(output.split()[0]) > 20
