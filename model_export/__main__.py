@@ -24,6 +24,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--name", help="model id that the server answers to (default: hub id or directory name)")
     p.add_argument("--quantization", choices=["int4", "none"], default="int4", help="none keeps float32 (%(default)s)")
     p.add_argument(
+        "--rounding",
+        choices=["nearest", "search", "calibrated"],
+        default="search",
+        help="how 4-bit values are chosen: by largest magnitude, by least squared error, or for a text (%(default)s)",
+    )
+    p.add_argument("--calibration", type=Path, metavar="FILE", help="that text, .txt or .jsonl (default: our own)")
+    p.add_argument(
         "--block-size", type=int, choices=BLOCK_SIZES, default=32, help="weights that share a scale (%(default)s)"
     )
     p.add_argument(
@@ -55,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args.name,
             args.revision,
             args.threads,
+            args.rounding,
+            args.calibration,
         )
         # Imported here, so that --help and a wrong option answer at once.
         from model_export.export import export

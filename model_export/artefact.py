@@ -32,7 +32,11 @@ def check_output(out: Path) -> None:
     Raises:
         OutputRefused: it holds other files, is a file, or its parent can't be written.
     """
-    if out.exists() and not out.is_dir():
+    try:
+        taken = out.exists()
+    except OSError as error:  # such as a name that is too long
+        raise OutputRefused(f"--out {out}: {error.strerror}") from None
+    if taken and not out.is_dir():
         raise OutputRefused(f"--out {out} is a file; give a directory")
     if out.is_dir():
         names = {entry.name for entry in out.iterdir()}
@@ -57,7 +61,7 @@ def staging(out: Path) -> Iterator[Path]:
         OutputRefused: the directory can't be made or swapped.
         DiskFull: no space left.
     """
-    out = out.absolute()
+    out = out.resolve()  # what a link points to is replaced, the link stays
     stage = out.parent / f".{out.name}.partial"
     try:
         stage.mkdir(parents=True, exist_ok=True)
@@ -67,10 +71,14 @@ def staging(out: Path) -> Iterator[Path]:
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # It may have become the artefact of another export since it was opened.
+            if not os.path.samestat(os.fstat(lock), os.stat(stage)):
+                raise BlockingIOError
         except OSError:
             raise OutputBusy(f"another export is writing {out}; wait for it, or choose another --out") from None
         try:
             _clear(stage)
+            _restore(out)
             yield stage
             _sync(stage)
             check_output(out)
@@ -110,6 +118,17 @@ def _sync(directory: Path) -> None:
             os.close(handle)
 
 
+def _aside(out: Path) -> Path:
+    return out.parent / f".{out.name}.old"
+
+
+def _restore(out: Path) -> None:
+    """End a swap without an exchange that was killed between its steps."""
+    if _aside(out).exists() and not out.exists():
+        os.rename(_aside(out), out)
+    shutil.rmtree(_aside(out), ignore_errors=True)
+
+
 def _swap(stage: Path, out: Path) -> None:
     """Put ``stage`` in the place of ``out`` in one step; what was there is then in ``stage``."""
     if not out.exists() or not any(out.iterdir()):
@@ -118,11 +137,9 @@ def _swap(stage: Path, out: Path) -> None:
     if _exchange(stage, out):
         return
     # No exchange on this file system: the old artefact is whole at every moment, but has another name for one.
-    aside = out.parent / f".{out.name}.old"
-    shutil.rmtree(aside, ignore_errors=True)
-    os.rename(out, aside)
+    os.rename(out, _aside(out))
     os.rename(stage, out)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(_aside(out), ignore_errors=True)
 
 
 def _exchange(a: Path, b: Path) -> bool:

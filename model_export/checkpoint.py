@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 
 import ml_dtypes  # noqa: F401  safetensors looks bfloat16 up by name, which needs it registered
@@ -142,7 +143,7 @@ def _files(directory: Path) -> list[Path]:
     for file in files:
         if file.parent != directory:
             raise CheckpointDamaged(f"{index} names a file outside of the checkpoint: {file.name!r}")
-        if not file.is_file():
+        if not isfile(file):  # Path.is_file raises for a name that is too long
             raise CheckpointDamaged(f"{file} is missing: {INDEX} names it; download the checkpoint again")
     return files
 

@@ -108,6 +108,7 @@ def read_json(path: Path, missing_ok: bool = False) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(value, ensure_ascii=False).encode()  # refuses half a surrogate pair, which is no text
     except FileNotFoundError:
         if missing_ok:
             return {}

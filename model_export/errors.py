@@ -43,6 +43,10 @@ class QuantizationRange(ExportError):
     """A weight is too large for an f16 scale."""
 
 
+class CalibrationInvalid(ExportError):
+    """The calibration text can't be read, or is too short."""
+
+
 class OutputRefused(ExportError):
     """The output directory holds something other than an artefact, or isn't writable."""
 

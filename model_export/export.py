@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from model_export import artefact, graph, safetensors_file, tokenizer
+from model_export.calibrate import Calibrator, covers
+from model_export.calibration import load_windows
 from model_export.checkpoint import Checkpoint
 from model_export.config import ModelConfig, load_config
 from model_export.heads import HeadLayout
@@ -42,13 +44,19 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
     checkpoint = Checkpoint.open(source.directory, config)
     weights = plan(config, options, checkpoint)
     layout = safetensors_file.lay_out([spec for weight in weights for spec in weight.tensors], _metadata(options))
+    calibration = None
+    if options.quantization == "int4" and options.rounding == "calibrated":
+        calibration = load_windows(options.calibration, reference, facts, context, config.vocab_size)
     with artefact.staging(out) as stage:
         artefact.check_space(stage, layout.nbytes + 32 * MEGABYTE)
         _write_tokenizer(stage, source.directory, facts)
         tokenizer.check_parity(reference, stage / tokenizer.TOKENIZER_BINARY, facts.chat_template)
         model = graph.build(config, options, weights, layout.offsets)
         (stage / artefact.GRAPH).write_bytes(graph.serialize(model))
-        digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, options.threads)
+        calibrator = None
+        if calibration is not None:
+            calibrator = Calibrator(config, {weight.name: weight for weight in weights}, calibration)
+        digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, options.threads, calibrator)
         artefact.write_json(stage / artefact.DESCRIPTION, describe(source, config, options, facts, sampling, context))
         artefact.write_manifest(stage, {artefact.WEIGHTS: digest})
 
@@ -59,11 +67,20 @@ def _write_tokenizer(stage: Path, directory: Path, facts: TokenizerFacts) -> Non
     tokenizer.write_binary(stage, stage / tokenizer.TOKENIZER_JSON)
 
 
-def _write_weights(path: Path, layout: Layout, weights: Sequence[Weight], threads: int) -> str:
+def _write_weights(
+    path: Path, layout: Layout, weights: Sequence[Weight], threads: int, calibrator: Calibrator | None
+) -> str:
     progress = Progress(sum(spec.nbytes for weight in weights for spec in weight.tensors))
     with ThreadPoolExecutor(threads) as pool:
-        contents = (item for weight in weights for item in weight.contents(pool, window=threads + 1))
-        digest = safetensors_file.write(path, layout, contents, progress.advance)
+
+        def contents() -> Iterator[tuple[str, Iterable[memoryview]]]:
+            for weight in weights:
+                if calibrator is not None and covers(weight):
+                    yield from calibrator.contents(weight)
+                else:
+                    yield from weight.contents(pool, window=threads + 1)
+
+        digest = safetensors_file.write(path, layout, contents(), progress.advance)
     progress.close()
     return digest
 
@@ -105,7 +122,7 @@ def describe(
         "kernels": "stock",
         "quantization": {
             "method": options.quantization,
-            "rounding": "nearest" if quantized else None,
+            "rounding": options.rounding if quantized else None,
             "bits": 4 if quantized else None,
             "head_bits": options.head_bits if quantized else None,
             "block_size": options.block_size if quantized else None,

@@ -15,6 +15,7 @@ BLOCK_SIZES = (16, 32, 64, 128, 256)
 
 Quantization = Literal["int4", "none"]
 Activations = Literal["int8", "float32"]
+Rounding = Literal["nearest", "search", "calibrated"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class ExportOptions:
         name: the model id that the server answers to; None for the hub id or the directory's name.
         revision: of a hub repository.
         threads: for quantization; the result doesn't depend on it.
+        rounding: how 4-bit values are chosen: "nearest" takes a block's scale from its largest magnitude, "search" by
+            least squared error, "calibrated" rounds each layer for the inputs that a text gives it.
+        calibration: a text for that; None for the package's own.
     """
 
     quantization: Quantization = "int4"
@@ -40,6 +44,8 @@ class ExportOptions:
     name: str | None = None
     revision: str | None = None
     threads: int = 1
+    rounding: Rounding = "search"
+    calibration: Path | None = None
 
     def __post_init__(self) -> None:
         if self.quantization not in ("int4", "none"):
@@ -50,6 +56,10 @@ class ExportOptions:
             raise OptionInvalid(f"--head-bits {self.head_bits}: expected 4 or 8")
         if self.activations not in ("int8", "float32"):
             raise OptionInvalid(f"--activations {self.activations!r}: expected int8 or float32")
+        if self.rounding not in ("nearest", "search", "calibrated"):
+            raise OptionInvalid(f"--rounding {self.rounding!r}: expected nearest, search or calibrated")
+        if self.calibration is not None and self.rounding != "calibrated":
+            raise OptionInvalid(f"--calibration {self.calibration} goes with --rounding calibrated")
         if self.context is not None and self.context < 2:
             raise OptionInvalid(f"--context {self.context}: expected at least 2 tokens")
         if self.name is not None and not re.fullmatch(r"[\w./:+-]{1,128}", self.name, re.ASCII):

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export.errors import QuantizationRange
+from model_export.options import Rounding
+from model_export.search import search_scales
 
 F16_MAX = 65504.0
 
@@ -21,15 +23,17 @@ def blocks_per_row(k: int, block_size: int) -> int:
 
 
 def quantize(
-    weight: NDArray[np.float32], bits: int, block_size: int, name: str = "tensor"
+    weight: NDArray[np.float32], bits: int, block_size: int, name: str = "tensor", rounding: Rounding = "nearest"
 ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    """Round every weight to the nearest multiple of its block's scale.
+    """Round every weight to a multiple of its block's scale.
 
     Args:
         weight: float32 ``(N, K)``, finite.
         bits: 4 or 8.
         block_size: weights that share a scale.
         name: what to call the tensor in an error.
+        rounding: "nearest" takes the scale from the block's largest magnitude; "search" looks for the scale with the
+            least squared error (4 bits only: 8 bits have nothing to gain).
 
     Returns:
         values, uint8 ``(N, blocks, block_size * bits / 8)``, and scales, float16 ``(N, blocks)``.
@@ -44,11 +48,36 @@ def quantize(
         padded = np.zeros((rows, blocks * block_size), dtype=np.float32)
         padded[:, :k] = weight
     grouped = padded.reshape(rows, blocks, block_size)
-    scales = _scales(np.maximum(grouped.max(axis=2), -grouped.min(axis=2)), bits, name)
-    return _round(grouped, scales, bits), scales
+    scales = block_scales(grouped, bits, name, rounding)
+    return pack(round_to_scales(grouped, scales[:, :, None], bits)[0], bits), scales
 
 
-def _scales(largest: NDArray[np.float32], bits: int, name: str) -> NDArray[np.float16]:
+def block_scales(grouped: NDArray[np.float32], bits: int, name: str, rounding: Rounding) -> NDArray[np.float16]:
+    """Choose the scale of every block.
+
+    Args:
+        grouped: float32 ``(N, blocks, block_size)``.
+        bits: 4 or 8.
+        name: what to call the tensor in an error.
+        rounding: as for `quantize`.
+
+    Returns:
+        float16 ``(N, blocks)``.
+
+    Raises:
+        QuantizationRange: a weight is so large that its scale is no f16.
+    """
+    scales = _nearest_scales(np.maximum(grouped.max(axis=2), -grouped.min(axis=2)), bits, name)
+    if rounding == "nearest" or bits == 8:
+        return scales
+    # "calibrated" too: what no layer's inputs reach, such as an embedding, is searched.
+    searched = np.clip(search_scales(grouped), -F16_MAX, F16_MAX).astype(np.float16)
+    # Below f16's normal numbers a scale is too coarse for its neighbours to matter.
+    normal = np.abs(searched) >= np.finfo(np.float16).smallest_normal
+    return np.where(normal, searched, scales)
+
+
+def _nearest_scales(largest: NDArray[np.float32], bits: int, name: str) -> NDArray[np.float16]:
     limit = 2 ** (bits - 1) - 1
     if largest.size and float(largest.max()) / limit > F16_MAX:
         raise QuantizationRange(
@@ -61,17 +90,34 @@ def _scales(largest: NDArray[np.float32], bits: int, name: str) -> NDArray[np.fl
     return scales
 
 
-def _round(grouped: NDArray[np.float32], scales: NDArray[np.float16], bits: int) -> NDArray[np.uint8]:
-    zero_point = 2 ** (bits - 1)
+def round_to_scales(
+    weights: NDArray[np.float32], scales: NDArray[np.float16], bits: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Round weights to whole multiples of their scales.
+
+    Args:
+        weights: float32, any shape.
+        scales: float16, broadcast against it.
+        bits: 4 or 8.
+
+    Returns:
+        uint8 values with the zero point added, and the dequantized weights, both of the weights' shape.
+    """
+    zero_point = np.float32(2 ** (bits - 1))
     wide = scales.astype(np.float32)
-    values = grouped / np.where(wide == 0, np.float32(1), wide)[:, :, None]
-    np.rint(values, out=values)
-    values += zero_point
-    np.clip(values, 1, 2 * zero_point - 1, out=values)
-    codes = values.astype(np.uint8)
+    divisor = wide.copy()
+    divisor[wide == 0] = 1
+    levels = weights / divisor
+    np.rint(levels, out=levels)
+    np.clip(levels, -zero_point, zero_point - np.float32(1), out=levels)
+    return (levels + zero_point).astype(np.uint8), levels * wide
+
+
+def pack(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Put two 4-bit values into a byte, the first in the low nibble: ``(…, block_size)`` → ``(…, bytes)``."""
     if bits == 8:
         return codes
-    packed: NDArray[np.uint8] = codes[:, :, 0::2] | (codes[:, :, 1::2] << np.uint8(4))
+    packed: NDArray[np.uint8] = codes[..., 0::2] | (codes[..., 1::2] << np.uint8(4))
     return packed
 
 

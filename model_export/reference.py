@@ -37,11 +37,14 @@ def logits(config: ModelConfig, weight: Lookup, input_ids: NDArray[np.int64]) ->
     cosines, sines = (_required(weight, name)[: len(input_ids)] for name in (COSINES, SINES))
     for layer in range(config.num_hidden_layers):
         prefix = f"model.layers.{layer}"
-        normed = _rms_norm(hidden, _required(weight, f"{prefix}.input_layernorm.weight"), config.rms_norm_eps)
-        hidden = hidden + _attention(config, weight, f"{prefix}.self_attn", normed, cosines, sines)
-        normed = _rms_norm(hidden, _required(weight, f"{prefix}.post_attention_layernorm.weight"), config.rms_norm_eps)
-        hidden = hidden + _mlp(config, weight, f"{prefix}.mlp", normed)
-    hidden = _rms_norm(hidden, _required(weight, "model.norm.weight"), config.rms_norm_eps)
+        normed = rms_norm(hidden, _required(weight, f"{prefix}.input_layernorm.weight"), config.rms_norm_eps)
+        qkv = _linear(weight, f"{prefix}.self_attn.qkv_proj", normed)
+        mixed = attend(config, weight, f"{prefix}.self_attn", qkv, cosines, sines)
+        hidden = hidden + _linear(weight, f"{prefix}.self_attn.o_proj", mixed)
+        normed = rms_norm(hidden, _required(weight, f"{prefix}.post_attention_layernorm.weight"), config.rms_norm_eps)
+        product = gate(config, _linear(weight, f"{prefix}.mlp.gate_up_proj", normed))
+        hidden = hidden + _linear(weight, f"{prefix}.mlp.down_proj", product)
+    hidden = rms_norm(hidden, _required(weight, "model.norm.weight"), config.rms_norm_eps)
     head = weight(EMBEDDING if config.tie_word_embeddings else HEAD)
     assert head is not None
     result: Array = hidden @ head.T
@@ -61,21 +64,35 @@ def _linear(weight: Lookup, name: str, x: Array) -> Array:
     return product if bias is None else product + bias
 
 
-def _rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
+def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
+    """RMSNorm over the last axis, same shape out."""
     mean: Array = np.mean(x * x, axis=-1, keepdims=True, dtype=np.float32)
     normed: Array = x / np.sqrt(mean + np.float32(epsilon)) * weight
     return normed
 
 
-def _attention(config: ModelConfig, weight: Lookup, name: str, x: Array, cosines: Array, sines: Array) -> Array:
+def attend(config: ModelConfig, weight: Lookup, name: str, qkv: Array, cosines: Array, sines: Array) -> Array:
+    """Causal attention of one sequence, between qkv_proj and o_proj.
+
+    Args:
+        config: the model.
+        weight: gives q_norm and k_norm, if the model has them.
+        name: of the attention block.
+        qkv: float32 ``(S, (heads + 2 * kv heads) * head_dim)``.
+        cosines: float32 ``(S, head_dim / 2)``.
+        sines: the same.
+
+    Returns:
+        float32 ``(S, heads * head_dim)``.
+    """
     heads = HeadLayout(config.head_dim)
-    q_heads, kv_heads, length = config.num_attention_heads, config.num_key_value_heads, len(x)
-    qkv = _linear(weight, f"{name}.qkv_proj", x).reshape(length, q_heads + 2 * kv_heads, heads.stored)
-    query, key, value = np.split(qkv, [q_heads, q_heads + kv_heads], axis=1)  # (S, heads, head_dim)
+    q_heads, kv_heads, length = config.num_attention_heads, config.num_key_value_heads, len(qkv)
+    split = qkv.reshape(length, q_heads + 2 * kv_heads, heads.stored)
+    query, key, value = np.split(split, [q_heads, q_heads + kv_heads], axis=1)  # (S, heads, head_dim)
     if config.qk_norm:
         epsilon = config.rms_norm_eps * heads.norm_factor
-        query = _rms_norm(query, _required(weight, f"{name}.q_norm.weight"), epsilon)
-        key = _rms_norm(key, _required(weight, f"{name}.k_norm.weight"), epsilon)
+        query = rms_norm(query, _required(weight, f"{name}.q_norm.weight"), epsilon)
+        key = rms_norm(key, _required(weight, f"{name}.k_norm.weight"), epsilon)
     query, key = _rotate(query, cosines, sines), _rotate(key, cosines, sines)
     group = q_heads // kv_heads
     future = np.triu(np.full((length, length), -np.inf, dtype=np.float32), k=1)
@@ -84,7 +101,7 @@ def _attention(config: ModelConfig, weight: Lookup, name: str, x: Array, cosines
         scores = query[:, head] @ key[:, head // group].T * np.float32(config.head_dim**-0.5) + future
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         mixed[:, head] = scores / scores.sum(axis=1, keepdims=True) @ value[:, head // group]
-    return _linear(weight, f"{name}.o_proj", mixed.reshape(length, -1))
+    return mixed.reshape(length, -1)
 
 
 def _rotate(x: Array, cosines: Array, sines: Array) -> Array:
@@ -93,9 +110,11 @@ def _rotate(x: Array, cosines: Array, sines: Array) -> Array:
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def _mlp(config: ModelConfig, weight: Lookup, name: str, x: Array) -> Array:
-    gate, up = np.split(_linear(weight, f"{name}.gate_up_proj", x), 2, axis=-1)
-    return _linear(weight, f"{name}.down_proj", _activate(config.hidden_act, gate) * up)
+def gate(config: ModelConfig, gate_up: Array) -> Array:
+    """The gated activation between gate_up_proj and down_proj: ``(S, 2 * intermediate_size)`` → half of it."""
+    first, up = np.split(gate_up, 2, axis=-1)
+    product: Array = _activate(config.hidden_act, first) * up
+    return product
 
 
 def _activate(kind: str, x: Array) -> Array:

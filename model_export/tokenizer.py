@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,20 @@ from kitoken import Kitoken
 from tokenizers import Tokenizer
 
 from model_export.config import ModelConfig, read_json, token_ids
-from model_export.errors import TokenizerInvalid
+from model_export.errors import ConfigInvalid, TokenizerInvalid
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_BINARY = "tokenizer.kit"
 CHAT_TEMPLATE = "chat_template.jinja"
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+# What generation_config.json may recommend: key → smallest and largest value.
+SAMPLING: dict[str, tuple[float, float]] = {
+    "temperature": (0.0, 100.0),
+    "top_p": (0.0, 1.0),
+    "top_k": (0, 2**31 - 1),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (0.01, 100.0),
+}
 
 # Where tokenizers differ if they do: spaces, line ends, digits, accents, scripts, emoji, code, control characters.
 PROBES = (
@@ -132,8 +139,8 @@ def _chat_template(directory: Path, raw: Mapping[str, Any]) -> str | None:
             raise TokenizerInvalid(f"{path} can't be read: {error}") from None
     template = raw.get("chat_template")
     if isinstance(template, list):  # several named ones
-        named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
-        template = named.get("default")
+        defaults = [t for t in template if isinstance(t, dict) and t.get("name") == "default"]
+        template = defaults[0].get("template") if defaults else None
     if template is not None and not isinstance(template, str):
         raise TokenizerInvalid("chat_template in tokenizer_config.json is neither a text nor a list of named ones")
     return template
@@ -146,9 +153,10 @@ def write_binary(directory: Path, source: Path) -> None:
         TokenizerInvalid: kitoken doesn't know how to do what tokenizer.json asks for.
     """
     try:
-        Kitoken.from_tokenizers_file(str(source)).to_file(str(directory / TOKENIZER_BINARY))
+        binary = Kitoken.from_tokenizers_file(str(source)).to_bytes()
     except Exception as error:  # the library raises plain Exception and ValueError
         raise TokenizerInvalid(f"{source} can't be converted to kitoken's form: {error}") from None
+    (directory / TOKENIZER_BINARY).write_bytes(binary)  # an error of the disk isn't the tokenizer's
 
 
 def check_parity(tokenizer: Tokenizer, binary: Path, chat_template: str | None = None) -> int:
@@ -161,8 +169,11 @@ def check_parity(tokenizer: Tokenizer, binary: Path, chat_template: str | None =
         TokenizerInvalid: kitoken can't load the binary form, or gives other ids or another text; the message has
             the first text that differs.
     """
+    content = binary.read_bytes()
+    if not content:
+        raise TokenizerInvalid(f"{binary} can't be loaded: it is empty")  # the library aborts the process over it
     try:
-        fast = Kitoken.from_file(str(binary))
+        fast = Kitoken(content)
     except Exception as error:  # the library raises plain Exception
         raise TokenizerInvalid(f"{binary} can't be loaded: {error}") from None
     count = 0
@@ -199,18 +210,19 @@ def sampling_defaults(directory: Path) -> dict[str, float | int]:
     """Sampling that the checkpoint's authors recommend in generation_config.json.
 
     Raises:
-        ConfigInvalid: a value is no number.
+        ConfigInvalid: a value is no number, or out of its range.
     """
     generation = read_json(directory / "generation_config.json", missing_ok=True)
     defaults: dict[str, float | int] = {}
-    for key in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty"):
+    for key, (low, high) in SAMPLING.items():
         value = generation.get(key)
-        if (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and json.dumps(value) not in ("NaN", "Infinity")
-        ):
-            defaults[key] = value
+        if value is None:
+            continue
+        kind = int if isinstance(low, int) else int | float
+        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+            what = "an integer" if kind is int else "a number"
+            raise ConfigInvalid(f"{key} in generation_config.json is {value!r}: expected {what} from {low} to {high}")
+        defaults[key] = value
     if generation.get("do_sample") is False:
         defaults["temperature"] = 0.0
     return defaults

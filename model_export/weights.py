@@ -15,7 +15,7 @@ from model_export import rope
 from model_export.checkpoint import Checkpoint
 from model_export.config import ModelConfig
 from model_export.heads import HeadLayout
-from model_export.options import ExportOptions
+from model_export.options import ExportOptions, Rounding
 from model_export.quantize import blocks_per_row, quantize
 from model_export.rows import CheckpointRows, ComputedRows, Rows, StackedRows
 from model_export.safetensors_file import TensorSpec
@@ -36,12 +36,14 @@ class Weight:
         rows: where the values come from.
         bits: 4 or 8, or None for float32.
         block_size: weights that share a scale.
+        rounding: how 4-bit scales are chosen.
     """
 
     name: str
     rows: Rows
     bits: int | None = None
     block_size: int = 32
+    rounding: Rounding = "nearest"
 
     @property
     def scale_name(self) -> str:
@@ -67,21 +69,24 @@ class Weight:
         slabs = [(start, min(start + step, rows)) for start in range(0, rows, step)]
         bits = self.bits
         if bits is None:
-            yield self.name, (_bytes(a) for a in ordered(pool, lambda s: self.rows.read(*s), slabs, window))
+            yield self.name, (array_bytes(a) for a in ordered(pool, lambda s: self.rows.read(*s), slabs, window))
             return
         scales: list[NDArray[np.float16]] = []
 
         def values() -> Iterator[memoryview]:
             for packed, scale in ordered(
-                pool, lambda s: quantize(self.rows.read(*s), bits, self.block_size, self.name), slabs, window
+                pool,
+                lambda s: quantize(self.rows.read(*s), bits, self.block_size, self.name, self.rounding),
+                slabs,
+                window,
             ):
                 scales.append(scale)
-                yield _bytes(packed)
+                yield array_bytes(packed)
 
         yield self.name, values()
         # The values fit f16, but the stock operators want the activations' type; a cast in the graph doubled the time
         # of session creation and kept a copy.
-        yield self.scale_name, (_bytes(scale.astype(np.float32)) for scale in scales)
+        yield self.scale_name, (array_bytes(scale.astype(np.float32)) for scale in scales)
 
 
 def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) -> list[Weight]:
@@ -99,7 +104,7 @@ def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) ->
         """A linear layer over the rows of its parts (checkpoint name → row index)."""
         columns = query if name.endswith("o_proj") else None
         weights = [CheckpointRows(checkpoint, f"{part}.weight", i, columns) for part, i in parts.items()]
-        yield Weight(f"{name}.weight", _stack(weights), 4 if quantized else None, options.block_size)
+        yield Weight(f"{name}.weight", _stack(weights), 4 if quantized else None, options.block_size, options.rounding)
         if bias:
             yield Weight(f"{name}.bias", _stack([CheckpointRows(checkpoint, f"{p}.bias", i) for p, i in parts.items()]))
 
@@ -108,7 +113,7 @@ def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) ->
 
     cosines, sines = rope.tables(config, options.context_length(config), heads.stored // 2)
     weights = [
-        Weight(EMBEDDING, CheckpointRows(checkpoint, EMBEDDING), head_bits, options.block_size),
+        Weight(EMBEDDING, CheckpointRows(checkpoint, EMBEDDING), head_bits, options.block_size, options.rounding),
         Weight(COSINES, ComputedRows(cosines)),
         Weight(SINES, ComputedRows(sines)),
     ]
@@ -127,7 +132,7 @@ def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) ->
         weights += linear(f"{mlp}.down_proj", {f"{mlp}.down_proj": None}, config.mlp_bias)
     weights.append(vector("model.norm.weight"))
     if not config.tie_word_embeddings:
-        weights.append(Weight(HEAD, CheckpointRows(checkpoint, HEAD), head_bits, options.block_size))
+        weights.append(Weight(HEAD, CheckpointRows(checkpoint, HEAD), head_bits, options.block_size, options.rounding))
     return weights
 
 
@@ -154,5 +159,5 @@ def _stack(parts: Sequence[Rows]) -> Rows:
     return parts[0] if len(parts) == 1 else StackedRows(parts)
 
 
-def _bytes(array: NDArray[np.generic]) -> memoryview:
+def array_bytes(array: NDArray[np.generic]) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -17,8 +17,8 @@ GOLDEN = Path(__file__).parent / "golden" / "logits.npz"
 LENGTHS = (1, 2, 3, 17, 64, 129, 300)  # prompts whose last logits are recorded
 LONG = 8_230  # and one beyond the length that llama3's rope scaling starts from
 FLOAT = ExportOptions(quantization="none")
-EXACT_INT4 = ExportOptions(activations="float32")
-FAST_INT4 = ExportOptions()
+EXACT_INT4 = ExportOptions(activations="float32", rounding="nearest")
+FAST_INT4 = ExportOptions(rounding="nearest")
 
 
 def sequence(vocab_size: int, length: int) -> NDArray[np.int64]:

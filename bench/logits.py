@@ -1,0 +1,55 @@
+"""Logits of an artefact at every position of a text, for measuring quality."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from handler.artefact import GRAPH, Artefact, load_artefact
+from handler.engine import Cancellation, Engine
+from handler.sampling import SamplingParams
+from handler.session import create_session
+
+
+class Judged:
+    """An artefact whose answers are measured."""
+
+    def __init__(self, directory: Path, threads: int) -> None:
+        """Load it; raises as `handler.artefact.load_artefact`."""
+        self.artefact: Artefact = load_artefact(directory, "quick")
+        self.session: onnxruntime.InferenceSession = create_session(directory / GRAPH, threads)
+        self._engine = Engine(self.session, self.artefact, prefill_chunk=256)
+        a = self.artefact
+        self._cache_shape = (1, a.num_key_value_heads, a.context_length, a.head_dim)
+
+    def logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Run one sequence ``(S,)`` from an empty cache; gives ``(S, vocab_size)``."""
+        length = len(ids)
+        cache = np.zeros((*self._cache_shape[:2], length, self._cache_shape[3]), dtype=np.float32)
+        feeds = {
+            "input_ids": ids[None, :],
+            "seqlens_k": np.array([length - 1], dtype=np.int32),
+            "total_sequence_length": np.array(length, dtype=np.int32),
+            "logits_indices": np.arange(length, dtype=np.int64),
+            **{i.name: cache for i in self.session.get_inputs() if i.name.startswith("past_key_values.")},
+        }
+        found: NDArray[np.float32] = self.session.run(["logits"], feeds)[0]
+        return found
+
+    def greedy(self, prompt: list[int], tokens: int) -> list[int]:
+        """Continue a prompt with the likeliest tokens until an end-of-text token."""
+        stop = self.artefact.eos_token_ids
+        return [
+            t.id for t in self._engine.generate(prompt, SamplingParams(temperature=0), tokens, stop, Cancellation())
+        ]
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Natural logarithms of the probabilities, row by row: ``(S, vocab_size)``."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=1, keepdims=True)
+    wide -= np.log(np.exp(wide).sum(axis=1, keepdims=True))
+    return wide

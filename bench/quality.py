@@ -1,0 +1,169 @@
+"""``python -m bench.quality DIR… --against MODEL --text FILE``: how far artefacts are from the model they were made of.
+
+The text is cut into windows; in each, every next-token distribution of an artefact is compared with the float model's,
+which is an artefact of our own with ``--quantization none``. Confidence intervals (95 %) are bootstrapped over windows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from bench.logits import Judged, log_softmax
+from bench.machine import print_ceiling
+from model_export.errors import ExportError
+from model_export.export import export
+from model_export.inspect import summary
+from model_export.options import ExportOptions
+from model_export.reading import read_artefact
+from model_export.source import resolve
+
+Array = NDArray[np.float64]
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was measured at each position, by window: every array is ``(windows, positions)``.
+
+    Attributes:
+        nll: of the token that comes next in the text, in nats.
+        divergence: Kullback-Leibler divergence from the float model, in nats.
+        agreement: 1 where the likeliest token is the float model's.
+        greedy: tokens that a greedy continuation has in common with the float model's, ``(windows,)``.
+    """
+
+    nll: Array
+    divergence: Array
+    agreement: Array
+    greedy: Array
+
+
+def windows(tokenizer: Tokenizer, text: str, prefix: Sequence[int], length: int, count: int) -> NDArray[np.int64]:
+    """Cut a text into windows of token ids, each begun by the tokenizer's own prefix: ``(windows, length)``.
+
+    Raises:
+        SystemExit: the text is too short for one.
+    """
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    body = length - len(prefix)
+    found = min(count, len(ids) // body)
+    if found < 2:
+        raise SystemExit(f"error: the text has {len(ids)} tokens; two windows need {2 * body}: give a longer one")
+    rows = np.array(ids[: found * body], dtype=np.int64).reshape(found, body)
+    return np.hstack([np.tile(np.array(prefix, dtype=np.int64), (found, 1)), rows])
+
+
+def judge(artefact: Judged, reference: Judged, ids: NDArray[np.int64], greedy_tokens: int) -> Scores:
+    """Measure an artefact against the float model over windows ``(windows, length)``."""
+    nll, divergence, agreement, greedy = [], [], [], []
+    for row in ids:
+        expected, found = log_softmax(reference.logits(row)), log_softmax(artefact.logits(row))
+        nll.append(-found[np.arange(len(row) - 1), row[1:]])
+        divergence.append((np.exp(expected) * (expected - found)).sum(axis=1)[:-1])
+        agreement.append((expected.argmax(axis=1) == found.argmax(axis=1))[:-1].astype(np.float64))
+        prompt = row[: len(row) // 2].tolist()
+        pair = (artefact.greedy(prompt, greedy_tokens), reference.greedy(prompt, greedy_tokens))
+        greedy.append(float(_common(*pair)))
+    return Scores(np.array(nll), np.array(divergence), np.array(agreement), np.array(greedy))
+
+
+def _common(first: list[int], second: list[int]) -> int:
+    pairs = zip(first, second, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
+
+
+STATISTICS: dict[str, Callable[[Scores, NDArray[np.int64]], float]] = {
+    "perplexity": lambda s, rows: float(np.exp(s.nll[rows].mean())),
+    "kl_mean": lambda s, rows: float(s.divergence[rows].mean()),
+    "kl_p99": lambda s, rows: float(np.percentile(s.divergence[rows], 99)),
+    "top1_agreement": lambda s, rows: float(s.agreement[rows].mean()),
+    "greedy_match_tokens": lambda s, rows: float(s.greedy[rows].mean()),
+}
+
+
+def statistics(scores: Scores, seed: int = 0) -> dict[str, Any]:
+    """Sum the scores up: every statistic, and its bootstrapped 95 % interval under ``NAME_ci``."""
+    count = len(scores.nll)
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, count, (RESAMPLES, count))
+    result: dict[str, Any] = {}
+    for name, function in STATISTICS.items():
+        result[name] = round(function(scores, np.arange(count)), 6)
+        sampled = [function(scores, rows) for rows in draws]
+        result[f"{name}_ci"] = [round(float(v), 6) for v in np.percentile(sampled, [2.5, 97.5])]
+    return result
+
+
+def measure(directories: Sequence[Path], model: str, text: str, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Judge every artefact against the model; gives the statistics by directory.
+
+    Raises:
+        ExportError: the model can't be exported, or a directory is no artefact.
+    """
+    with tempfile.TemporaryDirectory(prefix="firebrick-") as work:
+        export(resolve(model, None), Path(work) / "float", ExportOptions(quantization="none"))
+        reference = Judged(Path(work) / "float", args.threads)
+        tokenizer = Tokenizer.from_file(str(Path(work) / "float" / "tokenizer.json"))
+        length = min(args.window, reference.artefact.context_length // 2)
+        ids = windows(tokenizer, text, reference.artefact.prefix_ids, length, args.windows)
+        results = {"float": {"bits_per_weight": 32.0, **statistics(judge(reference, reference, ids, args.greedy))}}
+        for directory in directories:
+            bits = summary(read_artefact(directory))["bits_per_weight"]
+            scores = judge(Judged(directory, args.threads), reference, ids, args.greedy)
+            results[str(directory)] = {"bits_per_weight": bits, **statistics(scores)}
+    return results
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """The figures as a Markdown table."""
+    lines = ["| artefact | bits | perplexity | KL mean | KL p99 | top-1 | greedy |", "|---|---|---|---|---|---|---|"]
+    for name, row in results.items():
+        low, high = row["kl_mean_ci"]
+        lines.append(
+            f"| {name} | {row['bits_per_weight']:.2f} | {row['perplexity']:.4f} | {row['kl_mean']:.5f} "
+            f"({low:.5f}–{high:.5f}) | {row['kl_p99']:.4f} | {row['top1_agreement']:.2%} "
+            f"| {row['greedy_match_tokens']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.quality", description="Compare artefacts with their model.")
+    parser.add_argument("directories", type=Path, nargs="+", metavar="DIR")
+    parser.add_argument("--against", required=True, metavar="MODEL", help="the checkpoint, directory or hub id")
+    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="UTF-8 text, not the calibration's")
+    parser.add_argument("--window", type=int, default=256, help="tokens (%(default)s)")
+    parser.add_argument("--windows", type=int, default=64, help="at most so many (%(default)s)")
+    parser.add_argument("--greedy", type=int, default=32, help="tokens to continue each window's half by (%(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="(%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    args = parser.parse_args(arguments)
+    try:
+        text = args.text.read_text(encoding="utf-8")
+        machine = print_ceiling()
+        results = measure(args.directories, args.against, text, args)
+    except (ExportError, OSError, UnicodeDecodeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(results))
+    line = json.dumps({"bench": "quality", "artefacts": results, "machine": machine})
+    if args.json:
+        args.json.write_text(line + "\n")
+    print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
