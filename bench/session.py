@@ -25,7 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no spinning": {"spinning": False},
     "no memory arena": {"memory_arena": False},
     "no memory pattern": {"memory_pattern": False},
-    "denormals kept": {"denormal_as_zero": False},
+    "denormals as zero": {"denormal_as_zero": True},
     "prefill chunk 64": {"prefill_chunk": 64},
     "prefill chunk 128": {"prefill_chunk": 128},
     "prefill chunk 512": {"prefill_chunk": 512},

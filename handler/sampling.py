@@ -148,7 +148,9 @@ def _likeliest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Ids of the ``count`` largest values, largest first, the smaller id first among equals."""
     ids = np.arange(len(values))
     if count < len(values):
-        ids = np.sort(np.argpartition(-values, count - 1)[:count])
+        least = -np.partition(-values, count - 1)[count - 1]
+        above = np.flatnonzero(values > least)
+        ids = np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
     order: NDArray[np.int64] = ids[np.argsort(-values[ids], kind="stable")]
     return order
 

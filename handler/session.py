@@ -19,7 +19,7 @@ class SessionOptions:
     spinning: bool = True  # threads wait actively between operators; sleeping costs a wake-up each
     memory_arena: bool = True  # activations come from an arena that is kept; without, every step asks the system
     memory_pattern: bool = True  # activations of a repeated shape are planned once
-    denormal_as_zero: bool = True  # denormal activations mean nothing and take a hundred times longer
+    denormal_as_zero: bool = False  # it would change the calling thread's arithmetic for everybody else in the process
 
 
 LEVELS = {

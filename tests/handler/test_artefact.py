@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from handler.artefact import load_artefact
+from handler.errors import ArtefactDamaged, ArtefactError, ArtefactMissing, ArtefactVersion
+from model_export.artefact import FILES, write_manifest
+
+SMALL = sorted(FILES - {"model.safetensors", "manifest.json"})
+
+
+@pytest.fixture
+def directory(demo_artefact: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(demo_artefact, tmp_path / "artefact"))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def rewrite(directory: Path, change: Any) -> None:
+    """Change firebrick.json and the manifest with it, as a faulty exporter would."""
+    path = directory / "firebrick.json"
+    description = json.loads(path.read_text())
+    change(description)
+    path.write_text(json.dumps(description))
+    (directory / "manifest.json").unlink()
+    write_manifest(directory, {})
+
+
+def test_a_whole_artefact_is_described(directory: Path) -> None:
+    artefact = load_artefact(directory)
+    assert artefact.model_id == "firebrick-demo"
+    assert artefact.eos_token_ids
+    assert artefact.context_length >= 1024
+    assert len(artefact.fingerprint) == 12
+
+
+@pytest.mark.parametrize("name", [*SMALL, "model.safetensors"])
+def test_a_flipped_byte_is_found_in_every_file(directory: Path, name: str) -> None:
+    flip(directory / name)
+    with pytest.raises(ArtefactError, match=name.replace(".", r"\.")):
+        load_artefact(directory)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_quick_way_finds_it_in_all_but_the_weights(directory: Path, name: str) -> None:
+    flip(directory / name)
+    with pytest.raises(ArtefactError, match=name.replace(".", r"\.")):
+        load_artefact(directory, "quick")
+
+
+def test_the_quick_way_leaves_the_weights_to_whoever_built_the_image(directory: Path) -> None:
+    flip(directory / "model.safetensors")
+    assert load_artefact(directory, "quick").model_id == "firebrick-demo"
+
+
+@pytest.mark.parametrize("verify", ["full", "quick"])
+def test_truncated_weights_are_found_either_way(directory: Path, verify: Any) -> None:
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ArtefactDamaged, match="bytes instead of"):
+        load_artefact(directory, verify)
+
+
+@pytest.mark.parametrize("name", [*SMALL, "model.safetensors", "manifest.json"])
+def test_a_missing_file_is_named(directory: Path, name: str) -> None:
+    (directory / name).unlink()
+    with pytest.raises(ArtefactMissing, match=name.replace(".", r"\.")):
+        load_artefact(directory)
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactMissing, match="no directory"):
+        load_artefact(tmp_path / "none")
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_format_version_is_refused(directory: Path, version: Any) -> None:
+    rewrite(directory, lambda d: d.update(format_version=version))
+    with pytest.raises(ArtefactVersion, match="format_version"):
+        load_artefact(directory)
+
+
+def test_unknown_kernels_are_refused(directory: Path) -> None:
+    rewrite(directory, lambda d: d.update(kernels="warp"))
+    with pytest.raises(ArtefactVersion, match="warp"):
+        load_artefact(directory)
+
+
+def test_a_manifest_may_not_point_elsewhere(directory: Path) -> None:
+    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest["files"]["../secret"] = {"sha256": "", "size": 0}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtefactDamaged, match="malformed entry"):
+        load_artefact(directory)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = (
+    *("model", "context_length", "vocab_size", "num_hidden_layers", "num_key_value_heads", "head_dim"),
+    *("tokenizer", "sampling_defaults"),
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.sampled_from(KEYS), value=JSON | st.just(...))
+def test_any_other_description_is_an_error_of_its_own_or_harmless(directory: Path, key: str, value: Any) -> None:
+    before = (directory / "firebrick.json").read_text()
+    try:
+        rewrite(directory, lambda d: d.pop(key) if value is ... else d.update({key: value}))
+        load_artefact(directory, "quick")
+    except ArtefactError:
+        pass
+    finally:
+        (directory / "firebrick.json").write_text(before)
