@@ -2,6 +2,7 @@
 
 The text is cut into windows; in each, every next-token distribution of an artefact is compared with the float model's,
 which is an artefact of our own with ``--quantization none``. Confidence intervals (95 %) are bootstrapped over windows.
+``python -m bench.quality demo`` scores the demo model's skills instead.
 """
 
 from __future__ import annotations
@@ -140,6 +141,10 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    if list(arguments or sys.argv[1:])[:1] == ["demo"]:
+        from bench import skills
+
+        return skills.main(list(arguments or sys.argv[1:])[1:])
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description="Compare artefacts with their model.")
     parser.add_argument("directories", type=Path, nargs="+", metavar="DIR")
     parser.add_argument("--against", required=True, metavar="MODEL", help="the checkpoint, directory or hub id")

@@ -54,16 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.threads < 1:
             raise OptionInvalid(f"--threads {args.threads}: expected at least 1")
         options = ExportOptions(
-            args.quantization,
-            args.block_size,
-            args.head_bits,
-            args.activations,
-            args.context,
-            args.name,
-            args.revision,
-            args.threads,
-            args.rounding,
-            args.calibration,
+            quantization=args.quantization,
+            rounding=args.rounding,
+            calibration=args.calibration,
+            block_size=args.block_size,
+            head_bits=args.head_bits,
+            activations=args.activations,
+            context=args.context,
+            name=args.name,
+            threads=args.threads,
         )
         # Imported here, so that --help and a wrong option answer at once.
         from model_export.export import export

@@ -24,28 +24,26 @@ class ExportOptions:
 
     Attributes:
         quantization: "int4", or "none" to keep every weight in float32.
+        rounding: how 4-bit values are chosen: "nearest" takes a block's scale from its largest magnitude, "search" by
+            least squared error, "calibrated" rounds each layer for the inputs that a text gives it.
+        calibration: a text for that; None for the package's own.
         block_size: weights along K that share a scale.
         head_bits: width of the embedding and of the LM head, 4 or 8.
         activations: what the stock Int4 kernels multiply with: "int8" is fast, "float32" exact.
         context: positions that the artefact can hold; None for the smaller of the model's and 8192.
         name: the model id that the server answers to; None for the hub id or the directory's name.
-        revision: of a hub repository.
         threads: for quantization; the result doesn't depend on it.
-        rounding: how 4-bit values are chosen: "nearest" takes a block's scale from its largest magnitude, "search" by
-            least squared error, "calibrated" rounds each layer for the inputs that a text gives it.
-        calibration: a text for that; None for the package's own.
     """
 
     quantization: Quantization = "int4"
+    rounding: Rounding = "search"
+    calibration: Path | None = None
     block_size: int = 32
     head_bits: int = 8
     activations: Activations = "int8"
     context: int | None = None
     name: str | None = None
-    revision: str | None = None
     threads: int = 1
-    rounding: Rounding = "search"
-    calibration: Path | None = None
 
     def __post_init__(self) -> None:
         if self.quantization not in ("int4", "none"):
