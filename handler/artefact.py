@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from handler.errors import ArtefactDamaged, ArtefactMissing, ArtefactVersion
 
@@ -19,6 +20,7 @@ DESCRIPTION = "firebrick.json"
 MANIFEST = "manifest.json"
 REQUIRED = (GRAPH, WEIGHTS, TOKENIZER, DESCRIPTION)
 KERNELS = ("stock",)
+T = TypeVar("T")
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -123,7 +125,7 @@ def _check_files(directory: Path, manifest: Mapping[str, Any], verify: str) -> N
         path = directory / name
         if not isinstance(entry, dict) or path.parent != directory:
             raise ArtefactDamaged(f"{directory / MANIFEST} has a malformed entry {name!r}; export the model again")
-        if not path.is_file():
+        if not isfile(path):  # Path.is_file raises for a name that is too long
             raise ArtefactMissing(f"{path} is missing; export the model again")
         if path.stat().st_size != entry.get("size"):
             raise ArtefactDamaged(
@@ -147,18 +149,18 @@ def _parse(directory: Path, description: Mapping[str, Any], fingerprint: str) ->
         defaults = description["sampling_defaults"]
         return Artefact(
             directory=directory,
-            model_id=str(description["model"]["id"]),
-            revision=description["model"]["revision"],
-            context_length=int(description["context_length"]),
-            vocab_size=int(description["vocab_size"]),
-            num_hidden_layers=int(description["num_hidden_layers"]),
-            num_key_value_heads=int(description["num_key_value_heads"]),
-            head_dim=int(description["head_dim"]),
-            bos_token_id=tokenizer["bos_token_id"],
-            eos_token_ids=frozenset(map(int, tokenizer["eos_token_ids"])),
-            prefix_ids=tuple(map(int, tokenizer["prefix_ids"])),
-            suffix_ids=tuple(map(int, tokenizer["suffix_ids"])),
-            special_tokens={name: tokenizer[name] for name in SPECIAL_TOKENS if tokenizer[name] is not None},
+            model_id=_text(description["model"], "id"),
+            revision=_optional(_text, description["model"], "revision"),
+            context_length=_integer(description, "context_length", 1),
+            vocab_size=_integer(description, "vocab_size", 1),
+            num_hidden_layers=_integer(description, "num_hidden_layers", 1),
+            num_key_value_heads=_integer(description, "num_key_value_heads", 1),
+            head_dim=_integer(description, "head_dim", 1),
+            bos_token_id=_optional(_integer, tokenizer, "bos_token_id"),
+            eos_token_ids=frozenset(_ids(tokenizer, "eos_token_ids")),
+            prefix_ids=_ids(tokenizer, "prefix_ids"),
+            suffix_ids=_ids(tokenizer, "suffix_ids"),
+            special_tokens={name: _text(tokenizer, name) for name in SPECIAL_TOKENS if tokenizer[name] is not None},
             sampling_defaults=SamplingDefaults(
                 temperature=float(defaults.get("temperature", 1.0)),
                 top_p=float(defaults.get("top_p", 1.0)),
@@ -169,5 +171,26 @@ def _parse(directory: Path, description: Mapping[str, Any], fingerprint: str) ->
             fingerprint=fingerprint,
             created=int((directory / DESCRIPTION).stat().st_mtime),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtefactDamaged(f"{directory / DESCRIPTION} lacks or misspells {error}; export the model again") from None
+
+
+def _text(values: Mapping[str, Any], key: str) -> str:
+    if not isinstance(values[key], str):
+        raise ValueError(f"{key}, which is {values[key]!r} and no text")
+    return str(values[key])
+
+
+def _integer(values: Mapping[str, Any], key: str, least: int = 0) -> int:
+    value = values[key]
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
+        raise ValueError(f"{key}, which is {value!r} and no integer from {least} on")
+    return value
+
+
+def _ids(values: Mapping[str, Any], key: str) -> tuple[int, ...]:
+    return tuple(_integer({key: value}, key) for value in values[key])
+
+
+def _optional(read: Callable[[Mapping[str, Any], str], T], values: Mapping[str, Any], key: str) -> T | None:
+    return None if values[key] is None else read(values, key)

@@ -29,14 +29,14 @@ def resolve_threads(environ: Mapping[str, str], root: Path = Path("/")) -> int:
             return _asked_for(key, environ[key])
     available = float(len(os.sched_getaffinity(0)))
     limits = [available, *cgroup_quotas(root)]
-    if environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "").isdigit():
+    if environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "").isdecimal():
         limits.append(int(environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) / MEGABYTES_PER_VCPU)
     return max(1, round(min(limits)))
 
 
 def _asked_for(key: str, value: str) -> int:
     first = value.split(",")[0].strip()  # OMP_NUM_THREADS may be a list, one entry a nesting level
-    if not first.isdigit() or not 0 < int(first) <= 1024:
+    if not first.isdecimal() or len(first) > 9 or not 0 < int(first) <= 1024:
         raise SettingsError(key, value, "a number of threads from 1 to 1024")
     return int(first)
 
@@ -65,7 +65,7 @@ def _upwards(mount: Path, group: str) -> Iterator[Path]:
 
 
 def _quota(quota: str, period: str) -> Iterator[float]:
-    if quota.strip().isdigit() and period.strip().isdigit() and int(period) > 0:
+    if quota.strip().isdecimal() and period.strip().isdecimal() and int(period) > 0:
         yield int(quota) / int(period)
 
 

@@ -10,6 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from model_export.checkpoint import expected_tensors
+from model_export.config import ModelConfig
 from model_export.errors import ExportError
 from model_export.reading import ReadArtefact, read_artefact
 
@@ -18,20 +20,13 @@ def summary(read: ReadArtefact) -> dict[str, Any]:
     """Count weights and bytes.
 
     Returns:
-        ``parameters`` (rotary tables and padding don't count), ``bits_per_weight`` over all of them,
+        ``parameters`` of the checkpoint, ``bits_per_weight`` over all of them, scales and padding of heads included,
         ``kv_cache_bytes_per_token``, and ``files`` with sizes in bytes.
     """
-    parameters = weight_bytes = 0
-    block = read.description["quantization"]["block_size"]
-    for name, tensor in read.tensors.items():
-        if name.startswith(("padding.", "model.rotary_emb.")):
-            continue
-        weight_bytes += tensor.nbytes
-        if name.endswith("_scale"):
-            continue
-        quantized = read.is_quantized(name)
-        parameters += tensor.shape[0] * tensor.shape[1] * block if quantized else prod(tensor.shape)
     d = read.description
+    parameters = sum(map(prod, expected_tensors(ModelConfig(**d["checkpoint_config"])).values()))
+    ignored = ("padding.", "model.rotary_emb.")
+    weight_bytes = sum(tensor.nbytes for name, tensor in read.tensors.items() if not name.startswith(ignored))
     return {
         "parameters": parameters,
         "bits_per_weight": round(8 * weight_bytes / max(parameters, 1), 3),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,25 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from model_export import artefact
+from model_export.config import ModelConfig
 from model_export.errors import ArtefactInvalid
 from model_export.quantize import dequantize
+
+# What inspect and verify need of firebrick.json: key → its type, or the keys of an object.
+DESCRIBED: Mapping[str, type | tuple[str, ...]] = {
+    "model": ("id", "revision", "architecture"),
+    "context_length": int,
+    "vocab_size": int,
+    "hidden_size": int,
+    "num_hidden_layers": int,
+    "num_attention_heads": int,
+    "num_key_value_heads": int,
+    "head_dim": int,
+    "kv_cache_dtype": str,
+    "kernels": str,
+    "quantization": ("method", "rounding", "head_bits", "block_size", "activations"),
+    "checkpoint_config": tuple(field.name for field in fields(ModelConfig)),
+}
 
 
 @dataclass(frozen=True)
@@ -72,19 +90,43 @@ def read_artefact(directory: Path) -> ReadArtefact:
     """
     if not directory.is_dir():
         raise ArtefactInvalid(f"{directory} is no directory: give an artefact made by python -m model_export")
-    description = _json(directory / artefact.DESCRIPTION)
-    if description.get("format_version") != artefact.FORMAT_VERSION:
-        raise ArtefactInvalid(
-            f"{directory / artefact.DESCRIPTION} has format_version {description.get('format_version')!r}; this "
-            f"program reads {artefact.FORMAT_VERSION}: export the model again"
-        )
-    manifest = _json(directory / artefact.MANIFEST)
-    if not isinstance(manifest.get("files"), dict):
-        raise ArtefactInvalid(f"{directory / artefact.MANIFEST} lists no files: export the model again")
+    description = _versioned(directory / artefact.DESCRIPTION)
+    _check_description(directory / artefact.DESCRIPTION, description)
+    manifest = _versioned(directory / artefact.MANIFEST)
+    _check_manifest(directory / artefact.MANIFEST, manifest)
     for name in sorted({artefact.GRAPH, artefact.WEIGHTS, *manifest["files"]}):
-        if not (directory / name).is_file():
+        if not isfile(directory / name):
             raise ArtefactInvalid(f"{directory / name} is missing: export the model again")
     return ReadArtefact(directory, description, manifest, read_tensors(directory / artefact.WEIGHTS))
+
+
+def _versioned(path: Path) -> dict[str, Any]:
+    value = _json(path)
+    if value.get("format_version") != artefact.FORMAT_VERSION:
+        raise ArtefactInvalid(
+            f"{path} has format_version {value.get('format_version')!r}; this program reads "
+            f"{artefact.FORMAT_VERSION}: export the model again"
+        )
+    return value
+
+
+def _check_description(path: Path, description: Mapping[str, Any]) -> None:
+    for key, kind in DESCRIBED.items():
+        if not isinstance(description.get(key), kind if isinstance(kind, type) else dict):
+            raise ArtefactInvalid(f"{path} lacks or misspells {key}: export the model again")
+        for part in () if isinstance(kind, type) else kind:
+            if part not in description[key]:
+                raise ArtefactInvalid(f"{path} lacks {key}.{part}: export the model again")
+
+
+def _check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        raise ArtefactInvalid(f"{path} lists no files: export the model again")
+    for name, entry in files.items():
+        whole = isinstance(entry, dict) and isinstance(entry.get("sha256"), str) and isinstance(entry.get("size"), int)
+        if not whole or (path.parent / name).parent != path.parent:
+            raise ArtefactInvalid(f"{path} has a malformed entry {name!r}: export the model again")
 
 
 def read_tensors(path: Path) -> dict[str, StoredTensor]:

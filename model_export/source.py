@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from os.path import exists, isdir
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_export.errors import ModelNotFound
 from model_export.options import directory_name
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
 
 HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 # Weights, configuration and tokenizer; repositories often hold the same weights in other formats too.
@@ -35,11 +40,11 @@ def resolve(model: str, revision: str | None) -> Source:
         ModelNotFound: no such directory, or the hub refused; the message says why and what to do.
     """
     directory = Path(model)
-    if directory.is_dir():
+    if isdir(model):  # unlike Path's methods, os.path's take any text
         if revision is not None:
             raise ModelNotFound(f"--revision {revision} goes with a hub id, but {model} is a directory")
         return Source(directory, directory_name(directory), None)
-    if directory.exists():
+    if exists(model):
         raise ModelNotFound(f"{model} is a file: give the checkpoint's directory")
     if not HUB_ID.fullmatch(model):
         raise ModelNotFound(f"{model} is neither a directory nor a hub id such as owner/name")
@@ -72,16 +77,26 @@ def _download(model: str, revision: str | None) -> Source:
             f"private (the hub says: {_reason(error)})"
         ) from None
     except LocalEntryNotFoundError as error:
+        if isinstance(error.__cause__, HfHubHTTPError):  # the hub was reached, and refused
+            raise ModelNotFound(_refused(model, error.__cause__)) from None
         raise ModelNotFound(
             f"{model} is not in the local cache and the hub can't be reached: connect, set HF_ENDPOINT, or give "
             f"a directory ({_reason(error)})"
         ) from None
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except HfHubHTTPError as error:
+        raise ModelNotFound(_refused(model, error)) from None
+    except (OSError, ValueError) as error:
         raise ModelNotFound(f"{model} could not be downloaded: {_reason(error)}") from None
     commit = Path(path).name
     return Source(Path(path), model, commit)
 
 
+def _refused(model: str, error: HfHubHTTPError) -> str:
+    advice = "; check HF_TOKEN" if error.response.status_code in (401, 403) else ""
+    return f"{model} could not be downloaded (the hub says: {_reason(error)}){advice}"
+
+
 def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = getattr(error, "server_message", None) or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

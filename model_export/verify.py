@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,10 @@ def verify_files(read: ReadArtefact) -> int:
     total = 0
     for name, entry in listed.items():
         path = read.directory / name
+        if path.stat().st_size != entry["size"]:
+            raise VerificationFailed(
+                f"{path} has {path.stat().st_size} bytes instead of {entry['size']}; export the model again"
+            )
         if artefact.sha256(path) != entry["sha256"]:
             raise VerificationFailed(f"{path} is damaged: its sha256 isn't the manifest's; export the model again")
         total += path.stat().st_size
@@ -82,7 +87,7 @@ def verify_logits(read: ReadArtefact, model: str, revision: str | None) -> Logit
     """
     source = resolve(model, revision)
     config = load_config(source.directory)
-    _check_shape(read, config)
+    _check_model(read, config)
     context = int(read.description["context_length"])
     ids = np.random.default_rng(0).integers(0, config.vocab_size, min(POSITIONS, context), dtype=np.int64)
     by_graph = run_graph(read, config, ids)
@@ -110,12 +115,12 @@ def verify_logits(read: ReadArtefact, model: str, revision: str | None) -> Logit
     return report
 
 
-def _check_shape(read: ReadArtefact, config: ModelConfig) -> None:
-    found = read.description
-    for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"):
-        if found.get(key) != getattr(config, key):
+def _check_model(read: ReadArtefact, config: ModelConfig) -> None:
+    found = read.description["checkpoint_config"]
+    for key, there in json.loads(json.dumps(asdict(config))).items():
+        if found[key] != there and key not in ("bos_token_id", "eos_token_ids"):  # these change no logits
             raise VerificationFailed(
-                f"{read.directory} is no export of that model: {key} is {found.get(key)}, there {getattr(config, key)}"
+                f"{read.directory} is no export of that model: {key} is {found[key]}, there {there}"
             )
 
 

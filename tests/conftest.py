@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from bench.checkpoint import write_checkpoint
@@ -13,6 +15,10 @@ from model_export.source import Source
 from tests.configs import CONFIGS
 
 ROOT = Path(__file__).parent.parent
+
+# A slow machine is no failure; and CI asks the same questions every time, so that it fails for a change only.
+hypothesis.settings.register_profile("firebrick", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("firebrick")
 
 
 @pytest.fixture(scope="session")

@@ -127,3 +127,61 @@ def test_any_other_description_is_an_error_of_its_own_or_harmless(directory: Pat
         pass
     finally:
         (directory / "firebrick.json").write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("context_length", float("inf")),
+        ("context_length", 0),
+        ("context_length", -5),
+        ("vocab_size", 10**400),
+        ("vocab_size", "many"),
+        ("num_hidden_layers", True),
+        ("head_dim", 12.5),
+        ("model", {"id": None, "revision": None}),
+        ("model", {"id": "a", "revision": 5}),
+        ("sampling_defaults", {"temperature": 10**400}),
+        ("sampling_defaults", {"top_k": float("inf")}),
+        ("sampling_defaults", {"top_p": "most"}),
+    ],
+)
+def test_an_impossible_description_is_refused(directory: Path, key: str, value: Any) -> None:
+    rewrite(directory, lambda d: d.update({key: value}))
+    with pytest.raises(ArtefactDamaged, match=r"firebrick\.json"):
+        load_artefact(directory, "quick")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("bos_token_id", "<s>"),
+        ("bos_token_id", True),
+        ("bos_token", 5),
+        ("eos_token_ids", [1, "2"]),
+        ("eos_token_ids", None),
+        ("prefix_ids", [float("inf")]),
+        ("prefix_ids", [-1]),
+        ("suffix_ids", ...),
+    ],
+)
+def test_an_impossible_tokenizer_is_refused(directory: Path, key: str, value: Any) -> None:
+    rewrite(directory, lambda d: d["tokenizer"].pop(key) if value is ... else d["tokenizer"].update({key: value}))
+    with pytest.raises(ArtefactDamaged, match=r"firebrick\.json"):
+        load_artefact(directory, "quick")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "..", "/etc/passwd", "a/b"])
+def test_a_manifest_names_files_of_its_directory_alone(directory: Path, name: str) -> None:
+    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest["files"][name] = {"sha256": "", "size": 0}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtefactError):
+        load_artefact(directory)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b"{}"])
+def test_a_manifest_that_is_none_is_refused(directory: Path, content: bytes) -> None:
+    (directory / "manifest.json").write_bytes(content)
+    with pytest.raises(ArtefactDamaged, match=r"manifest\.json"):
+        load_artefact(directory)

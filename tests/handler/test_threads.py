@@ -34,7 +34,7 @@ def test_openmps_variable_comes_second(tmp_path: Path, value: str, threads: int)
     assert resolve_threads({"OMP_NUM_THREADS": value}, tmp_path) == threads
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "100000"])
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "100000", "²", "9" * 5000, " ", ",2"])
 def test_a_bad_number_is_refused_by_name(tmp_path: Path, value: str) -> None:
     with pytest.raises(SettingsError, match="FIREBRICK_THREADS") as refused:
         resolve_threads({"FIREBRICK_THREADS": value}, tmp_path)
@@ -79,6 +79,32 @@ def test_no_quota_of_cgroup_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("four_processors")
-@pytest.mark.parametrize(("megabytes", "threads"), [("512", 1), ("1769", 1), ("3538", 2), ("10240", 4)])
+@pytest.mark.parametrize(
+    ("megabytes", "threads"), [("512", 1), ("1769", 1), ("3008", 2), ("3538", 2), ("10240", 4), ("²", 4), ("", 4)]
+)
 def test_lambdas_memory_size(tmp_path: Path, megabytes: str, threads: int) -> None:
     assert resolve_threads({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes}, tmp_path) == threads
+
+
+@pytest.mark.usefixtures("four_processors")
+def test_the_smallest_of_all_limits_counts(tmp_path: Path) -> None:
+    root = cgroup(tmp_path, "0::/a", a__cpu_max="300000 100000")
+    assert resolve_threads({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "3538"}, root) == 2
+    assert resolve_threads({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "10240"}, root) == 3
+
+
+@pytest.mark.usefixtures("four_processors")
+def test_a_container_that_sees_only_its_own_group(tmp_path: Path) -> None:
+    """Docker on cgroup 1: the path is the host's, the files are at the mount."""
+    root = cgroup(tmp_path, "4:cpu,cpuacct:/docker/0123")
+    directory = root / "sys/fs/cgroup/cpu,cpuacct"
+    directory.mkdir(parents=True)
+    (directory / "cpu.cfs_quota_us").write_text("200000\n")
+    (directory / "cpu.cfs_period_us").write_text("100000\n")
+    assert resolve_threads({}, root) == 2
+
+
+@pytest.mark.usefixtures("four_processors")
+@pytest.mark.parametrize("content", ["", "max", "x y", "100000", "0 0", "\xff", "² ³"])
+def test_a_quota_that_is_none_limits_nothing(tmp_path: Path, content: str) -> None:
+    assert resolve_threads({}, cgroup(tmp_path, "0::/a", a__cpu_max=content)) == 4

@@ -1,104 +1,204 @@
 from __future__ import annotations
 
-import http.server
+import json
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from huggingface_hub import constants
 
+from bench.checkpoint import write_checkpoint
 from model_export.errors import ModelNotFound
-from model_export.source import resolve
+from model_export.source import Source, resolve
+from tests.configs import CONFIGS
 from tests.conftest import ROOT
+from tests.model_export.helpers import export_to, tree
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def test_a_directory_is_itself(tmp_path: Path) -> None:
-    directory = tmp_path / "my model"
-    directory.mkdir()
-    source = resolve(str(directory), None)
-    assert (source.directory, source.model_id, source.revision) == (directory, "my-model", None)
+class Hub(BaseHTTPRequestHandler):
+    """A hub with one repository, `owner/model`; others are refused in the way that their names say."""
+
+    files: ClassVar[Path]
+    refusals: ClassVar = {
+        "gated": (403, "GatedRepo", "Access to model owner/gated is restricted."),
+        "unknown": (404, "RepoNotFound", "Repository not found"),
+        "forbidden": (401, "", "Invalid credentials in Authorization header"),
+        "broken": (400, "", "the hub has hiccups"),
+    }
+    requested: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        parts = self.path.strip("/").split("/")
+        names = [self.refusals[part] for part in parts if part in self.refusals]
+        if names:
+            self._refuse(*names[0])
+        elif "gone" in parts:
+            self._refuse(404, "RevisionNotFound", "Invalid rev id: gone")
+        elif parts[:4] == ["api", "models", "owner", "model"]:
+            self._tree() if "tree" in parts else self._info()
+        elif parts[:3] == ["owner", "model", "resolve"]:
+            self.requested.append(parts[-1])
+            self._send(200, (self.files / parts[-1]).read_bytes(), {"X-Repo-Commit": COMMIT, "ETag": f'"{parts[-1]}"'})
+        else:
+            self._refuse(404, "", "not here")
+
+    do_HEAD = do_GET  # noqa: N815  the name that http.server looks for
+
+    def _info(self) -> None:
+        siblings = [{"rfilename": path.name} for path in sorted(self.files.iterdir())]
+        self._send(200, json.dumps({"id": "owner/model", "sha": COMMIT, "siblings": siblings}).encode(), {})
+
+    def _tree(self) -> None:
+        entries = [
+            {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": path.name}
+            for path in sorted(self.files.iterdir())
+        ]
+        self._send(200, json.dumps(entries).encode(), {})
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        headers = {"X-Error-Message": message, **({"X-Error-Code": code} if code else {})}
+        self._send(status, json.dumps({"error": message}).encode(), headers)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body)), "Content-Type": "application/json"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
 
 
-@pytest.mark.parametrize("name", ["./missing", "/nowhere/at/all", "a/b/c", "", "no spaces/here"])
-def test_neither_directory_nor_hub_id(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    if name:
-        with pytest.raises(ModelNotFound, match="neither a directory nor a hub id"):
-            resolve(name, None)
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache, and nobody's token."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    return tmp_path / "cache"
 
 
-def test_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").touch()
-    with pytest.raises(ModelNotFound, match="is a file"):
-        resolve(str(tmp_path / "model.safetensors"), None)
-
-
-def test_a_revision_goes_with_a_hub_id(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFound, match="--revision main"):
-        resolve(str(tmp_path), "main")
-
-
-@contextmanager
-def hub(status: int, **headers: str) -> Iterator[str]:
-    """A hub that answers everything alike."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("content-length", "2")
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(b"{}")
-
-        do_HEAD = do_GET  # noqa: N815
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+@pytest.fixture
+def hub(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    Hub.files, Hub.requested = tmp_path / "files", []
+    write_checkpoint(CONFIGS["qwen2"], Hub.files, shards=2)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield Hub
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
-def export(home: Path, endpoint: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the exporter as a user would, its cache empty and its hub elsewhere."""
-    command = [sys.executable, "-m", "model_export", "meta-llama/Llama-3.2-3B", "--out", str(home / "out"), *arguments]
-    variables = {"HF_HOME": str(home / "hf"), "HF_ENDPOINT": endpoint, "PATH": "/usr/bin:/bin", **environ}
-    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+# ---------------------------------------------------------------- directories
+
+
+def test_a_directory_is_taken_as_it_is(checkpoint: Path) -> None:
+    assert resolve(str(checkpoint), None) == Source(checkpoint, "checkpoint", None)
+
+
+def test_a_revision_goes_with_the_hub_alone(checkpoint: Path) -> None:
+    with pytest.raises(ModelNotFound, match="--revision main goes with a hub id"):
+        resolve(str(checkpoint), "main")
+
+
+def test_a_file_is_no_checkpoint(checkpoint: Path) -> None:
+    with pytest.raises(ModelNotFound, match="is a file: give the checkpoint's directory"):
+        resolve(str(checkpoint / "model.safetensors"), None)
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "arguments", "message"),
+    "model", ["", "nonsense", "a/b/c", "/no/such/directory", "owner/", "ow ner/x", "../x", "x\0/y"]
+)
+def test_what_is_neither_directory_nor_hub_id(model: str) -> None:
+    with pytest.raises(ModelNotFound, match="neither a directory nor a hub id"):
+        resolve(model, None)
+
+
+def test_a_name_that_is_too_long() -> None:
+    with pytest.raises(ModelNotFound, match="neither a directory nor a hub id"):
+        resolve("x" * 300, None)
+
+
+# ---------------------------------------------------------------- the hub
+
+
+def test_a_model_of_the_hub_is_downloaded_and_exported(hub: type[Hub], tmp_path: Path) -> None:
+    (hub.files / "pytorch_model.bin").write_bytes(b"the same weights again")
+    (hub.files / "consolidated.safetensors").write_bytes(b"and again")
+    source = resolve("owner/model", None)
+    assert (source.model_id, source.revision) == ("owner/model", COMMIT)
+    assert not {"pytorch_model.bin", "consolidated.safetensors"} & set(hub.requested)
+    ours = tree(export_to(hub.files, tmp_path / "ours", name="x"))
+    theirs = tree(export_to(source.directory, tmp_path / "theirs", name="x"))
+    assert ours == theirs
+
+
+def test_what_was_downloaded_once_is_there_without_a_net(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = resolve("owner/model", None)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert resolve("owner/model", None) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "advice"),
     [
-        ("GatedRepo", 403, [], "is gated: accept its terms"),
-        ("RepoNotFound", 401, [], "the hub knows no repository"),
-        ("RevisionNotFound", 404, ["--revision", "v9"], "has no revision 'v9'"),
+        ("gated", "Access to model owner/gated is restricted", "accept its terms.*HF_TOKEN"),
+        ("unknown", "Repository not found", "check the name, and set HF_TOKEN"),
+        ("forbidden", "Invalid credentials in Authorization header", "HF_TOKEN"),
+        ("broken", "the hub has hiccups", "could not be downloaded"),
     ],
 )
-def test_the_hubs_reason_and_what_to_do(
-    tmp_path: Path, code: str, status: int, arguments: list[str], message: str
-) -> None:
-    with hub(status, X_Error_Code=code, X_Error_Message="because I say so") as endpoint:
-        result = export(tmp_path, endpoint, *arguments)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+@pytest.mark.usefixtures("hub")
+def test_a_refusal_gives_the_hub_s_reason_and_what_to_do(name: str, reason: str, advice: str) -> None:
+    with pytest.raises(ModelNotFound, match=f"owner/{name}.*{advice}") as refused:
+        resolve(f"owner/{name}", None)
+    assert reason in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_revision_that_is_not_there() -> None:
+    with pytest.raises(ModelNotFound, match=r"owner/model has no revision 'gone'.*Invalid rev id: gone"):
+        resolve("owner/model", "gone")
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_refusal_ends_the_command_with_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "model_export", "owner/gated", "--out", str(tmp_path / "out")]
+    environ = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": constants.ENDPOINT}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: owner/gated is gated")
+    assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_no_network_and_no_cache(tmp_path: Path) -> None:
-    result = export(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
-    assert result.returncode == 2
-    assert "give a directory" in result.stderr
-    assert "Traceback" not in result.stderr
+@pytest.mark.usefixtures("cache")
+def test_no_hub_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ModelNotFound, match="the hub can't be reached: connect, set HF_ENDPOINT, or give a directory"):
+        resolve("owner/model", None)
+
+
+@pytest.mark.usefixtures("cache")
+def test_offline_by_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelNotFound, match=r"not in the local cache.*HF_HUB_OFFLINE"):
+        resolve("owner/model", None)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_export.config import parse_config
+from model_export.errors import OptionInvalid
+from model_export.options import BLOCK_SIZES, ExportOptions, directory_name
+from tests.configs import CONFIGS
+
+CONFIG = parse_config(CONFIGS["llama-gqa2-bf16"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("quantization", "int8"),
+        ("block_size", 24),
+        ("block_size", 0),
+        ("head_bits", 6),
+        ("activations", "bf16"),
+        ("rounding", "up"),
+        ("calibration", Path("text.txt")),
+        ("context", 1),
+        ("context", -5),
+        ("name", ""),
+        ("name", "a b"),
+        ("name", "ü"),
+        ("name", "x" * 129),
+        ("name", "a\n"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_by_name(option: str, value: Any) -> None:
+    with pytest.raises(OptionInvalid, match="--" + option.replace("_", "-")):
+        ExportOptions(**{option: value})
+
+
+@pytest.mark.parametrize("block_size", BLOCK_SIZES)
+def test_every_block_size_is_one(block_size: int) -> None:
+    assert ExportOptions(block_size=block_size).block_size == block_size
+
+
+def test_the_context_is_the_model_s_if_that_is_short() -> None:
+    assert ExportOptions().context_length(CONFIG) == 512
+
+
+def test_the_context_is_8192_if_the_model_has_more() -> None:
+    assert ExportOptions().context_length(replace(CONFIG, max_position_embeddings=131072)) == 8192
+
+
+def test_more_may_be_asked_for_up_to_the_model_s_own() -> None:
+    config = replace(CONFIG, max_position_embeddings=16384)
+    assert ExportOptions(context=16384).context_length(config) == 16384
+    with pytest.raises(OptionInvalid, match="--context 16385 is beyond"):
+        ExportOptions(context=16385).context_length(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("Llama-3.2-1B", "Llama-3.2-1B"), ("my model", "my-model"), ("größe", "gr-e"), ("ü", "-")],
+)
+def test_a_model_is_called_as_its_directory(name: str, expected: str, tmp_path: Path) -> None:
+    assert directory_name(tmp_path / name) == expected
+
+
+def test_the_current_directory_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert directory_name(Path(".")) == "here"
