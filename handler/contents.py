@@ -31,7 +31,7 @@ def parse_message(value: object, path: str) -> Mapping[str, str]:
         raise UnsupportedParameter(f"{path}.role", "tools are not supported yet", role)
     if role not in ROLES:
         raise InvalidValue(f"{path}.role", f"one of {', '.join(ROLES)}", role)
-    members.refuse("tool_calls", "tools are not supported yet")
+    members.refuse("tool_calls", "tools are not supported yet", [])
     members.refuse("function_call", "functions are not supported yet")
     members.refuse("audio", "audio is not supported")
     return {"role": ROLES[role], "content": _content(members.get("content"), f"{path}.content")}

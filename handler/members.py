@@ -119,13 +119,13 @@ class Members:
         return value
 
     def refuse(self, name: str, what: str, *neutral: object) -> None:
-        """Refuse a member unless it is absent, empty, or one of the `neutral` values, which ask for nothing.
+        """Refuse a member unless it is absent, or one of the `neutral` values, which ask for nothing.
 
         Raises:
             UnsupportedParameter: It asks for something.
         """
         value = self.get(name)
-        asks_nothing = value is None or value == [] or any(_same(value, harmless) for harmless in neutral)
+        asks_nothing = value is None or any(_same(value, harmless) for harmless in neutral)
         if not asks_nothing:
             raise UnsupportedParameter(self._path + name, what, value)
 

@@ -225,8 +225,8 @@ def _include_usage(members: Members, stream: bool) -> bool:
 
 
 def _refuse_in_chat(members: Members) -> None:
-    members.refuse("tools", "tools are not supported yet")
-    members.refuse("functions", "functions are not supported yet")
+    members.refuse("tools", "tools are not supported yet", [])
+    members.refuse("functions", "functions are not supported yet", [])
     members.refuse("tool_choice", "tools are not supported yet", "none", "auto")
     members.refuse("function_call", "functions are not supported yet", "none", "auto")
     members.refuse("audio", "audio is not supported")

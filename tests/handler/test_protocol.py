@@ -136,6 +136,8 @@ CHAT_REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"type": "function"}]}, "tools"),
     ({"functions": [{}]}, "functions"),
     ({"tool_choice": "required"}, "tool_choice"),
+    ({"tool_choice": []}, "tool_choice"),
+    ({"n": []}, "n"),
     ({"modalities": ["audio"]}, "modalities"),
     ({"audio": {}}, "audio"),
     ({"response_format": {"type": "json_schema"}}, "response_format.type"),
