@@ -45,11 +45,3 @@ class Judged:
         return [
             t.id for t in self._engine.generate(prompt, SamplingParams(temperature=0), tokens, stop, Cancellation())
         ]
-
-
-def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Natural logarithms of the probabilities, row by row: ``(S, vocab_size)``."""
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=1, keepdims=True)
-    wide -= np.log(np.exp(wide).sum(axis=1, keepdims=True))
-    return wide

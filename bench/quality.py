@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from bench.logits import Judged, log_softmax
+from bench.logits import Judged
 from bench.machine import print_ceiling
 from model_export.errors import ExportError
 from model_export.export import export
@@ -28,6 +28,7 @@ from model_export.inspect import summary
 from model_export.options import ExportOptions
 from model_export.reading import read_artefact
 from model_export.source import resolve
+from model_export.verify import log_softmax
 
 Array = NDArray[np.float64]
 RESAMPLES = 1000

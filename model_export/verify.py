@@ -128,7 +128,7 @@ def compare(
     by_graph: NDArray[np.float32], same_weights: NDArray[np.float32], model_weights: NDArray[np.float32]
 ) -> LogitsReport:
     """Measure differences between logits, each float32 ``(S, vocab_size)``."""
-    ours, theirs = _log_softmax(by_graph), _log_softmax(model_weights)
+    ours, theirs = log_softmax(by_graph), log_softmax(model_weights)
     divergence = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
     agreement = by_graph.argmax(axis=1) == model_weights.argmax(axis=1)
     return LogitsReport(
@@ -144,7 +144,8 @@ def relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) ->
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Natural logarithms of the probabilities, row by row: ``(S, vocab_size)``."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     normalized: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return normalized

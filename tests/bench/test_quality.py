@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from bench.checkpoint import SHAPES, write_checkpoint
-from bench.logits import Judged, log_softmax
+from bench.logits import Judged
 from bench.quality import Scores, judge, main, statistics, windows
 from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.source import Source
 from model_export.tokenizer import load_tokenizer
+from model_export.verify import log_softmax
 
 TEXT = "Anyone can measure what a rounded model has lost. " * 200
 
