@@ -24,10 +24,14 @@ pub unsafe fn multiply(group: &[u8], bits: Bits, panel: &Panel, out: &mut [[f32;
             (Bits::Four, 2) => four::<2>(group, panel, out),
             (Bits::Four, 3) => four::<3>(group, panel, out),
             (Bits::Four, 4) => four::<4>(group, panel, out),
+            (Bits::Four, 5) => four::<5>(group, panel, out),
+            (Bits::Four, 6) => four::<6>(group, panel, out),
             (Bits::Eight, 1) => eight::<1>(group, panel, out),
             (Bits::Eight, 2) => eight::<2>(group, panel, out),
             (Bits::Eight, 3) => eight::<3>(group, panel, out),
             (Bits::Eight, 4) => eight::<4>(group, panel, out),
+            (Bits::Eight, 5) => eight::<5>(group, panel, out),
+            (Bits::Eight, 6) => eight::<6>(group, panel, out),
             (_, rows) => unreachable!("a panel of {rows} rows"),
         }
     }
@@ -41,10 +45,151 @@ fn accumulate(sums: __m256i, scale: f32, offset: f32, weight_scales: __m256, tot
     _mm256_fmadd_ps(part, weight_scales, total)
 }
 
+/// Assembly of one row's share of four columns: weights of all 16 output rows in ymm12 and ymm13.
+macro_rules! row {
+    (first, $row:literal of $rows:literal, $quad:literal, $a:literal, $b:literal) => {
+        concat!(
+            "vpbroadcastd ymm14, dword ptr [{x} + 4*(",
+            $quad,
+            "*",
+            $rows,
+            "+",
+            $row,
+            ")]\n",
+            "vpmaddubsw ymm",
+            $a,
+            ", ymm12, ymm14\n",
+            "vpmaddubsw ymm",
+            $b,
+            ", ymm13, ymm14\n",
+        )
+    };
+    (next, $row:literal of $rows:literal, $quad:literal, $a:literal, $b:literal) => {
+        concat!(
+            "vpbroadcastd ymm14, dword ptr [{x} + 4*(",
+            $quad,
+            "*",
+            $rows,
+            "+",
+            $row,
+            ")]\n",
+            "vpmaddubsw ymm15, ymm12, ymm14\n",
+            "vpmaddubsw ymm14, ymm13, ymm14\n",
+            "vpaddw ymm",
+            $a,
+            ", ymm",
+            $a,
+            ", ymm15\n",
+            "vpaddw ymm",
+            $b,
+            ", ymm",
+            $b,
+            ", ymm14\n",
+        )
+    };
+}
+
+/// Assembly of all rows' share of four columns.
+macro_rules! quad {
+    ($turn:ident, 1, $quad:literal) => { row!($turn, 0 of 1, $quad, 0, 1) };
+    ($turn:ident, 2, $quad:literal) => { concat!(row!($turn, 0 of 2, $quad, 0, 1), row!($turn, 1 of 2, $quad, 2, 3)) };
+    ($turn:ident, 3, $quad:literal) => {
+        concat!(row!($turn, 0 of 3, $quad, 0, 1), row!($turn, 1 of 3, $quad, 2, 3), row!($turn, 2 of 3, $quad, 4, 5))
+    };
+    ($turn:ident, 4, $quad:literal) => {
+        concat!(
+            row!($turn, 0 of 4, $quad, 0, 1), row!($turn, 1 of 4, $quad, 2, 3),
+            row!($turn, 2 of 4, $quad, 4, 5), row!($turn, 3 of 4, $quad, 6, 7),
+        )
+    };
+    ($turn:ident, 5, $quad:literal) => {
+        concat!(
+            row!($turn, 0 of 5, $quad, 0, 1), row!($turn, 1 of 5, $quad, 2, 3), row!($turn, 2 of 5, $quad, 4, 5),
+            row!($turn, 3 of 5, $quad, 6, 7), row!($turn, 4 of 5, $quad, 8, 9),
+        )
+    };
+    ($turn:ident, 6, $quad:literal) => {
+        concat!(
+            row!($turn, 0 of 6, $quad, 0, 1), row!($turn, 1 of 6, $quad, 2, 3), row!($turn, 2 of 6, $quad, 4, 5),
+            row!($turn, 3 of 6, $quad, 6, 7), row!($turn, 4 of 6, $quad, 8, 9), row!($turn, 5 of 6, $quad, 10, 11),
+        )
+    };
+}
+
+/// Assembly of eight columns, 64 bytes from `at` on.
+macro_rules! octet {
+    ($turn:ident, $rows:tt, $at:literal, $low:tt, $high:tt) => {
+        concat!(
+            "vmovdqa ymm14, ymmword ptr [{low}]\n",
+            "vpand ymm12, ymm14, ymmword ptr [{w} + ",
+            $at,
+            "]\n",
+            "vpand ymm13, ymm14, ymmword ptr [{w} + ",
+            $at,
+            " + 32]\n",
+            quad!($turn, $rows, $low),
+            "vmovdqu ymm12, ymmword ptr [{w} + ",
+            $at,
+            "]\n",
+            "vmovdqu ymm13, ymmword ptr [{w} + ",
+            $at,
+            " + 32]\n",
+            "vpsrlw ymm12, ymm12, 4\n",
+            "vpsrlw ymm13, ymm13, 4\n",
+            "vpand ymm12, ymm12, ymmword ptr [{low}]\n",
+            "vpand ymm13, ymm13, ymmword ptr [{low}]\n",
+            quad!(next, $rows, $high),
+        )
+    };
+}
+
+#[repr(align(32))]
+struct Mask([u8; 32]);
+
+/// The low nibble of every byte.
+static LOW: Mask = Mask([15; 32]);
+
+/// A function that gives a block's sums, i16 `[row][half]`, of a panel of so many rows.
+///
+/// In assembly because the compiler reorders the additions until half of the registers are spilled; docs/kernels.md has
+/// the difference.
+macro_rules! block_sums {
+    ($name:ident, $rows:tt) => {
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        unsafe fn $name(weights: *const u8, x: *const i32) -> [__m256i; 12] {
+            let mut s = [_mm256_setzero_si256(); 12];
+            let [s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11] = &mut s;
+            // SAFETY: it reads 256 bytes of weights and 8 quads of every row, which the caller vouches for.
+            unsafe {
+                std::arch::asm!(
+                    octet!(first, $rows, 0, 0, 1),
+                    octet!(next, $rows, 64, 2, 3),
+                    octet!(next, $rows, 128, 4, 5),
+                    octet!(next, $rows, 192, 6, 7),
+                    w = in(reg) weights, x = in(reg) x, low = in(reg) &raw const LOW,
+                    out("ymm0") *s0, out("ymm1") *s1, out("ymm2") *s2, out("ymm3") *s3,
+                    out("ymm4") *s4, out("ymm5") *s5, out("ymm6") *s6, out("ymm7") *s7,
+                    out("ymm8") *s8, out("ymm9") *s9, out("ymm10") *s10, out("ymm11") *s11,
+                    out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+                    options(pure, readonly, nostack, preserves_flags),
+                );
+            }
+            s
+        }
+    };
+}
+
+block_sums!(sums_of_1, 1);
+block_sums!(sums_of_2, 2);
+block_sums!(sums_of_3, 3);
+block_sums!(sums_of_4, 4);
+block_sums!(sums_of_5, 5);
+block_sums!(sums_of_6, 6);
+
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 unsafe fn four<const M: usize>(group: &[u8], panel: &Panel, out: &mut [[f32; ROWS]; PANEL_ROWS]) {
-    let low = _mm256_set1_epi8(15);
     let ones = _mm256_set1_epi16(1);
     let values = panel.values.as_ptr().cast::<i32>();
     let mut totals = [[_mm256_setzero_ps(); 2]; M];
@@ -58,28 +203,15 @@ unsafe fn four<const M: usize>(group: &[u8], panel: &Panel, out: &mut [[f32; ROW
             }
             for b in 0..BLOCKS {
                 let block = r * BLOCKS + b;
-                let bytes = record.add(SCALES + b * 256);
-                let quads = values.add(block * 8 * M);
-                let mut sums = [[_mm256_setzero_si256(); 2]; M];
-                for j in 0..4 {
-                    let first = _mm256_loadu_si256(bytes.add(j * 64).cast());
-                    let second = _mm256_loadu_si256(bytes.add(j * 64 + 32).cast());
-                    let lows = [_mm256_and_si256(first, low), _mm256_and_si256(second, low)];
-                    for m in 0..M {
-                        let x = _mm256_set1_epi32(quads.add(2 * j * M + m).read_unaligned());
-                        sums[m][0] = _mm256_add_epi16(sums[m][0], _mm256_maddubs_epi16(lows[0], x));
-                        sums[m][1] = _mm256_add_epi16(sums[m][1], _mm256_maddubs_epi16(lows[1], x));
-                    }
-                    let highs = [
-                        _mm256_and_si256(_mm256_srli_epi16::<4>(first), low),
-                        _mm256_and_si256(_mm256_srli_epi16::<4>(second), low),
-                    ];
-                    for m in 0..M {
-                        let x = _mm256_set1_epi32(quads.add((2 * j + 1) * M + m).read_unaligned());
-                        sums[m][0] = _mm256_add_epi16(sums[m][0], _mm256_maddubs_epi16(highs[0], x));
-                        sums[m][1] = _mm256_add_epi16(sums[m][1], _mm256_maddubs_epi16(highs[1], x));
-                    }
-                }
+                let (weights, x) = (record.add(SCALES + b * 256), values.add(block * 8 * M));
+                let sums = match M {
+                    1 => sums_of_1(weights, x),
+                    2 => sums_of_2(weights, x),
+                    3 => sums_of_3(weights, x),
+                    4 => sums_of_4(weights, x),
+                    5 => sums_of_5(weights, x),
+                    _ => sums_of_6(weights, x),
+                };
                 let scales = record.add(b * 32).cast::<__m128i>();
                 let weight_scales =
                     [_mm256_cvtph_ps(_mm_loadu_si128(scales)), _mm256_cvtph_ps(_mm_loadu_si128(scales.add(1)))];
@@ -88,7 +220,7 @@ unsafe fn four<const M: usize>(group: &[u8], panel: &Panel, out: &mut [[f32; ROW
                     let start = _mm256_set1_epi32(*panel.starts.get_unchecked(at));
                     let (scale, offset) = (*panel.scales.get_unchecked(at), *panel.offsets.get_unchecked(at));
                     for half in 0..2 {
-                        let wide = _mm256_add_epi32(_mm256_madd_epi16(sums[m][half], ones), start);
+                        let wide = _mm256_add_epi32(_mm256_madd_epi16(sums[m * 2 + half], ones), start);
                         totals[m][half] = accumulate(wide, scale, offset, weight_scales[half], totals[m][half]);
                     }
                 }

@@ -47,7 +47,8 @@ impl Kernel {
         assert!(isa.available(), "{} isn't available here", isa.name());
         let panel_rows = match isa {
             Isa::Amx | Isa::Avx512 => PANEL_ROWS,
-            Isa::AvxVnni | Isa::Avx2 | Isa::Portable => 4,
+            Isa::Avx2 => 6,
+            Isa::AvxVnni | Isa::Portable => 4,
         };
         Self { panel_rows, isa }
     }
