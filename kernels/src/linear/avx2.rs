@@ -167,7 +167,7 @@ macro_rules! block_sums {
                     octet!(next, $rows, 64, 2, 3),
                     octet!(next, $rows, 128, 4, 5),
                     octet!(next, $rows, 192, 6, 7),
-                    w = in(reg) weights, x = in(reg) x, low = in(reg) &raw const LOW,
+                    w = in(reg) weights, x = in(reg) x, low = in(reg) LOW.0.as_ptr(),
                     out("ymm0") *s0, out("ymm1") *s1, out("ymm2") *s2, out("ymm3") *s3,
                     out("ymm4") *s4, out("ymm5") *s5, out("ymm6") *s6, out("ymm7") *s7,
                     out("ymm8") *s8, out("ymm9") *s9, out("ymm10") *s10, out("ymm11") *s11,

@@ -4,11 +4,15 @@ mod operator;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 pub use operator::Linear;
 
@@ -51,6 +55,14 @@ impl Kernel {
             Isa::AvxVnni | Isa::Portable => 4,
         };
         Self { panel_rows, isa }
+    }
+
+    /// Whether so many rows are multiplied by tiles rather than by panels.
+    pub fn tiles(&self, rows: usize) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.isa == Isa::Amx && rows >= amx::LEAST_ROWS;
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
     }
 
     /// Multiply a group of 16 output rows, its records one after another, with a panel: results of the panel's

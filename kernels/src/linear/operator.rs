@@ -55,12 +55,46 @@ impl Operator for Linear {
             return Ok(());
         }
         let source = Source { x: x.slice()?, k: self.weights.k, gated: self.gated };
+        let out = Output { values: AtomicPtr::new(out.as_mut_ptr()), n: self.weights.n, bias };
+        #[cfg(target_arch = "x86_64")]
+        if self.kernel.tiles(rows) {
+            return super::tiles::run(context, &self.weights, source, rows, &out);
+        }
         let mut panels = PANELS.take();
         let result = self
             .quantize(context, source, rows, &mut panels)
-            .and_then(|()| self.multiply(context, &panels[..rows.div_ceil(self.kernel.panel_rows)], bias, out));
+            .and_then(|()| self.multiply(context, &panels[..rows.div_ceil(self.kernel.panel_rows)], &out));
         PANELS.set(panels);
         result
+    }
+}
+
+/// Where results go: float32 `(rows, n)`, written by many tasks, each its own columns.
+pub(super) struct Output<'a> {
+    values: AtomicPtr<f32>,
+    n: usize,
+    bias: Option<&'a [f32]>,
+}
+
+impl Output<'_> {
+    /// Write the results of neighbouring output rows for one row, the bias added; those beyond `n` are dropped.
+    ///
+    /// # Safety
+    /// The row is one of the output's, and nobody else writes these columns of it.
+    pub(super) unsafe fn write(&self, row: usize, first: usize, results: &[f32]) {
+        let width = results.len().min(self.n - first);
+        // SAFETY: the columns are below `n`, so within the row.
+        let to = unsafe {
+            std::slice::from_raw_parts_mut(self.values.load(Ordering::Relaxed).add(row * self.n + first), width)
+        };
+        match self.bias {
+            None => to.copy_from_slice(&results[..width]),
+            Some(bias) => {
+                for ((to, result), bias) in to.iter_mut().zip(results).zip(&bias[first..]) {
+                    *to = result + bias;
+                }
+            }
+        }
     }
 }
 
@@ -85,30 +119,20 @@ impl Linear {
     }
 
     /// Multiply group by group; a group's weights stay in the cache while the panels pass by.
-    fn multiply(&self, context: &Context, panels: &[Panel], bias: Option<&[f32]>, out: &mut [f32]) -> Result<()> {
+    fn multiply(&self, context: &Context, panels: &[Panel], out: &Output) -> Result<()> {
         let weights = self.weights;
         let (groups, group_bytes) = (weights.groups(), weights.group_bytes());
-        let tasks = groups.min((groups * group_bytes).div_ceil(TASK_BYTES)).max(1);
-        let out = AtomicPtr::new(out.as_mut_ptr());
+        let tasks = groups.min((groups * group_bytes).div_ceil(TASK_BYTES));
         context.parallel_for(tasks, |task| {
             let mut results = [[0.0; ROWS]; PANEL_ROWS];
             for group in task * groups / tasks..(task + 1) * groups / tasks {
-                let first = group * ROWS;
-                let width = ROWS.min(weights.n - first);
+                let data = &weights.data[group * group_bytes..][..group_bytes];
                 let mut row = 0;
                 for panel in panels {
-                    let data = &weights.data[group * group_bytes..][..group_bytes];
                     self.kernel.multiply(data, weights.bits, panel, &mut results);
-                    for result in &mut results[..panel.rows] {
-                        if let Some(bias) = bias {
-                            result.iter_mut().zip(&bias[first..]).for_each(|(value, bias)| *value += bias);
-                        }
-                        // SAFETY: the output has `n` columns and as many rows as all panels; each task writes its own
-                        // groups' columns.
-                        unsafe {
-                            let to = out.load(Ordering::Relaxed).add(row * weights.n + first);
-                            std::ptr::copy_nonoverlapping(result.as_ptr(), to, width);
-                        }
+                    for result in &results[..panel.rows] {
+                        // SAFETY: the output has as many rows as all panels, and a task writes its own groups' columns.
+                        unsafe { out.write(row, group * ROWS, result) };
                         row += 1;
                     }
                 }

@@ -142,3 +142,52 @@ fn wrong_sizes_and_misaligned_weights_are_refused() {
     let longer = vec![Line([0; 64]); 10];
     assert!(Weights::new(&bytes(&longer)[32..32 + 576], 16, 64, Bits::Four).is_err());
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
+    use super::amx::{PAIR, PAIR_ROWS, Scratch, Tiled, fill, multiply};
+
+    if !Isa::Amx.available() {
+        return;
+    }
+    let mut random = Random(5);
+    for (bits, n, k, rows, gated) in
+        [(Bits::Four, 16, 64, 48, false), (Bits::Four, 40, 1100, 50, true), (Bits::Eight, 72, 130, 97, false)]
+    {
+        let lines = random_weights(&mut random, n, k, bits);
+        let weights = Weights::new(bytes(&lines), n, k, bits).unwrap();
+        let x: Vec<f32> = (0..rows * k * 2).map(|_| random.float()).collect();
+        let source = Source { x: &x, k, gated };
+        let mut tiled = Tiled::default();
+        tiled.resize(rows, k);
+        for (index, part) in tiled.parts().enumerate() {
+            // SAFETY: AMX is available, and so is AVX-512.
+            unsafe { fill(part, source, index * PAIR_ROWS, rows) };
+        }
+        let mut scratch = Scratch::default();
+        for pair in 0..weights.groups().div_ceil(PAIR) {
+            // SAFETY: as above.
+            let sums = unsafe { multiply(&weights, pair, &tiled, &mut scratch) };
+            for row in 0..rows {
+                for column in 0..(PAIR * ROWS).min(n - pair * PAIR * ROWS) {
+                    let mut w = vec![0.0; k];
+                    weights.read_row(pair * PAIR * ROWS + column, &mut w);
+                    let terms = || {
+                        w.iter().enumerate().map(|(at, w)| {
+                            let x = if gated {
+                                silu(x[row * 2 * k + at]) * x[(row * 2 + 1) * k + at]
+                            } else {
+                                x[row * k + at]
+                            };
+                            f64::from(w * x)
+                        })
+                    };
+                    let size = terms().map(|t| t * t).sum::<f64>().sqrt();
+                    let got = f64::from(sums[row * PAIR * ROWS + column]);
+                    assert!((terms().sum::<f64>() - got).abs() < 0.02 * size, "{bits:?} {row} {column}");
+                }
+            }
+        }
+    }
+}
