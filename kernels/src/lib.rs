@@ -2,6 +2,7 @@
 //! every processor, the instructions chosen at run time. docs/kernels.md explains layout and arithmetic.
 
 pub mod activations;
+pub mod attention;
 pub mod embedding;
 mod half;
 pub mod isa;
@@ -19,7 +20,12 @@ use ort_sys::{OrtApiBase, OrtCustomOp, OrtSessionOptions, OrtStatusPtr};
 
 use ort::custom_op;
 
-const OPERATORS: [&OrtCustomOp; 2] = [custom_op::<linear::Linear>(), custom_op::<embedding::Embedding>()];
+const OPERATORS: [&OrtCustomOp; 4] = [
+    custom_op::<linear::Linear>(),
+    custom_op::<embedding::Embedding>(),
+    custom_op::<attention::AttentionF16>(),
+    custom_op::<attention::AttentionInt8>(),
+];
 
 /// Called by onnxruntime when the library is registered with a session's options.
 ///

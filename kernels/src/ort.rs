@@ -341,20 +341,26 @@ impl<'a> Tensor<'a> {
         }
     }
 
-    /// Its elements.
+    /// Its elements; nobody may write them for `'a`.
     pub fn slice<T: Element>(&self) -> Result<&'a [T]> {
         let count = self.shape.iter().product();
-        if self.element != T::TYPE {
-            fail!("a tensor has elements of type {:?} instead of {:?}", self.element, T::TYPE);
-        }
+        let data = self.pointer()?;
         if count == 0 {
             return Ok(&[]);
+        }
+        // SAFETY: onnxruntime gives `count` elements of this type, alive for 'a and not written while we run.
+        Ok(unsafe { std::slice::from_raw_parts(data, count) })
+    }
+
+    /// Where its elements are, for memory that is written while we run.
+    pub fn pointer<T: Element>(&self) -> Result<*const T> {
+        if self.element != T::TYPE {
+            fail!("a tensor has elements of type {:?} instead of {:?}", self.element, T::TYPE);
         }
         if !self.data.cast::<T>().is_aligned() {
             fail!("a tensor isn't aligned to its elements");
         }
-        // SAFETY: onnxruntime gives `count` elements of this type, alive for 'a and not written while we run.
-        Ok(unsafe { std::slice::from_raw_parts(self.data.cast(), count) })
+        Ok(self.data.cast())
     }
 
     /// Where its elements start.
@@ -410,26 +416,38 @@ impl Context {
     /// Allocate an output, or take the one that the caller bound; each index once a run.
     #[allow(clippy::mut_from_ref)] // every output is memory of its own
     pub fn output<T: Element>(&self, index: usize, shape: &[usize]) -> Result<&mut [T]> {
-        let sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+        let data = self.output_pointer(index, shape)?;
         let count = shape.iter().product();
+        if count == 0 {
+            return Ok(&mut []);
+        }
+        // SAFETY: onnxruntime allocated `count` elements of the type that we declared; nobody else has them.
+        Ok(unsafe { std::slice::from_raw_parts_mut(data, count) })
+    }
+
+    /// The same for memory that an input may share.
+    pub fn output_pointer<T: Element>(&self, index: usize, shape: &[usize]) -> Result<*mut T> {
+        let sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
         let mut value: *mut OrtValue = ptr::null_mut();
         let mut data = ptr::null_mut();
         // SAFETY: the shape has the length that is given and the results have places.
         unsafe {
             check((api().KernelContext_GetOutput)(self.0, index, sizes.as_ptr(), sizes.len(), &mut value))?;
+            if value.is_null() {
+                fail!("output {index} isn't connected");
+            }
             check((api().GetTensorMutableData)(value, &mut data))?;
         }
-        if count == 0 {
-            return Ok(&mut []);
+        if !data.cast::<T>().is_aligned() {
+            fail!("output {index} isn't aligned to its elements");
         }
-        // SAFETY: onnxruntime allocated `count` elements of the type that we declared; nobody else has them.
-        Ok(unsafe { std::slice::from_raw_parts_mut(data.cast(), count) })
+        Ok(data.cast())
     }
 
     /// Run `task(0) … task(count - 1)` on the session's threads, the calling one among them.
     pub fn parallel_for<F: Fn(usize) + Sync>(&self, count: usize, task: F) -> Result<()> {
-        if count == 1 {
-            task(0);
+        if count <= 1 {
+            (0..count).for_each(task);
             return Ok(());
         }
         struct Shared<F> {
