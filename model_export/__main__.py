@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_export.errors import ExportError, OptionInvalid
+from model_export.library import default_kernels
 from model_export.options import BLOCK_SIZES, ExportOptions
 
 
@@ -42,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
         default="int8",
         help="what Int4 weights are multiplied with: int8 is fast, float32 exact (%(default)s)",
     )
+    p.add_argument(
+        "--kernels",
+        choices=["native", "stock"],
+        help="ours, which use the weights as they lie, or onnxruntime's (default: native if they are built)",
+    )
+    p.add_argument("--kv-cache", choices=["f16", "int8"], help="of the native kernels (default: f16)")
     p.add_argument("--context", type=int, help="positions to hold (default: the smaller of the model's and 8192)")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: all, %(default)s)")
     return p
@@ -53,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if args.threads < 1:
             raise OptionInvalid(f"--threads {args.threads}: expected at least 1")
+        kernels, fallback = args.kernels, None
+        if kernels is None:
+            kernels, fallback = default_kernels(args.quantization, args.block_size, args.activations, os.environ)
         options = ExportOptions(
             quantization=args.quantization,
             rounding=args.rounding,
@@ -60,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             block_size=args.block_size,
             head_bits=args.head_bits,
             activations=args.activations,
+            kernels=kernels,
+            kv_cache=args.kv_cache,
             context=args.context,
             name=args.name,
             threads=args.threads,
@@ -70,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from model_export.source import resolve
 
         export(resolve(args.model, args.revision), args.out, options)
+        if fallback:
+            print(f"stock kernels, because {fallback}", file=sys.stderr)
         print(describe_directory(args.out))
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)

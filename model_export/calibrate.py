@@ -51,8 +51,8 @@ class Calibrator:
         values, scales, rounded = quantize_with_feedback(matrix, upper, weight.block_size, weight.name)
         del matrix, upper
         self._pass(layer, linear, rounded)
-        yield weight.name, [array_bytes(values)]
-        yield weight.scale_name, [array_bytes(scales.astype(np.float32))]
+        arrays = weight.storage.encode(values, scales, 4)
+        yield from ((spec.name, [array_bytes(array)]) for spec, array in zip(weight.tensors, arrays, strict=True))
 
     def _pass(self, layer: str, linear: str, rounded: Array) -> None:
         outputs = self._inputs @ rounded.T

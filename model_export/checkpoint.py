@@ -88,6 +88,11 @@ class Checkpoint:
             _check_tensor(name, shape, tensors[name])
         return cls(tensors)
 
+    @classmethod
+    def shapes_of(cls, config: ModelConfig) -> Checkpoint:
+        """A checkpoint with this config of which there are no values, only names and shapes."""
+        return cls({name: _Location(Path(), "F32", shape) for name, shape in expected_tensors(config).items()})
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor."""
         return self._tensors[name].shape

@@ -67,5 +67,9 @@ class ArtefactInvalid(ExportError):
     """A directory given to inspect or verify isn't a whole artefact of a known format version."""
 
 
+class KernelsUnusable(ExportError):
+    """An artefact needs native kernels, and their library is missing or can't be loaded here."""
+
+
 class VerificationFailed(ExportError):
     """The artefact is readable but isn't what it should be: a hash, a token or the logits differ."""

@@ -86,11 +86,14 @@ def _write_weights(
 
 
 def _metadata(options: ExportOptions) -> dict[str, str]:
+    # A file without "kernels" has the stock layout.
+    kernels = {} if options.kernels == "stock" else {"kernels": options.kernels}
     return {
         "format": "firebrick",
         "format_version": str(artefact.FORMAT_VERSION),
         "quantization": options.quantization,
         "block_size": str(options.block_size),
+        **kernels,
     }
 
 
@@ -118,8 +121,8 @@ def describe(
         "num_attention_heads": config.num_attention_heads,
         "num_key_value_heads": config.num_key_value_heads,
         "head_dim": HeadLayout(config.head_dim).stored,
-        "kv_cache_dtype": "float32",
-        "kernels": "stock",
+        "kv_cache_dtype": options.kv_cache_dtype,
+        "kernels": options.kernels,
         "quantization": {
             "method": options.quantization,
             "rounding": options.rounding if quantized else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,15 @@ def summary(read: ReadArtefact) -> dict[str, Any]:
     return {
         "parameters": parameters,
         "bits_per_weight": round(8 * weight_bytes / max(parameters, 1), 3),
-        "kv_cache_bytes_per_token": 2 * 4 * d["num_hidden_layers"] * d["num_key_value_heads"] * d["head_dim"],
+        "kv_cache_bytes_per_token": 2 * d["num_hidden_layers"] * d["num_key_value_heads"] * _head_bytes(d),
         "files": {path.name: path.stat().st_size for path in sorted(read.directory.iterdir())},
     }
+
+
+def _head_bytes(description: Mapping[str, Any]) -> int:
+    """Bytes of one key or value in the cache, its scale included."""
+    width: int = description["head_dim"]
+    return {"float32": 4 * width, "float16": 2 * width, "int8": width + 4}[description["kv_cache_dtype"]]
 
 
 def describe_directory(directory: Path) -> str:

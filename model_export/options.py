@@ -16,6 +16,9 @@ BLOCK_SIZES = (16, 32, 64, 128, 256)
 Quantization = Literal["int4", "none"]
 Activations = Literal["int8", "float32"]
 Rounding = Literal["nearest", "search", "calibrated"]
+Kernels = Literal["native", "stock"]
+KvCache = Literal["f16", "int8"]
+CACHE_DTYPES: dict[KvCache | None, str] = {None: "float32", "f16": "float16", "int8": "int8"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class ExportOptions:
         block_size: weights along K that share a scale.
         head_bits: width of the embedding and of the LM head, 4 or 8.
         activations: what the stock Int4 kernels multiply with: "int8" is fast, "float32" exact.
+        kernels: "native" for our own operators and their layout of the weights, "stock" for onnxruntime's.
+        kv_cache: what the native kernels' cache holds; None for "f16" with them, and for float32 with the stock ones.
         context: positions that the artefact can hold; None for the smaller of the model's and 8192.
         name: the model id that the server answers to; None for the hub id or the directory's name.
         threads: for quantization; the result doesn't depend on it.
@@ -41,6 +46,8 @@ class ExportOptions:
     block_size: int = 32
     head_bits: int = 8
     activations: Activations = "int8"
+    kernels: Kernels = "stock"
+    kv_cache: KvCache | None = None
     context: int | None = None
     name: str | None = None
     threads: int = 1
@@ -54,6 +61,11 @@ class ExportOptions:
             raise OptionInvalid(f"--head-bits {self.head_bits}: expected 4 or 8")
         if self.activations not in ("int8", "float32"):
             raise OptionInvalid(f"--activations {self.activations!r}: expected int8 or float32")
+        if self.kernels not in ("native", "stock"):
+            raise OptionInvalid(f"--kernels {self.kernels!r}: expected native or stock")
+        if self.kv_cache not in CACHE_DTYPES:
+            raise OptionInvalid(f"--kv-cache {self.kv_cache!r}: expected f16 or int8")
+        self._check_kernels()
         if self.rounding not in ("nearest", "search", "calibrated"):
             raise OptionInvalid(f"--rounding {self.rounding!r}: expected nearest, search or calibrated")
         if self.calibration is not None and self.rounding != "calibrated":
@@ -62,6 +74,18 @@ class ExportOptions:
             raise OptionInvalid(f"--context {self.context}: expected at least 2 tokens")
         if self.name is not None and not re.fullmatch(r"[\w./:+-]{1,128}", self.name, re.ASCII):
             raise OptionInvalid(f"--name {self.name!r}: expected up to 128 letters, digits and ./:+-_")
+
+    def _check_kernels(self) -> None:
+        reason = native_obstacle(self.quantization, self.block_size, self.activations)
+        if self.kernels == "native" and reason:
+            raise OptionInvalid(f"--kernels native doesn't go with {reason}; leave one of them out")
+        if self.kernels == "stock" and self.kv_cache is not None:
+            raise OptionInvalid(f"--kv-cache {self.kv_cache} goes with --kernels native; the stock cache is float32")
+
+    @property
+    def kv_cache_dtype(self) -> str:
+        """What the cache holds: float32, float16 or int8."""
+        return CACHE_DTYPES["f16" if self.kernels == "native" and self.kv_cache is None else self.kv_cache]
 
     def context_length(self, config: ModelConfig) -> int:
         """Positions of the artefact.
@@ -82,6 +106,17 @@ class ExportOptions:
                 )
             context = window
         return context
+
+
+def native_obstacle(quantization: str, block_size: int, activations: str) -> str | None:
+    """Say which option, if any, the native kernels can't do."""
+    if quantization == "none":
+        return "--quantization none"
+    if block_size != 32:
+        return f"--block-size {block_size} (they have blocks of 32)"
+    if activations != "int8":
+        return f"--activations {activations} (they multiply with int8)"
+    return None
 
 
 def directory_name(path: Path) -> str:

@@ -121,6 +121,16 @@ def pack(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     return packed
 
 
+def unpack(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Undo `pack`: ``(…, bytes)`` → ``(…, block_size)``."""
+    if bits == 8:
+        return values
+    codes = np.empty((*values.shape[:-1], values.shape[-1] * 2), dtype=np.uint8)
+    codes[..., 0::2] = values & 15
+    codes[..., 1::2] = values >> 4
+    return codes
+
+
 def dequantize(
     values: NDArray[np.uint8], scales: NDArray[np.float16] | NDArray[np.float32], bits: int, k: int
 ) -> NDArray[np.float32]:
@@ -135,12 +145,6 @@ def dequantize(
     Returns:
         float32 ``(N, k)``.
     """
-    rows, blocks, width = values.shape
-    if bits == 8:
-        codes = values
-    else:
-        codes = np.empty((rows, blocks, width * 2), dtype=np.uint8)
-        codes[:, :, 0::2] = values & 15
-        codes[:, :, 1::2] = values >> 4
-    signed = codes.astype(np.float32) - np.float32(2 ** (bits - 1))
+    rows = len(values)
+    signed = unpack(values, bits).astype(np.float32) - np.float32(2 ** (bits - 1))
     return (signed * scales.astype(np.float32)[:, :, None]).reshape(rows, -1)[:, :k]

@@ -1,4 +1,4 @@
-"""Reading an artefact back: its description, its manifest, its weights."""
+"""Reading an artefact back: its description, its manifest, and what its weights file holds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from os.path import isfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from model_export import artefact
-from model_export.config import ModelConfig
-from model_export.errors import ArtefactInvalid
-from model_export.quantize import dequantize
+from model_export.config import ModelConfig, RopeScaling
+from model_export.errors import ArtefactInvalid, OptionInvalid
+from model_export.options import CACHE_DTYPES, ExportOptions
 
 # What inspect and verify need of firebrick.json: key → its type, or the keys of an object.
 DESCRIBED: Mapping[str, type | tuple[str, ...]] = {
@@ -61,25 +59,47 @@ class ReadArtefact:
     manifest: Mapping[str, Any]
     tensors: Mapping[str, StoredTensor]
 
-    def weight(self, name: str, k: int | None = None) -> NDArray[np.float32]:
-        """Read a weight, dequantized if it is quantized.
+    @property
+    def config(self) -> ModelConfig:
+        """The model's shape.
 
-        Args:
-            name: of the weight, not of its scales.
-            k: row length without the last block's padding; None to keep it.
+        Raises:
+            ArtefactInvalid: firebrick.json doesn't describe one.
         """
-        with safe_open(self.directory / artefact.WEIGHTS, framework="numpy") as file:
-            values: NDArray[Any] = file.get_tensor(name)
-            if values.dtype == np.float32:
-                return values
-            scales = file.get_tensor(f"{name}_scale")
-        block = int(self.description["quantization"]["block_size"])
-        bits = values.shape[2] * 8 // block
-        return dequantize(values, scales, bits, values.shape[1] * block if k is None else k)
+        raw = self.description["checkpoint_config"]
+        try:
+            scaling = raw["rope_scaling"] and RopeScaling(**raw["rope_scaling"])
+            known: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
+            }
+            known["rope_scaling"] = scaling
+            return ModelConfig(**known)
+        except TypeError as error:
+            where = self.directory / artefact.DESCRIPTION
+            raise ArtefactInvalid(f"{where} misspells checkpoint_config: {error}: export the model again") from None
 
-    def is_quantized(self, name: str) -> bool:
-        """Whether a weight has scales."""
-        return f"{name}_scale" in self.tensors
+    @property
+    def options(self) -> ExportOptions:
+        """What the exporter was asked for.
+
+        Raises:
+            ArtefactInvalid: firebrick.json has an unknown or an impossible choice.
+        """
+        quantization = self.description["quantization"]
+        dtypes = {dtype: kv_cache for kv_cache, dtype in CACHE_DTYPES.items()}
+        given = {key: quantization[key] for key in ("rounding", "head_bits", "block_size") if quantization[key]}
+        try:
+            return ExportOptions(
+                quantization=quantization["method"],
+                activations=quantization["activations"],
+                kernels=self.description["kernels"],
+                kv_cache=dtypes[self.description["kv_cache_dtype"]],
+                context=self.description["context_length"],
+                **given,
+            )
+        except (OptionInvalid, KeyError, TypeError) as error:
+            where = self.directory / artefact.DESCRIPTION
+            raise ArtefactInvalid(f"{where} has an impossible choice: {error}: export the model again") from None
 
 
 def read_artefact(directory: Path) -> ReadArtefact:
@@ -117,6 +137,9 @@ def _check_description(path: Path, description: Mapping[str, Any]) -> None:
         for part in () if isinstance(kind, type) else kind:
             if part not in description[key]:
                 raise ArtefactInvalid(f"{path} lacks {key}.{part}: export the model again")
+    for key, known in {"kernels": ("stock", "native"), "kv_cache_dtype": tuple(CACHE_DTYPES.values())}.items():
+        if description[key] not in known:
+            raise ArtefactInvalid(f"{path} has {key} {description[key]!r}; this program knows {', '.join(known)}")
 
 
 def _check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -140,15 +163,25 @@ def read_tensors(path: Path) -> dict[str, StoredTensor]:
             pass
     except (SafetensorError, OSError) as error:
         raise ArtefactInvalid(f"{path} is no whole safetensors file: {error}: export the model again") from None
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
+    header, start = _header(path)
     header.pop("__metadata__", None)
     tensors = {}
     for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
-        start, end = entry["data_offsets"]
-        tensors[name] = StoredTensor(entry["dtype"], tuple(entry["shape"]), 8 + length + start, end - start)
+        first, end = entry["data_offsets"]
+        tensors[name] = StoredTensor(entry["dtype"], tuple(entry["shape"]), start + first, end - first)
     return tensors
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read what a safetensors file says of itself, in the file's order."""
+    return dict(_header(path)[0].get("__metadata__", {}))
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The JSON header, and where the data begins."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        return json.loads(file.read(length)), 8 + length
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from model_export import artefact, reference
 from model_export.checkpoint import Checkpoint
 from model_export.config import ModelConfig, load_config
-from model_export.errors import ArtefactInvalid, ExportError, VerificationFailed
-from model_export.heads import HeadLayout
+from model_export.errors import ExportError, VerificationFailed
 from model_export.options import ExportOptions
 from model_export.reading import ReadArtefact, read_artefact
+from model_export.running import run_graph
 from model_export.source import resolve
+from model_export.stored import StoredWeights
 from model_export.tokenizer import CHAT_TEMPLATE, TOKENIZER_BINARY, check_parity, load_tokenizer
 from model_export.weights import plan
 
@@ -90,15 +90,13 @@ def verify_logits(read: ReadArtefact, model: str, revision: str | None) -> Logit
     _check_model(read, config)
     context = int(read.description["context_length"])
     ids = np.random.default_rng(0).integers(0, config.vocab_size, min(POSITIONS, context), dtype=np.int64)
-    by_graph = run_graph(read, config, ids)
+    by_graph = run_graph(read, ids)
     options = ExportOptions(quantization="none", context=context)
     planned = {w.name: w for w in plan(config, options, Checkpoint.open(source.directory, config))}
+    stored = StoredWeights(read)
 
     def own(name: str) -> NDArray[np.float32] | None:
-        if name not in planned:
-            return None
-        shape = planned[name].rows.shape
-        return read.weight(name, shape[1] if read.is_quantized(name) else None)
+        return stored.weight(name) if name in stored.planned else None
 
     def original(name: str) -> NDArray[np.float32] | None:
         return planned[name].rows.read(0, planned[name].rows.shape[0]) if name in planned else None
@@ -149,29 +147,6 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     normalized: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return normalized
-
-
-def run_graph(read: ReadArtefact, config: ModelConfig, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Run the artefact's graph over one sequence ``(S,)``; gives the logits at every position, ``(S, vocab_size)``.
-
-    Raises:
-        ArtefactInvalid: onnxruntime refuses the graph.
-    """
-    try:
-        session = onnxruntime.InferenceSession(str(read.directory / artefact.GRAPH), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes share no better base
-        raise ArtefactInvalid(f"{read.directory / artefact.GRAPH} can't be loaded: {error}") from None
-    length = len(ids)
-    cache = np.zeros((1, config.num_key_value_heads, length, HeadLayout(config.head_dim).stored), dtype=np.float32)
-    feeds = {
-        "input_ids": ids[None, :],
-        "seqlens_k": np.array([length - 1], dtype=np.int32),
-        "total_sequence_length": np.array(length, dtype=np.int32),
-        "logits_indices": np.arange(length, dtype=np.int64),
-        **{i.name: cache for i in session.get_inputs() if i.name.startswith("past_key_values.")},
-    }
-    result: NDArray[np.float32] = session.run(["logits"], feeds)[0]
-    return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

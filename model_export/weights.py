@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from model_export.checkpoint import Checkpoint
 from model_export.config import ModelConfig
 from model_export.heads import HeadLayout
 from model_export.options import ExportOptions, Rounding
-from model_export.quantize import blocks_per_row, quantize
+from model_export.quantize import quantize
 from model_export.rows import CheckpointRows, ComputedRows, Rows, StackedRows
 from model_export.safetensors_file import TensorSpec
+from model_export.storage import STORAGES, Scales, Storage, Values
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
@@ -37,6 +38,7 @@ class Weight:
         bits: 4 or 8, or None for float32.
         block_size: weights that share a scale.
         rounding: how 4-bit scales are chosen.
+        storage: how the quantized values are stored.
     """
 
     name: str
@@ -44,49 +46,57 @@ class Weight:
     bits: int | None = None
     block_size: int = 32
     rounding: Rounding = "nearest"
-
-    @property
-    def scale_name(self) -> str:
-        """Name of the tensor of scales."""
-        return f"{self.name}_scale"
+    storage: Storage = STORAGES["stock"]
 
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:
         """The stored tensors, in file order."""
-        shape = self.rows.shape
         if self.bits is None:
-            return (TensorSpec(self.name, "F32", shape),)
-        blocks = blocks_per_row(shape[1], self.block_size)
-        return (
-            TensorSpec(self.name, "U8", (shape[0], blocks, self.block_size * self.bits // 8)),
-            TensorSpec(self.scale_name, "F32", (shape[0], blocks)),
-        )
+            return (TensorSpec(self.name, "F32", self.rows.shape),)
+        return self.storage.tensors(self.name, self.rows.shape, self.bits, self.block_size)
+
+    def slabs(self) -> list[tuple[int, int]]:
+        """First and last-but-one row of what is made at a time; whole groups of rows that are stored together."""
+        rows, group = self.rows.shape[0], self.storage.row_group
+        step = max(1, SLAB // max(1, int(np.prod(self.rows.shape[1:]))) // group) * group
+        return [(start, min(start + step, rows)) for start in range(0, rows, step)]
 
     def contents(self, pool: Executor, window: int) -> Iterator[tuple[str, Iterable[memoryview]]]:
         """Give the bytes of each stored tensor, made slab by slab on the pool's threads."""
-        rows = self.rows.shape[0]
-        step = max(1, SLAB // max(1, int(np.prod(self.rows.shape[1:]))))
-        slabs = [(start, min(start + step, rows)) for start in range(0, rows, step)]
         bits = self.bits
         if bits is None:
-            yield self.name, (array_bytes(a) for a in ordered(pool, lambda s: self.rows.read(*s), slabs, window))
+            slabs = ordered(pool, lambda slab: self.rows.read(*slab), self.slabs(), window)
+            yield self.name, (array_bytes(rows) for rows in slabs)
             return
-        scales: list[NDArray[np.float16]] = []
 
-        def values() -> Iterator[memoryview]:
-            for packed, scale in ordered(
-                pool,
-                lambda s: quantize(self.rows.read(*s), bits, self.block_size, self.name, self.rounding),
-                slabs,
-                window,
-            ):
-                scales.append(scale)
-                yield array_bytes(packed)
+        def quantized(slab: tuple[int, int]) -> tuple[Values, Scales]:
+            return quantize(self.rows.read(*slab), bits, self.block_size, self.name, self.rounding)
 
-        yield self.name, values()
-        # The values fit f16, but the stock operators want the activations' type; a cast in the graph doubled the time
-        # of session creation and kept a copy.
-        yield self.scale_name, (array_bytes(scale.astype(np.float32)) for scale in scales)
+        yield from self.stored(quantized, pool, window)
+
+    def stored(
+        self, quantized: Callable[[tuple[int, int]], tuple[Values, Scales]], pool: Executor, window: int
+    ) -> Iterator[tuple[str, Iterable[memoryview]]]:
+        """Give the bytes of each stored tensor of a quantized weight.
+
+        Args:
+            quantized: gives values and scales of one of `slabs`; called on the pool's threads.
+            pool: for that.
+            window: slabs that may wait.
+        """
+        assert self.bits is not None
+        bits, later = self.bits, list[tuple[NDArray[Any], ...]]()
+
+        def first() -> Iterator[memoryview]:
+            # What the other tensors take, scales, is small and waits in memory.
+            encode = self.storage.encode
+            for arrays in ordered(pool, lambda slab: encode(*quantized(slab), bits), self.slabs(), window):
+                later.append(arrays[1:])
+                yield array_bytes(arrays[0])
+
+        yield self.tensors[0].name, first()
+        for index, spec in enumerate(self.tensors[1:]):
+            yield spec.name, (array_bytes(arrays[index]) for arrays in later)
 
 
 def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) -> list[Weight]:
@@ -133,7 +143,7 @@ def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) ->
     weights.append(vector("model.norm.weight"))
     if not config.tie_word_embeddings:
         weights.append(Weight(HEAD, CheckpointRows(checkpoint, HEAD), head_bits, options.block_size, options.rounding))
-    return weights
+    return [replace(weight, storage=STORAGES[options.kernels]) for weight in weights]
 
 
 T = TypeVar("T")

@@ -17,6 +17,7 @@ from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.reading import ReadArtefact, read_artefact
 from model_export.source import Source
+from model_export.stored import StoredWeights
 from model_export.weights import plan
 
 
@@ -76,15 +77,12 @@ def checkpoint_logits(directory: Path, ids: NDArray[np.int64]) -> NDArray[np.flo
 
 def artefact_logits(checkpoint: Path, artefact: Path, ids: NDArray[np.int64]) -> NDArray[np.float32]:
     """What plain numpy computes from an artefact's own, perhaps dequantized, weights, ``(S, vocab_size)``."""
-    config, read = load_config(checkpoint), read_artefact(artefact)
-    weights = {w.name: w for w in plan(config, ExportOptions("none"), Checkpoint.open(checkpoint, config))}
+    stored = StoredWeights(read_artefact(artefact))
 
     def lookup(name: str) -> NDArray[np.float32] | None:
-        if name not in weights:
-            return None
-        return read.weight(name, weights[name].rows.shape[1] if read.is_quantized(name) else None)
+        return stored.weight(name) if name in stored.planned else None
 
-    return reference.logits(config, lookup, ids)
+    return reference.logits(load_config(checkpoint), lookup, ids)
 
 
 class Graph:

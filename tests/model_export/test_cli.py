@@ -35,6 +35,29 @@ def test_every_option_arrives(checkpoint: Path, tmp_path: Path, capsys: pytest.C
     assert "blocks of 64" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("chosen", "dtype"), [("--kernels native", "float16"), ("--kv-cache int8", "int8")])
+def test_native_kernels_are_described(
+    chosen: str, dtype: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(checkpoint), "--out", str(tmp_path / "out"), "--kernels", "native", *chosen.split()]
+    assert main(arguments) == 0
+    found = json.loads((tmp_path / "out" / "firebrick.json").read_text())
+    assert (found["kernels"], found["kv_cache_dtype"]) == ("native", dtype)
+    captured = capsys.readouterr()
+    assert "kernels    native" in captured.out
+    assert "stock kernels" not in captured.err
+
+
+def test_stock_kernels_by_default_are_explained(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIREBRICK_KERNELS", str(tmp_path / "none.so"))
+    assert main([str(checkpoint), "--out", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out" / "firebrick.json").read_text())["kernels"] == "stock"
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"stock kernels, because {tmp_path / 'none.so'} is missing")
+
+
 def test_help_needs_no_numpy() -> None:
     code = (
         "import sys\n"
@@ -54,6 +77,8 @@ def test_help_needs_no_numpy() -> None:
         (["demo", "--out", "OUT", "--threads", "0"], "--threads 0"),
         (["demo", "--out", "OUT", "--context", "1"], "--context 1"),
         (["demo", "--out", "OUT", "--name", "a b"], "--name 'a b'"),
+        (["demo", "--out", "OUT", "--kernels", "native", "--block-size", "64"], "doesn't go with --block-size 64"),
+        (["demo", "--out", "OUT", "--kernels", "stock", "--kv-cache", "int8"], "goes with --kernels native"),
         (["demo", "--out", "OUT", "--calibration", "a.txt"], "goes with --rounding calibrated"),
         (["demo/checkpoint", "--out", "OUT", "--context", "99999999"], "--context 99999999 is beyond the model's"),
         (["model_export", "--out", "OUT"], "config.json is missing"),

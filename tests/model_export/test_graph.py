@@ -15,6 +15,7 @@ from model_export import rope
 from model_export.checkpoint import expected_tensors
 from model_export.config import load_config, parse_config
 from model_export.reading import read_artefact
+from model_export.stored import StoredWeights
 from tests.configs import CONFIGS
 from tests.model_export.helpers import (
     Graph,
@@ -181,7 +182,7 @@ def test_logits_come_for_the_positions_asked_for(wanted: list[int], plain: Path)
 
 def test_positions_beyond_8192_have_their_angles(checkpoints: Path, tmp_path: Path) -> None:
     checkpoint = checkpoints / "llama-gqa8-llama3-rope"
-    artefact = read_artefact(export_to(checkpoint, tmp_path / "long", context=16384))
+    artefact = StoredWeights(read_artefact(export_to(checkpoint, tmp_path / "long", context=16384)))
     cosines, sines = rope.tables(load_config(checkpoint), 16384, 16)
     np.testing.assert_array_equal(artefact.weight("model.rotary_emb.cos_cached"), cosines)
     np.testing.assert_array_equal(artefact.weight("model.rotary_emb.sin_cached"), sines)

@@ -51,6 +51,22 @@ def test_the_cache_of_a_token(directory: Path) -> None:
     assert summary(read_artefact(directory))["kv_cache_bytes_per_token"] == 2 * 4 * 2 * 4 * 16
 
 
+@pytest.mark.parametrize(("kv_cache", "bytes_each"), [("f16", 2 * 16), ("int8", 16 + 4)])
+def test_the_native_cache_of_a_token(kv_cache: str, bytes_each: int, checkpoint: Path, tmp_path: Path) -> None:
+    directory = export_to(checkpoint, tmp_path / "native", kernels="native", kv_cache=kv_cache)
+    assert summary(read_artefact(directory))["kv_cache_bytes_per_token"] == 2 * 2 * 4 * bytes_each
+
+
+def test_native_scales_take_half_a_bit(checkpoint: Path, tmp_path: Path) -> None:
+    # Hidden size 64 and 160: the latter is padded to 192.
+    embedding, padded = 320 * 64, 2 * 64 * 192
+    linears = 2 * (3 * 64 * 64 + 64 * 64 + 2 * 160 * 64)
+    bits = embedding * 8.5 + (linears + padded) * 4.5 + 5 * 64 * 32
+    count = embedding + linears + 2 * 64 * 160 + 5 * 64
+    directory = export_to(checkpoint, tmp_path / "native", kernels="native")
+    assert summary(read_artefact(directory))["bits_per_weight"] == pytest.approx(bits / count, abs=1e-3)
+
+
 def test_files_have_their_sizes(directory: Path) -> None:
     files = summary(read_artefact(directory))["files"]
     assert files["model.safetensors"] == (directory / "model.safetensors").stat().st_size

@@ -23,6 +23,9 @@ CONFIG = parse_config(CONFIGS["llama-gqa2-bf16"])
         ("head_bits", 6),
         ("activations", "bf16"),
         ("rounding", "up"),
+        ("kernels", "warp"),
+        ("kv_cache", "f16"),
+        ("kv_cache", "f8"),
         ("calibration", Path("text.txt")),
         ("context", 1),
         ("context", -5),
@@ -36,6 +39,32 @@ CONFIG = parse_config(CONFIGS["llama-gqa2-bf16"])
 def test_a_value_that_cannot_work_is_refused_by_name(option: str, value: Any) -> None:
     with pytest.raises(OptionInvalid, match="--" + option.replace("_", "-")):
         ExportOptions(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"block_size": 64}, "--block-size 64"),
+        ({"activations": "float32"}, "--activations float32"),
+        ({"quantization": "none"}, "--quantization none"),
+    ],
+)
+def test_native_kernels_refuse_what_they_cannot_do(other: Any, words: str) -> None:
+    with pytest.raises(OptionInvalid, match=f"--kernels native doesn't go with {words}"):
+        ExportOptions(kernels="native", **other)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "dtype"),
+    [
+        ({}, "float32"),
+        ({"kernels": "native"}, "float16"),
+        ({"kernels": "native", "kv_cache": "f16"}, "float16"),
+        ({"kernels": "native", "kv_cache": "int8"}, "int8"),
+    ],
+)
+def test_the_cache_follows_the_kernels(chosen: Any, dtype: str) -> None:
+    assert ExportOptions(**chosen).kv_cache_dtype == dtype
 
 
 @pytest.mark.parametrize("block_size", BLOCK_SIZES)

@@ -13,9 +13,11 @@ from model_export import weights as weights_module
 from model_export.checkpoint import Checkpoint
 from model_export.config import load_config
 from model_export.errors import CheckpointDamaged
-from model_export.options import ExportOptions
+from model_export.native import pack
+from model_export.options import ExportOptions, Kernels
 from model_export.quantize import quantize
 from model_export.rows import ComputedRows
+from model_export.storage import STORAGES
 from model_export.weights import EMBEDDING, HEAD, Weight, ordered, plan
 from tests.configs import CONFIGS
 
@@ -31,9 +33,9 @@ def contents(weight: Weight, threads: int = 2) -> dict[str, bytes]:
         return {name: b"".join(map(bytes, pieces)) for name, pieces in weight.contents(pool, window=threads + 1)}
 
 
-def some_weight(bits: int | None) -> Weight:
+def some_weight(bits: int | None, kernels: Kernels = "stock") -> Weight:
     array = np.random.default_rng(0).standard_normal((37, 50)).astype(np.float32)
-    return Weight("w", ComputedRows(array), bits, 32)
+    return Weight("w", ComputedRows(array), bits, 32, storage=STORAGES[kernels])
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -81,9 +83,15 @@ def test_stored_tensors(bits: int | None, tensors: list[tuple[str, str, tuple[in
     assert [(t.name, t.dtype, t.shape) for t in some_weight(bits).tensors] == tensors
 
 
+@pytest.mark.parametrize(("bits", "record"), [(4, 576), (8, 1088)])
+def test_a_native_weight_is_one_tensor(bits: int, record: int) -> None:
+    assert [(t.name, t.dtype, t.shape) for t in some_weight(bits, "native").tensors] == [("w", "U8", (3, 1, record))]
+
+
+@pytest.mark.parametrize("kernels", ["stock", "native"])
 @pytest.mark.parametrize("bits", [None, 4, 8])
-def test_contents_are_as_long_as_promised(bits: int | None) -> None:
-    weight = some_weight(bits)
+def test_contents_are_as_long_as_promised(bits: int | None, kernels: Kernels) -> None:
+    weight = some_weight(bits, kernels)
     found = contents(weight)
     assert {name: len(content) for name, content in found.items()} == {t.name: t.nbytes for t in weight.tensors}
 
@@ -96,6 +104,14 @@ def test_slabs_and_threads_make_no_difference(bits: int, monkeypatch: pytest.Mon
     assert contents(weight, threads=3) == whole
     values, scales = quantize(weight.rows.read(0, 37), bits, 32)
     assert whole == {"w": values.tobytes(), "w_scale": scales.astype(np.float32).tobytes()}
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("slab", [1, 130, 900])
+def test_native_slabs_are_whole_groups_of_rows(bits: int, slab: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = some_weight(bits, "native")
+    monkeypatch.setattr(weights_module, "SLAB", slab)
+    assert contents(weight, threads=3) == {"w": pack(*quantize(weight.rows.read(0, 37), bits, 32), bits).tobytes()}
 
 
 def test_ordered_keeps_the_order() -> None:

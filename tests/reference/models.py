@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from model_export.config import ModelConfig, load_config
 from model_export.heads import HeadLayout
 from model_export.reading import ReadArtefact, read_artefact
+from model_export.stored import StoredWeights
 
 
 def load(checkpoint: Path) -> PreTrainedModel:
@@ -52,10 +53,11 @@ def unfused(config: ModelConfig, read: ReadArtefact) -> dict[str, NDArray[np.flo
     heads = HeadLayout(config.head_dim)
     q, kv = config.num_attention_heads, config.num_key_value_heads
     state: dict[str, NDArray[np.float32]] = {}
-    for name in read.tensors:
-        if name.endswith("_scale") or name.startswith(("padding.", "model.rotary_emb.")):
+    stored = StoredWeights(read)
+    for name in stored.planned:
+        if name.startswith("model.rotary_emb."):
             continue
-        weight = read.weight(name)
+        weight = stored.weight(name)
         if "qkv_proj" in name:
             for part, rows in zip("qkv", np.split(weight, [q * heads.stored, (q + kv) * heads.stored]), strict=True):
                 state[name.replace("qkv_proj", f"{part}_proj")] = _unpad(rows, heads, q if part == "q" else kv)
@@ -63,15 +65,11 @@ def unfused(config: ModelConfig, read: ReadArtefact) -> dict[str, NDArray[np.flo
             for part, rows in zip(("gate", "up"), np.split(weight, 2), strict=True):
                 state[name.replace("gate_up_proj", f"{part}_proj")] = rows
         elif name.endswith("o_proj.weight"):
-            state[name] = _unpad(weight[:, : q * heads.stored].T, heads, q).T
+            state[name] = _unpad(weight.T, heads, q).T
         elif name.endswith(("q_norm.weight", "k_norm.weight")):
             state[name] = _unpad(weight, heads, 1) / np.float32(heads.norm_factor**0.5)
         else:
             state[name] = weight
-    columns = {"o_proj": q * config.head_dim, "down_proj": config.intermediate_size}
-    for name, weight in state.items():
-        if weight.ndim == 2:
-            state[name] = weight[:, : columns.get(name.split(".")[-2], config.hidden_size)]
     return state
 
 

@@ -1,0 +1,132 @@
+"""``python -m model_export.convert DIR --kernels native|stock``: an artefact for other kernels, without the checkpoint.
+
+The quantized values stay what they are, so that a way there and back gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from model_export import artefact, graph, safetensors_file
+from model_export.errors import ExportError
+from model_export.options import ExportOptions, Kernels, KvCache
+from model_export.progress import Progress
+from model_export.reading import ReadArtefact, read_artefact, read_metadata
+from model_export.safetensors_file import Layout
+from model_export.storage import STORAGES, Scales, Values
+from model_export.stored import StoredWeights
+from model_export.verify import verify_files
+from model_export.weights import Weight, array_bytes, ordered
+
+MEGABYTE = 1_000_000
+REWRITTEN = {artefact.GRAPH, artefact.WEIGHTS, artefact.DESCRIPTION}
+
+
+def convert(directory: Path, out: Path, kernels: Kernels, kv_cache: KvCache | None = None, threads: int = 1) -> None:
+    """Write an artefact for other kernels, or with another cache.
+
+    Args:
+        directory: the artefact.
+        out: directory to make; the artefact itself, or another one, is replaced.
+        kernels: "native" or "stock".
+        kv_cache: of native kernels; None to keep what there is, else f16.
+        threads: the result doesn't depend on it.
+
+    Raises:
+        ArtefactInvalid: DIR isn't a whole artefact.
+        VerificationFailed: a file isn't what its manifest says.
+        OptionInvalid: these kernels can't do what the artefact was exported with.
+        ExportError: ``out`` can't be written, a subclass for each cause; it is then as it was.
+    """
+    artefact.check_output(out)
+    read = read_artefact(directory)
+    verify_files(read)  # or damage would get a new, matching hash
+    stored = StoredWeights(read)
+    options = target_options(read.options, kernels, kv_cache)
+    weights = [replace(weight, storage=STORAGES[kernels]) for weight in stored.planned.values()]
+    layout = safetensors_file.lay_out([spec for w in weights for spec in w.tensors], _metadata(read, kernels))
+    with artefact.staging(out) as stage:
+        artefact.check_space(stage, layout.nbytes + 32 * MEGABYTE)
+        for name in sorted(set(read.manifest["files"]) - REWRITTEN):
+            shutil.copyfile(directory / name, stage / name)
+        model = graph.build(read.config, options, weights, layout.offsets)
+        (stage / artefact.GRAPH).write_bytes(graph.serialize(model))
+        digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, stored, threads)
+        changed = {"kv_cache_dtype": options.kv_cache_dtype, "kernels": kernels}
+        artefact.write_json(stage / artefact.DESCRIPTION, {**read.description, **changed})
+        artefact.write_manifest(stage, {artefact.WEIGHTS: digest})
+
+
+def target_options(current: ExportOptions, kernels: Kernels, kv_cache: KvCache | None) -> ExportOptions:
+    """What an export of the same weights for other kernels would have been asked for.
+
+    Raises:
+        OptionInvalid: no export could have been.
+    """
+    if kv_cache is None and kernels == "native":
+        kv_cache = current.kv_cache
+    return replace(current, kernels=kernels, kv_cache=kv_cache)
+
+
+def _metadata(read: ReadArtefact, kernels: Kernels) -> dict[str, str]:
+    metadata = read_metadata(read.directory / artefact.WEIGHTS)
+    metadata.pop("kernels", None)
+    return metadata if kernels == "stock" else {**metadata, "kernels": kernels}
+
+
+def _write_weights(path: Path, layout: Layout, weights: Sequence[Weight], stored: StoredWeights, threads: int) -> str:
+    progress = Progress(sum(spec.nbytes for weight in weights for spec in weight.tensors))
+    with ThreadPoolExecutor(threads) as pool:
+
+        def contents() -> Iterator[tuple[str, Iterable[memoryview]]]:
+            for weight in weights:
+                yield from _contents(weight, stored, pool, threads + 1)
+
+        digest = safetensors_file.write(path, layout, contents(), progress.advance)
+    progress.close()
+    return digest
+
+
+def _contents(
+    weight: Weight, stored: StoredWeights, pool: ThreadPoolExecutor, window: int
+) -> Iterator[tuple[str, Iterable[memoryview]]]:
+    if weight.bits is None:
+        slabs = ordered(pool, lambda slab: stored.stored(weight.name, *slab), weight.slabs(), window)
+        yield weight.name, (array_bytes(rows) for rows in slabs)
+        return
+
+    def quantized(slab: tuple[int, int]) -> tuple[Values, Scales]:
+        return stored.quantized(weight.name, *slab)
+
+    yield from weight.stored(quantized, pool, window)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m model_export.convert", description="Change an artefact's kernels.")
+    parser.add_argument("directory", type=Path, metavar="DIR")
+    parser.add_argument("--kernels", choices=["native", "stock"], required=True)
+    parser.add_argument("--kv-cache", choices=["f16", "int8"], help="of native kernels (default: as it is, else f16)")
+    parser.add_argument("--out", type=Path, metavar="DIR2", help="where to write (default: DIR itself)")
+    args = parser.parse_args(arguments)
+    try:
+        threads = len(os.sched_getaffinity(0))
+        convert(args.directory, args.out or args.directory, args.kernels, args.kv_cache, threads)
+    except ExportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the output directory is as it was", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

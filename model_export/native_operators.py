@@ -1,0 +1,66 @@
+"""The decoder's parts in the operators of our native kernels, domain ``firebrick``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from model_export.builder import Builder, activate
+from model_export.heads import HeadLayout
+from model_export.operators import CACHES, Inputs
+from model_export.weights import COSINES, EMBEDDING, SINES, Weight
+
+FIREBRICK = "firebrick"
+ATTENTION = {"float16": "AttentionF16", "int8": "AttentionInt8"}
+
+
+class NativeOperators:
+    """Linear, Embedding, AttentionF16 and AttentionInt8."""
+
+    def __init__(self, kv_cache_dtype: str) -> None:
+        """``kv_cache_dtype``: "float16" or "int8"."""
+        self._attention = ATTENTION[kv_cache_dtype]
+        self.domains: Mapping[str, int] = {FIREBRICK: 1}
+        self.cache = CACHES[kv_cache_dtype]
+
+    def embedding(self, b: Builder, input_ids: ir.Value) -> ir.Value:
+        weight = b.weights[EMBEDDING]
+        return b.op("Embedding", [input_ids, b.stored(EMBEDDING)], "model.embed_tokens", FIREBRICK, **_sizes(weight))
+
+    def linear(self, b: Builder, name: str, x: ir.Value, weight_name: str | None = None) -> ir.Value:
+        return _linear(b, name, x, weight_name or f"{name}.weight", gated=0)
+
+    def gated(self, b: Builder, name: str, down: str, gate_up: ir.Value) -> ir.Value:
+        if b.config.hidden_act == "silu":  # the operator's own: one pass less over the activations
+            return _linear(b, down, gate_up, f"{down}.weight", gated=1)
+        return self.linear(b, down, activate(b, name, gate_up))
+
+    def attention(
+        self, b: Builder, name: str, qkv: ir.Value, past: Sequence[ir.Value], present: Sequence[str], inputs: Inputs
+    ) -> Sequence[ir.Value]:
+        config = b.config
+        norms = [b.stored(f"{name}.{part}_norm.weight") for part in ("q", "k")] if config.qk_norm else []
+        return b.outputs(
+            self._attention,
+            [qkv, *past, inputs["seqlens_k"], b.stored(COSINES), b.stored(SINES), *norms],
+            name,
+            [f"{name}.output", *present],
+            FIREBRICK,
+            num_heads=config.num_attention_heads,
+            kv_num_heads=config.num_key_value_heads,
+            scale=config.head_dim**-0.5,
+            # Padding adds zeros to a head's mean; the exporter corrected the weight, and epsilon shrinks alike.
+            epsilon=config.rms_norm_eps * HeadLayout(config.head_dim).norm_factor,
+        )
+
+
+def _sizes(weight: Weight) -> dict[str, int]:
+    assert weight.bits is not None
+    return {"n": weight.rows.shape[0], "k": weight.rows.shape[1], "bits": weight.bits}
+
+
+def _linear(b: Builder, name: str, x: ir.Value, weight_name: str, gated: int) -> ir.Value:
+    bias = [b.stored(f"{name}.bias")] if f"{name}.bias" in b.weights else []
+    weight = b.weights[weight_name]
+    return b.op("Linear", [x, b.stored(weight_name), *bias], name, FIREBRICK, **_sizes(weight), gated=gated)
