@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from handler.artefact import GRAPH, Artefact, load_artefact
+from handler.cache import allocate
 from handler.engine import Cancellation, Engine
+from handler.kernels import given_library, library_of
 from handler.sampling import SamplingParams
 from handler.session import create_session
 
@@ -20,21 +23,19 @@ class Judged:
     def __init__(self, directory: Path, threads: int) -> None:
         """Load it; raises as `handler.artefact.load_artefact`."""
         self.artefact: Artefact = load_artefact(directory, "quick")
-        self.session: onnxruntime.InferenceSession = create_session(directory / GRAPH, threads)
+        library = library_of(self.artefact, given_library(os.environ))
+        self.session: onnxruntime.InferenceSession = create_session(directory / GRAPH, threads, library=library)
         self._engine = Engine(self.session, self.artefact, prefill_chunk=256)
-        a = self.artefact
-        self._cache_shape = (1, a.num_key_value_heads, a.context_length, a.head_dim)
 
     def logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Run one sequence ``(S,)`` from an empty cache; gives ``(S, vocab_size)``."""
         length = len(ids)
-        cache = np.zeros((*self._cache_shape[:2], length, self._cache_shape[3]), dtype=np.float32)
         feeds = {
             "input_ids": ids[None, :],
             "seqlens_k": np.array([length - 1], dtype=np.int32),
             "total_sequence_length": np.array(length, dtype=np.int32),
             "logits_indices": np.arange(length, dtype=np.int64),
-            **{i.name: cache for i in self.session.get_inputs() if i.name.startswith("past_key_values.")},
+            **{f"past_key_values.{name}": part for name, part in allocate(self.artefact, length).items()},
         }
         found: NDArray[np.float32] = self.session.run(["logits"], feeds)[0]
         return found

@@ -39,6 +39,7 @@ def run_variant(model_dir: Path, variant: dict[str, Any], prompt_tokens: int, to
 
     from handler.artefact import GRAPH, load_artefact
     from handler.engine import Cancellation, Engine
+    from handler.kernels import given_library, library_of
     from handler.sampling import SamplingParams
     from handler.session import SessionOptions, create_session
     from handler.threads import resolve_threads
@@ -47,7 +48,8 @@ def run_variant(model_dir: Path, variant: dict[str, Any], prompt_tokens: int, to
     chunk, threads = variant.pop("prefill_chunk", 256), variant.pop("threads", resolve_threads(os.environ))
     artefact = load_artefact(model_dir, "quick")
     started = time.perf_counter()
-    engine = Engine(create_session(model_dir / GRAPH, threads, SessionOptions(**variant)), artefact, chunk)
+    library = library_of(artefact, given_library(os.environ))
+    engine = Engine(create_session(model_dir / GRAPH, threads, SessionOptions(**variant), library), artefact, chunk)
     session_s = time.perf_counter() - started
     engine.warm_up()
     prompt = [random.Random(0).randrange(artefact.vocab_size) for _ in range(prompt_tokens)]

@@ -19,7 +19,8 @@ TOKENIZER = "tokenizer.kit"
 DESCRIPTION = "firebrick.json"
 MANIFEST = "manifest.json"
 REQUIRED = (GRAPH, WEIGHTS, TOKENIZER, DESCRIPTION)
-KERNELS = ("stock",)
+# Kernels, and what the cache may hold with each.
+KERNELS: Mapping[str, tuple[str, ...]] = {"stock": ("float32",), "native": ("float16", "int8")}
 T = TypeVar("T")
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -44,6 +45,8 @@ class Artefact:
         suffix_ids: what it puts behind one.
         special_tokens: texts of bos_token, eos_token, unk_token and pad_token, as far as there are any.
         head_dim: of the cache, in elements.
+        kernels: "stock" for onnxruntime's operators, "native" for ours.
+        kv_cache_dtype: "float32", "float16" or "int8".
         fingerprint: short hash of the manifest, the same for the same artefact.
         created: seconds since the epoch.
     """
@@ -56,6 +59,8 @@ class Artefact:
     num_hidden_layers: int
     num_key_value_heads: int
     head_dim: int
+    kernels: str
+    kv_cache_dtype: str
     bos_token_id: int | None
     eos_token_ids: frozenset[int]
     prefix_ids: tuple[int, ...]
@@ -76,7 +81,7 @@ def load_artefact(directory: Path, verify: Literal["full", "quick"] = "full") ->
 
     Raises:
         ArtefactMissing: there is no such directory, or a file is missing from it.
-        ArtefactVersion: it has a format version or kernels that this handler doesn't know.
+        ArtefactVersion: it has a format version, kernels or a cache that this handler doesn't know.
         ArtefactDamaged: a file isn't what the manifest says, or the description is malformed.
     """
     if not directory.is_dir():
@@ -109,10 +114,12 @@ def _check_version(path: Path, description: Mapping[str, Any]) -> None:
         raise ArtefactVersion(
             f"{path} has format_version {found!r}, this handler reads {FORMAT_VERSION}; export the model again"
         )
-    if description.get("kernels") not in KERNELS:
-        raise ArtefactVersion(
-            f"{path} asks for kernels {description.get('kernels')!r}, this handler has {', '.join(KERNELS)}"
-        )
+    kernels, cache = description.get("kernels"), description.get("kv_cache_dtype")
+    if kernels not in tuple(KERNELS):
+        raise ArtefactVersion(f"{path} asks for kernels {kernels!r}, this handler has {', '.join(KERNELS)}")
+    if cache not in KERNELS[str(kernels)]:
+        known = ", ".join(KERNELS[str(kernels)])
+        raise ArtefactVersion(f"{path} asks for a cache of {cache!r}, with {kernels} kernels this handler has {known}")
 
 
 def _check_files(directory: Path, manifest: Mapping[str, Any], verify: str) -> None:
@@ -156,6 +163,8 @@ def _parse(directory: Path, description: Mapping[str, Any], fingerprint: str) ->
             num_hidden_layers=_integer(description, "num_hidden_layers", 1),
             num_key_value_heads=_integer(description, "num_key_value_heads", 1),
             head_dim=_integer(description, "head_dim", 1),
+            kernels=_text(description, "kernels"),
+            kv_cache_dtype=_text(description, "kv_cache_dtype"),
             bos_token_id=_optional(_integer, tokenizer, "bos_token_id"),
             eos_token_ids=frozenset(_ids(tokenizer, "eos_token_ids")),
             prefix_ids=_ids(tokenizer, "prefix_ids"),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import mmap
 import threading
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from handler.artefact import GRAPH, Artefact
+from handler.cache import allocate
 from handler.errors import Cancelled
+from handler.kernels import library_of
 from handler.sampling import Sampler, SamplingParams, log_probabilities
 from handler.session import create_session
 
@@ -78,22 +79,26 @@ class Engine:
         self.vocab_size = artefact.vocab_size
         self._session = session
         self._prefill_chunk = prefill_chunk
-        shape = (1, artefact.num_key_value_heads, artefact.context_length, artefact.head_dim)
-        self._cache = {
-            f"{layer}.{part}": _lazy_zeros(shape)  # (B, num_key_value_heads, M, head_dim)
-            for layer in range(artefact.num_hidden_layers)
-            for part in ("key", "value")
-        }
+        self._cache = allocate(artefact, artefact.context_length)
         self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, artefact: Artefact, threads: int, prefill_chunk: int = 256) -> Engine:
+    def load(cls, artefact: Artefact, threads: int, prefill_chunk: int = 256, kernels: Path | None = None) -> Engine:
         """Create the session of an artefact and the engine around it.
+
+        Args:
+            artefact: from `handler.artefact.load_artefact`.
+            threads: of the session.
+            prefill_chunk: tokens of a prompt that are run at a time.
+            kernels: the library of native kernels; None for the package's own.
 
         Raises:
             ArtefactDamaged: onnxruntime refuses the graph.
+            StartupError: the artefact asks for native kernels, which are missing or can't be used.
         """
-        return cls(create_session(artefact.directory / GRAPH, threads), artefact, prefill_chunk)
+        library = library_of(artefact, kernels)
+        session = create_session(artefact.directory / GRAPH, threads, library=library)
+        return cls(session, artefact, prefill_chunk)
 
     def warm_up(self) -> None:
         """Make one token, so that whatever can fail has failed before the first request."""
@@ -157,18 +162,6 @@ class Engine:
             last = start + len(chunk) == len(prompt_ids)
             logits = _Step(self, len(chunk), wanted=int(last)).run(chunk, start, cancellation)
         return logits
-
-
-def _lazy_zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Float32 zeros of which only the touched 4 KiB pages take memory.
-
-    numpy asks for huge pages; the heads of one token lie megabytes apart, so each would take 2 MiB of them.
-    """
-    count = math.prod(shape)
-    memory = mmap.mmap(-1, count * 4, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, dtype=np.float32, count=count).reshape(shape)
 
 
 class _Step:

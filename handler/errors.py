@@ -62,6 +62,25 @@ class PortInUse(StartupError):
         super().__init__(f"cannot listen on {host}:{port}: {reason}; choose another with --port or PORT")
 
 
+class KernelsMissing(StartupError):
+    """The artefact asks for native kernels, and their library isn't there."""
+
+    def __init__(self, path: object, artefact: object) -> None:
+        super().__init__(
+            f"{path} is missing, the library of the native kernels that {artefact} asks for: build it with `make "
+            "setup` where there is cargo, name another file in FIREBRICK_KERNELS, or convert the artefact with "
+            f"`python -m model_export.convert {artefact} --kernels stock`"
+        )
+
+
+class KernelsUnusable(StartupError):
+    """The library of native kernels is there and can't be loaded."""
+
+
+class IsaUnavailable(StartupError):
+    """FIREBRICK_ISA names instructions that the library doesn't know or this processor doesn't have."""
+
+
 class TokenizerError(StartupError):
     """The tokenizer's binary form can't be read."""
 

@@ -53,7 +53,9 @@ def _load_engine(
     imports.result()
     from handler.engine import Engine
 
-    engine = _timed(parts, "session_ms", lambda: Engine.load(artefact, threads, settings.prefill_chunk))
+    engine = _timed(
+        parts, "session_ms", lambda: Engine.load(artefact, threads, settings.prefill_chunk, settings.kernels)
+    )
     _timed(parts, "first_token_ms", engine.warm_up)
     return engine
 

@@ -9,6 +9,7 @@ from typing import Literal
 import onnxruntime
 
 from handler.errors import ArtefactDamaged
+from handler.kernels import register
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,20 @@ LEVELS = {
 ERRORS_ONLY = 3
 
 
-def create_session(path: Path, threads: int, chosen: SessionOptions | None = None) -> onnxruntime.InferenceSession:
+def create_session(
+    path: Path, threads: int, chosen: SessionOptions | None = None, library: Path | None = None
+) -> onnxruntime.InferenceSession:
     """Load the graph and its weights.
 
     Args:
         path: model.onnx, its weights beside it.
         threads: of one operator; operators follow one another.
         chosen: other options than the defaults.
+        library: of the native kernels, from `handler.kernels.library_of`; None for a graph that needs none.
 
     Raises:
+        KernelsUnusable: the library can't be loaded.
+        IsaUnavailable: FIREBRICK_ISA names what this processor doesn't have.
         ArtefactDamaged: onnxruntime refuses the graph.
     """
     chosen = chosen or SessionOptions()
@@ -53,6 +59,8 @@ def create_session(path: Path, threads: int, chosen: SessionOptions | None = Non
     options.log_severity_level = ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(chosen.spinning)))
     options.add_session_config_entry("session.set_denormal_as_zero", str(int(chosen.denormal_as_zero)))
+    if library is not None:
+        register(options, library)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no better base

@@ -23,6 +23,8 @@ class Settings:
     max_tokens: int | None = None  # FIREBRICK_MAX_TOKENS: for requests that name none
     prefill_chunk: int = 256  # FIREBRICK_PREFILL_CHUNK: prompt tokens per step
     verify: Literal["full", "quick"] = "full"  # FIREBRICK_VERIFY: hash the weights too, or only what is small
+    kernels: Path | None = None  # FIREBRICK_KERNELS: the library of native kernels, else the package's own
+    populate: bool = True  # FIREBRICK_POPULATE: read native weights ahead while Python still imports
     log_text: bool = False  # FIREBRICK_LOG_TEXT: prompts and answers in the log
     shutdown_grace_s: float = 25.0  # FIREBRICK_SHUTDOWN_GRACE_S: what is in flight may take so long after SIGTERM
 
@@ -105,6 +107,8 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "max_tokens": _integer(1, 2**31),
     "prefill_chunk": _integer(1, 2**20),
     "verify": _verify,
+    "kernels": lambda key, value: Path(value),
+    "populate": _switch,
     "log_text": _switch,
     "shutdown_grace_s": _seconds,
 }

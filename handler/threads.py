@@ -24,14 +24,25 @@ def resolve_threads(environ: Mapping[str, str], root: Path = Path("/")) -> int:
     Raises:
         SettingsError: one of the variables isn't a positive number.
     """
+    return max(1, round(min(thread_limits(environ, root).values())))
+
+
+def thread_limits(environ: Mapping[str, str], root: Path = Path("/")) -> dict[str, float]:
+    """Name everything that `resolve_threads` chooses the smallest of, in processors; what was asked for stands alone.
+
+    Raises:
+        SettingsError: one of the variables isn't a positive number.
+    """
     for key in ("FIREBRICK_THREADS", "OMP_NUM_THREADS"):
         if environ.get(key):
-            return _asked_for(key, environ[key])
-    available = float(len(os.sched_getaffinity(0)))
-    limits = [available, *cgroup_quotas(root)]
+            return {key: float(_asked_for(key, environ[key]))}
+    limits = {"affinity mask": float(len(os.sched_getaffinity(0)))}
+    quotas = list(cgroup_quotas(root))
+    if quotas:
+        limits["cgroup quota"] = min(quotas)
     if environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "").isdecimal():
-        limits.append(int(environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) / MEGABYTES_PER_VCPU)
-    return max(1, round(min(limits)))
+        limits["Lambda memory size"] = int(environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) / MEGABYTES_PER_VCPU
+    return limits
 
 
 def _asked_for(key: str, value: str) -> int:

@@ -97,6 +97,23 @@ def test_unknown_kernels_are_refused(directory: Path) -> None:
         load_artefact(directory)
 
 
+@pytest.mark.parametrize(
+    ("kernels", "cache"),
+    [("stock", "float16"), ("stock", None), ("native", "float32"), ("native", ["int8"]), (["native"], "int8")],
+)
+def test_kernels_and_a_cache_that_do_not_go_together_are_refused(directory: Path, kernels: Any, cache: Any) -> None:
+    rewrite(directory, lambda d: d.update(kernels=kernels, kv_cache_dtype=cache))
+    with pytest.raises(ArtefactVersion, match="asks for"):
+        load_artefact(directory)
+
+
+@pytest.mark.parametrize(("kernels", "cache"), [("stock", "float32"), ("native", "float16"), ("native", "int8")])
+def test_every_kind_of_kernels_is_described(directory: Path, kernels: str, cache: str) -> None:
+    rewrite(directory, lambda d: d.update(kernels=kernels, kv_cache_dtype=cache))
+    artefact = load_artefact(directory)
+    assert (artefact.kernels, artefact.kv_cache_dtype) == (kernels, cache)
+
+
 def test_a_manifest_may_not_point_elsewhere(directory: Path) -> None:
     manifest = json.loads((directory / "manifest.json").read_text())
     manifest["files"]["../secret"] = {"sha256": "", "size": 0}

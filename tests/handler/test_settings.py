@@ -35,6 +35,7 @@ def test_empty_means_not_set() -> None:
         ("FIREBRICK_MAX_TOKENS", "0"),
         ("FIREBRICK_VERIFY", "no"),
         ("FIREBRICK_LOG_TEXT", "yes"),
+        ("FIREBRICK_POPULATE", "on"),
         ("FIREBRICK_SHUTDOWN_GRACE_S", "nan"),
         ("FIREBRICK_SHUTDOWN_GRACE_S", "soon"),
         ("FIREBRICK_PREFILL_CHUNK", "1e3"),
@@ -45,6 +46,11 @@ def test_a_bad_value_is_named_with_its_key(key: str, value: str) -> None:
         read_settings({"FIREBRICK_MODEL_DIR": "/m", key: value})
     assert key in str(caught.value)
     assert repr(value) in str(caught.value)
+
+
+def test_another_library_of_kernels_can_be_named() -> None:
+    settings = read_settings({"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_KERNELS": "/k.so", "FIREBRICK_POPULATE": "0"})
+    assert (settings.kernels, settings.populate) == (Path("/k.so"), False)
 
 
 def test_a_bad_option_is_named_as_it_was_given() -> None:

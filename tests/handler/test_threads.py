@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from handler.errors import SettingsError
-from handler.threads import cgroup_quotas, resolve_threads
+from handler.threads import cgroup_quotas, resolve_threads, thread_limits
 
 
 def cgroup(root: Path, line: str, **files: str) -> Path:
@@ -108,3 +108,14 @@ def test_a_container_that_sees_only_its_own_group(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "max", "x y", "100000", "0 0", "\xff", "² ³"])
 def test_a_quota_that_is_none_limits_nothing(tmp_path: Path, content: str) -> None:
     assert resolve_threads({}, cgroup(tmp_path, "0::/a", a__cpu_max=content)) == 4
+
+
+@pytest.mark.usefixtures("four_processors")
+def test_every_limit_is_named(tmp_path: Path) -> None:
+    root = cgroup(tmp_path, "0::/a", a__cpu_max="300000 100000")
+    limits = thread_limits({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "3538"}, root)
+    assert limits == {"affinity mask": 4, "cgroup quota": 3, "Lambda memory size": 2}
+
+
+def test_what_was_asked_for_stands_alone(tmp_path: Path) -> None:
+    assert thread_limits({"OMP_NUM_THREADS": "3"}, tmp_path) == {"OMP_NUM_THREADS": 3}
