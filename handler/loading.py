@@ -6,9 +6,10 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
-from handler.artefact import TOKENIZER, Artefact, load_artefact
+from handler.artefact import TOKENIZER, WEIGHTS, Artefact, load_artefact
 from handler.background import Background
 from handler.errors import TemplateInvalid
+from handler.populate import populate
 from handler.settings import Settings
 
 if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imported beside the others.
@@ -41,6 +42,8 @@ def load_model(settings: Settings, threads: int) -> "tuple[Model, Mapping[str, f
     imports = Background(lambda: _timed(parts, "import_engine_ms", lambda: import_module("handler.engine")))
     web = Background(lambda: _timed(parts, "import_web_ms", lambda: [import_module(name) for name in WEB]))
     artefact = _timed(parts, "verify_ms", lambda: load_artefact(settings.model_dir, settings.verify))
+    if settings.populate and settings.verify == "quick":  # otherwise all of it has just been read
+        Background(lambda: populate(artefact.directory / WEIGHTS))
     engine = Background(lambda: _load_engine(imports, artefact, settings, threads, parts))
     prompts, tokenizer = _timed(parts, "text_ms", lambda: load_text(artefact))
     web.result()

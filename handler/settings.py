@@ -24,7 +24,7 @@ class Settings:
     prefill_chunk: int = 256  # FIREBRICK_PREFILL_CHUNK: prompt tokens per step
     verify: Literal["full", "quick"] = "full"  # FIREBRICK_VERIFY: hash the weights too, or only what is small
     kernels: Path | None = None  # FIREBRICK_KERNELS: the library of native kernels, else the package's own
-    populate: bool = True  # FIREBRICK_POPULATE: read native weights ahead while Python still imports
+    populate: bool = True  # FIREBRICK_POPULATE: read weights that aren't hashed ahead of their use
     log_text: bool = False  # FIREBRICK_LOG_TEXT: prompts and answers in the log
     shutdown_grace_s: float = 25.0  # FIREBRICK_SHUTDOWN_GRACE_S: what is in flight may take so long after SIGTERM
 

@@ -2,9 +2,11 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from handler import loading
 from handler.artefact import load_artefact
 from handler.background import Background
 from handler.errors import TemplateInvalid, TokenizerError
@@ -28,6 +30,16 @@ def test_a_model_makes_a_token(demo_artefact: Path) -> None:
     tokens = model.generate(prompt_ids, request.options.sampling, max_tokens, (), model.new_cancellation())
     assert 0 <= next(tokens).id < model.served.vocab_size
     assert {"verify_ms", "text_ms", "session_ms", "first_token_ms"} <= parts.keys()
+
+
+@pytest.mark.parametrize(("verify", "switch", "times"), [("quick", True, 1), ("quick", False, 0), ("full", True, 0)])
+def test_weights_that_nobody_has_read_are_read_ahead(
+    verify: Any, switch: bool, times: int, demo_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(loading, "populate", read.append)
+    load_model(Settings(demo_artefact, verify=verify, populate=switch), threads=1)
+    assert read == [demo_artefact / "model.safetensors"] * times
 
 
 def test_a_model_without_a_template_loads(demo_artefact: Path, tmp_path: Path) -> None:
