@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from bench.llama_cpp.convert import QUANTIZED, REFERENCE_PYTHON, converted
+from bench.llama_cpp.convert import KINDS, REFERENCE_PYTHON, converted
 from bench.llama_cpp.gguf import bits_per_weight, read_tensors, types_by_class
 from bench.llama_cpp.logits import GgufJudged
 from bench.logits import Answers, Judged
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--windows", type=int, default=64, help="at most so many (%(default)s)")
     parser.add_argument("--greedy", type=int, default=32, help="tokens to continue each window's half by (%(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="(%(default)s)")
-    parser.add_argument("--llama", nargs="+", choices=QUANTIZED, default=[], metavar="TYPE", help="llama.cpp's, too")
+    parser.add_argument("--llama", nargs="+", choices=KINDS, default=[], metavar="TYPE", help="%(choices)s")
     parser.add_argument("--reference-python", type=Path, default=REFERENCE_PYTHON, metavar="FILE", help="(%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     args = parser.parse_args(arguments)

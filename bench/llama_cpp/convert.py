@@ -10,9 +10,13 @@ from typing import Any
 
 from bench.llama_cpp.build import LLAMA, program
 from bench.llama_cpp.errors import ConversionFailed, NotBuilt, PreTokenizerUnknown, ReferenceMissing
+from bench.llama_cpp.importance import OPTIONS, calibration_text
 
 REFERENCE_PYTHON = Path(".venv-reference/bin/python")
 QUANTIZED = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_NL", "IQ4_XS")
+IMATRIX = "+imatrix"
+KINDS = (*QUANTIZED, *(kind + IMATRIX for kind in QUANTIZED if kind not in ("F32", "BF16", "Q8_0")))
+"""What `converted` makes: a type of llama-quantize, with ``+imatrix`` by the importance of each input channel."""
 
 _HEAD = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -93,14 +97,36 @@ def convert(checkpoint: Path, out: Path, python: Path = REFERENCE_PYTHON) -> Non
     _run("converter", checkpoint, [str(python), "-c", WRAPPER, str(LLAMA), pre_tokenizer(checkpoint), *arguments])
 
 
-def quantize(gguf: Path, out: Path, kind: str, threads: int, isa: str = "avx2") -> None:
+def quantize(gguf: Path, out: Path, kind: str, threads: int, isa: str = "avx2", imatrix: Path | None = None) -> None:
     """Quantize a GGUF file with llama-quantize, which gives some tensors, such as the head, another type than asked.
+
+    Args:
+        gguf: what `convert` wrote.
+        out: the file.
+        kind: one of `QUANTIZED`.
+        threads: to compute with.
+        isa: the variant of llama.cpp.
+        imatrix: what `measure_importance` wrote.
 
     Raises:
         NotBuilt: llama-quantize isn't there.
         ConversionFailed: it ended with an error.
     """
-    _run("quantizer", gguf, [str(program("llama-quantize", isa)), str(gguf), str(out), kind, str(threads)])
+    options = [] if imatrix is None else ["--imatrix", str(imatrix)]
+    _run("quantizer", gguf, [str(program("llama-quantize", isa)), *options, str(gguf), str(out), kind, str(threads)])
+
+
+def measure_importance(gguf: Path, text: str, out: Path, threads: int, isa: str = "avx2") -> None:
+    """Run a text through a GGUF file with llama-imatrix.
+
+    Raises:
+        NotBuilt: llama-imatrix isn't there.
+        ConversionFailed: it ended with an error.
+    """
+    file = out.with_suffix(".txt")
+    file.write_text(text, encoding="utf-8")
+    command = [program("llama-imatrix", isa), "-m", gguf, "-f", file, "-o", out, "-t", threads, *OPTIONS]
+    _run("importance matrix", gguf, list(map(str, command)))
 
 
 def converted(
@@ -113,10 +139,14 @@ def converted(
     """
     if not kinds:
         return
-    convert(checkpoint, work / "lossless.gguf", python)
+    lossless, imatrix = work / "lossless.gguf", work / "imatrix.gguf"
+    convert(checkpoint, lossless, python)
+    if any(kind.endswith(IMATRIX) for kind in kinds):
+        measure_importance(lossless, calibration_text(checkpoint), imatrix, threads)
     for kind in kinds:
         out = work / f"{kind}.gguf"
-        quantize(work / "lossless.gguf", out, kind, threads)
+        name = kind.removesuffix(IMATRIX)
+        quantize(lossless, out, name, threads, imatrix=None if name == kind else imatrix)
         yield kind, out
         out.unlink()
 
