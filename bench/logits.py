@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -15,6 +16,18 @@ from handler.engine import Cancellation, Engine
 from handler.kernels import given_library, library_of
 from handler.sampling import SamplingParams
 from handler.session import create_session
+
+
+class Answers(Protocol):
+    """A model whose answers can be measured: an artefact of ours, or a GGUF file by llama.cpp."""
+
+    def logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Run one sequence ``(S,)`` from an empty cache; gives ``(S, vocab_size)``."""
+        ...
+
+    def greedy(self, prompt: list[int], tokens: int) -> list[int]:
+        """Continue a prompt with the likeliest tokens until an end-of-text token."""
+        ...
 
 
 class Judged:

@@ -2,7 +2,8 @@
 
 The text is cut into windows; in each, every next-token distribution of an artefact is compared with the float model's,
 which is an artefact of our own with ``--quantization none``. Confidence intervals (95 %) are bootstrapped over windows.
-``python -m bench.quality demo`` scores the demo model's skills instead.
+``--llama Q4_0 Q4_K_M`` adds what llama.cpp makes of the same model, from its own logits on the same token ids (see
+`bench.llama_cpp`). ``python -m bench.quality demo`` scores the demo model's skills instead.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from bench.logits import Judged
+from bench.llama_cpp.convert import KINDS, REFERENCE_PYTHON, converted
+from bench.llama_cpp.gguf import bits_per_weight, read_tensors, types_by_class
+from bench.llama_cpp.logits import GgufJudged
+from bench.logits import Answers, Judged
 from bench.machine import print_ceiling
 from model_export.errors import ExportError
 from model_export.export import export
 from model_export.inspect import summary
 from model_export.options import ExportOptions
-from model_export.reading import read_artefact
+from model_export.reading import ReadArtefact, read_artefact
 from model_export.source import resolve
 from model_export.verify import log_softmax
 
@@ -66,7 +70,7 @@ def windows(tokenizer: Tokenizer, text: str, prefix: Sequence[int], length: int,
     return np.hstack([np.tile(np.array(prefix, dtype=np.int64), (found, 1)), rows])
 
 
-def judge(artefact: Judged, reference: Judged, ids: NDArray[np.int64], greedy_tokens: int) -> Scores:
+def judge(artefact: Answers, reference: Answers, ids: NDArray[np.int64], greedy_tokens: int) -> Scores:
     """Measure an artefact against the float model over windows ``(windows, length)``."""
     nll, divergence, agreement, greedy = [], [], [], []
     for row in ids:
@@ -114,26 +118,49 @@ def measure(directories: Sequence[Path], model: str, text: str, args: argparse.N
         ExportError: the model can't be exported, or a directory is no artefact.
     """
     with tempfile.TemporaryDirectory(prefix="firebrick-") as work:
-        export(resolve(model, None), Path(work) / "float", ExportOptions(quantization="none"))
+        source = resolve(model, None)
+        export(source, Path(work) / "float", ExportOptions(quantization="none"))
         reference = Judged(Path(work) / "float", args.threads)
         tokenizer = Tokenizer.from_file(str(Path(work) / "float" / "tokenizer.json"))
         length = min(args.window, reference.artefact.context_length // 2)
         ids = windows(tokenizer, text, reference.artefact.prefix_ids, length, args.windows)
-        results = {"float": {"bits_per_weight": 32.0, **statistics(judge(reference, reference, ids, args.greedy))}}
+        results = {"float": {**bits(32.0), **statistics(judge(reference, reference, ids, args.greedy))}}
         for directory in directories:
-            bits = summary(read_artefact(directory))["bits_per_weight"]
             scores = judge(Judged(directory, args.threads), reference, ids, args.greedy)
-            results[str(directory)] = {"bits_per_weight": bits, **statistics(scores)}
+            results[str(directory)] = {**artefact_bits(read_artefact(directory)), **statistics(scores)}
+        parameters = summary(read_artefact(Path(work) / "float"))["parameters"]
+        for kind, gguf in converted(source.directory, args.llama, Path(work), args.reference_python, args.threads):
+            tensors = read_tensors(gguf)
+            stop = reference.artefact.eos_token_ids
+            with GgufJudged(gguf, stop, length + args.greedy, args.threads) as judged:
+                scores = judge(judged, reference, ids, args.greedy)
+            theirs = bits(bits_per_weight(tensors, parameters))
+            results[f"llama.cpp {kind}"] = {**theirs, "types": types_by_class(tensors), **statistics(scores)}
     return results
+
+
+def artefact_bits(read: ReadArtefact) -> dict[str, float]:
+    """Bits per weight as stored, and with every f32 scale as the f16 that its value fits."""
+    facts = summary(read)
+    scales = sum(t.nbytes // 4 for name, t in read.tensors.items() if name.endswith("_scale") and t.dtype == "F32")
+    return bits(facts["bits_per_weight"], facts["bits_per_weight"] - 16 * scales / facts["parameters"])
+
+
+def bits(stored: float, f16_scales: float | None = None) -> dict[str, float]:
+    """Both ways to count bits per weight; they differ only where scales are stored as f32."""
+    found = {"bits_per_weight": stored, "bits_per_weight_f16_scales": stored if f16_scales is None else f16_scales}
+    return {name: round(value, 3) for name, value in found.items()}
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The figures as a Markdown table."""
-    lines = ["| artefact | bits | perplexity | KL mean | KL p99 | top-1 | greedy |", "|---|---|---|---|---|---|---|"]
+    heads = ("artefact", "bits", "with f16 scales", "perplexity", "KL mean", "KL p99", "top-1", "greedy")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, row in results.items():
         low, high = row["kl_mean_ci"]
         lines.append(
-            f"| {name} | {row['bits_per_weight']:.2f} | {row['perplexity']:.4f} | {row['kl_mean']:.5f} "
+            f"| {name} | {row['bits_per_weight']:.2f} | {row['bits_per_weight_f16_scales']:.2f} "
+            f"| {row['perplexity']:.4f} | {row['kl_mean']:.5f} "
             f"({low:.5f}–{high:.5f}) | {row['kl_p99']:.4f} | {row['top1_agreement']:.2%} "
             f"| {row['greedy_match_tokens']:.1f} |"
         )
@@ -147,13 +174,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return skills.main(list(arguments or sys.argv[1:])[1:])
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description="Compare artefacts with their model.")
-    parser.add_argument("directories", type=Path, nargs="+", metavar="DIR")
+    parser.add_argument("directories", type=Path, nargs="*", metavar="DIR")
     parser.add_argument("--against", required=True, metavar="MODEL", help="the checkpoint, directory or hub id")
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="UTF-8 text, not the calibration's")
     parser.add_argument("--window", type=int, default=256, help="tokens (%(default)s)")
     parser.add_argument("--windows", type=int, default=64, help="at most so many (%(default)s)")
     parser.add_argument("--greedy", type=int, default=32, help="tokens to continue each window's half by (%(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="(%(default)s)")
+    parser.add_argument("--llama", nargs="+", choices=KINDS, default=[], metavar="TYPE", help="%(choices)s")
+    parser.add_argument("--reference-python", type=Path, default=REFERENCE_PYTHON, metavar="FILE", help="(%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     args = parser.parse_args(arguments)
     try:

@@ -31,6 +31,14 @@ class Answer:
     timings: Mapping[str, Any]
 
 
+def process_memory(pid: int) -> dict[str, int]:
+    """Memory of a process in bytes: peak, now, anonymous, of files."""
+    names = {"VmHWM": "peak", "VmRSS": "now", "RssAnon": "anonymous", "RssFile": "file"}
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in status if ":" in line)
+    return {ours: int(fields[theirs].split()[0]) * 1024 for theirs, ours in names.items()}
+
+
 class Server:
     """``python -m handler`` on a free port."""
 
@@ -96,7 +104,4 @@ class Server:
 
     def memory(self) -> dict[str, int]:
         """Memory of the process in bytes: peak, now, anonymous, of files."""
-        names = {"VmHWM": "peak", "VmRSS": "now", "RssAnon": "anonymous", "RssFile": "file"}
-        status = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        fields = dict(line.split(":", 1) for line in status if ":" in line)
-        return {ours: int(fields[theirs].split()[0]) * 1024 for theirs, ours in names.items()}
+        return process_memory(self.process.pid)

@@ -8,9 +8,11 @@ import pytest
 
 from bench.checkpoint import SHAPES, write_checkpoint
 from bench.logits import Judged
-from bench.quality import Scores, judge, main, statistics, windows
+from bench.quality import Scores, artefact_bits, judge, main, statistics, windows
 from model_export.export import export
+from model_export.inspect import summary
 from model_export.options import ExportOptions
+from model_export.reading import read_artefact
 from model_export.source import Source
 from model_export.tokenizer import load_tokenizer
 from model_export.verify import log_softmax
@@ -50,6 +52,19 @@ def test_intervals_hold_the_mean() -> None:
     for name in ("perplexity", "kl_mean", "top1_agreement"):
         low, high = found[f"{name}_ci"]
         assert low < found[name] < high
+
+
+def test_bits_are_counted_with_scales_as_stored_and_as_f16(tiny: Path) -> None:
+    read = read_artefact(tiny.parent / "int4")
+    found = artefact_bits(read)
+    scales = sum(tensor.nbytes for name, tensor in read.tensors.items() if name.endswith("_scale"))
+    saved = found["bits_per_weight"] - found["bits_per_weight_f16_scales"]
+    assert saved == pytest.approx(8 * scales / 2 / summary(read)["parameters"], abs=2e-3)
+
+
+def test_a_float_artefact_has_no_scales_to_count(tiny: Path) -> None:
+    found = artefact_bits(read_artefact(tiny.parent / "float"))
+    assert found["bits_per_weight"] == found["bits_per_weight_f16_scales"] == 32
 
 
 def test_windows_begin_as_the_tokenizer_begins_a_text(tiny: Path) -> None:
