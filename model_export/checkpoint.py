@@ -88,6 +88,11 @@ class Checkpoint:
             _check_tensor(name, shape, tensors[name])
         return cls(tensors)
 
+    @property
+    def paths(self) -> list[Path]:
+        """The weight files."""
+        return sorted({location.file for location in self._tensors.values()})
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor."""
         return self._tensors[name].shape

@@ -24,6 +24,9 @@ CONFIG = parse_config(CONFIGS["llama-gqa2-bf16"])
         ("activations", "bf16"),
         ("rounding", "up"),
         ("calibration", Path("text.txt")),
+        ("bits_per_weight", 4.0),
+        ("bits_per_weight", 8.6),
+        ("bits_per_weight", float("nan")),
         ("context", 1),
         ("context", -5),
         ("name", ""),
@@ -36,6 +39,16 @@ CONFIG = parse_config(CONFIGS["llama-gqa2-bf16"])
 def test_a_value_that_cannot_work_is_refused_by_name(option: str, value: Any) -> None:
     with pytest.raises(OptionInvalid, match="--" + option.replace("_", "-")):
         ExportOptions(**{option: value})
+
+
+@pytest.mark.parametrize("options", [{"rounding": "calibrated"}, {"bits_per_weight": 5.0}])
+def test_a_calibration_text_goes_with_what_uses_it(options: dict[str, Any]) -> None:
+    assert ExportOptions(calibration=Path("text.txt"), **options).calibrates
+
+
+def test_a_budget_goes_with_int4() -> None:
+    with pytest.raises(OptionInvalid, match="--bits-per-weight 5 goes with --quantization int4"):
+        ExportOptions(bits_per_weight=5.0, quantization="none")
 
 
 @pytest.mark.parametrize("block_size", BLOCK_SIZES)
