@@ -85,6 +85,13 @@ def _common(first: list[int], second: list[int]) -> int:
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
 
+def interval(values: Array, seed: int = 0) -> tuple[float, float]:
+    """The bootstrapped 95 % interval of the mean of values ``(windows,)``."""
+    draws = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
 STATISTICS: dict[str, Callable[[Scores, NDArray[np.int64]], float]] = {
     "perplexity": lambda s, rows: float(np.exp(s.nll[rows].mean())),
     "kl_mean": lambda s, rows: float(s.divergence[rows].mean()),
@@ -121,9 +128,14 @@ def measure(directories: Sequence[Path], model: str, text: str, args: argparse.N
         ids = windows(tokenizer, text, reference.artefact.prefix_ids, length, args.windows)
         results = {"float": {"bits_per_weight": 32.0, **statistics(judge(reference, reference, ids, args.greedy))}}
         for directory in directories:
-            bits = summary(read_artefact(directory))["bits_per_weight"]
+            read = read_artefact(directory)
+            bits, narrow = summary(read)["bits_per_weight"], read.description["quantization"].get("bits_per_weight")
             scores = judge(Judged(directory, args.threads), reference, ids, args.greedy)
-            results[str(directory)] = {"bits_per_weight": bits, **statistics(scores)}
+            results[str(directory)] = {
+                "bits_per_weight": bits,
+                "bits_per_weight_f16": narrow,  # of the quantized weights, with the scales as f16, which they fit
+                **statistics(scores),
+            }
     return results
 
 
@@ -155,7 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--greedy", type=int, default=32, help="tokens to continue each window's half by (%(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="(%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw bits against divergence: .png, .svg or .pdf")
     args = parser.parse_args(arguments)
+    if args.plot and args.plot.suffix not in (".png", ".svg", ".pdf"):
+        parser.error(f"--plot {args.plot}: expected a file that ends in .png, .svg or .pdf")
     try:
         text = args.text.read_text(encoding="utf-8")
         machine = print_ceiling()
@@ -167,6 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line = json.dumps({"bench": "quality", "artefacts": results, "machine": machine})
     if args.json:
         args.json.write_text(line + "\n")
+    if args.plot:
+        from bench.plot import draw  # matplotlib takes a second
+
+        draw(results, args.plot)
     print(line)
     return 0
 
