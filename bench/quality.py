@@ -89,6 +89,13 @@ def _common(first: list[int], second: list[int]) -> int:
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
 
+def interval(values: Array, seed: int = 0) -> tuple[float, float]:
+    """The bootstrapped 95 % interval of the mean of values ``(windows,)``."""
+    draws = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
 STATISTICS: dict[str, Callable[[Scores, NDArray[np.int64]], float]] = {
     "perplexity": lambda s, rows: float(np.exp(s.nll[rows].mean())),
     "kl_mean": lambda s, rows: float(s.divergence[rows].mean()),
@@ -184,7 +191,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--llama", nargs="+", choices=KINDS, default=[], metavar="TYPE", help="%(choices)s")
     parser.add_argument("--reference-python", type=Path, default=REFERENCE_PYTHON, metavar="FILE", help="(%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw bits against divergence: .png, .svg or .pdf")
     args = parser.parse_args(arguments)
+    if args.plot and args.plot.suffix not in (".png", ".svg", ".pdf"):
+        parser.error(f"--plot {args.plot}: expected a file that ends in .png, .svg or .pdf")
     try:
         text = args.text.read_text(encoding="utf-8")
         machine = print_ceiling()
@@ -196,6 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line = json.dumps({"bench": "quality", "artefacts": results, "machine": machine})
     if args.json:
         args.json.write_text(line + "\n")
+    if args.plot:
+        from bench.plot import draw  # matplotlib takes a second
+
+        draw(results, args.plot)
     print(line)
     return 0
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model_export.artefact import state_directory
 from model_export.errors import ExportError, OptionInvalid
 from model_export.library import default_kernels
 from model_export.options import BLOCK_SIZES, ExportOptions
@@ -35,7 +36,13 @@ def parser() -> argparse.ArgumentParser:
         "--block-size", type=int, choices=BLOCK_SIZES, default=32, help="weights that share a scale (%(default)s)"
     )
     p.add_argument(
-        "--head-bits", type=int, choices=[4, 8], default=8, help="bits of the embedding and LM head (%(default)s)"
+        "--head-bits", type=int, choices=[4, 8], help="bits of the embedding and LM head (default: 8, or as budgeted)"
+    )
+    p.add_argument(
+        "--bits-per-weight",
+        type=float,
+        metavar="BITS",
+        help="a budget, such as 4.8: 8 bits instead of 4 where they help most (default: linear layers in 4)",
     )
     p.add_argument(
         "--activations",
@@ -69,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             calibration=args.calibration,
             block_size=args.block_size,
             head_bits=args.head_bits,
+            bits_per_weight=args.bits_per_weight,
             activations=args.activations,
             kernels=kernels,
             kv_cache=args.kv_cache,
@@ -90,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; the output directory is as it was", file=sys.stderr)
+        if state_directory(args.out).exists():
+            print("the layers that are finished are kept: the same command goes on after them", file=sys.stderr)
         return 130
     return 0
 

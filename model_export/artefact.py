@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from model_export.errors import DiskFull, OutputBusy, OutputRefused
+from model_export.errors import DiskFull, ExportError, OutputBusy, OutputRefused
 
 FORMAT_VERSION = 1
 DESCRIPTION = "firebrick.json"
@@ -54,7 +54,8 @@ def check_output(out: Path) -> None:
 def staging(out: Path) -> Iterator[Path]:
     """Give an empty directory beside ``out`` that takes its place when the block ends without an error.
 
-    The staging directory has one name and is locked, so that the next export clears what a killed one left.
+    The staging directory has one name and is locked, so that the next export clears what a killed one left. When the
+    artefact is in its place, or an error says that it can't be made, `state_directory` goes too.
 
     Raises:
         OutputBusy: another export is writing to ``out``.
@@ -83,6 +84,11 @@ def staging(out: Path) -> Iterator[Path]:
             _sync(stage)
             check_output(out)
             _swap(stage, out)
+            shutil.rmtree(state_directory(out), ignore_errors=True)
+        except ExportError as error:
+            if not isinstance(error, DiskFull):  # the next export would meet it again
+                shutil.rmtree(state_directory(out), ignore_errors=True)
+            raise
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(out) from None
@@ -116,6 +122,12 @@ def _sync(directory: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def state_directory(out: Path) -> Path:
+    """Where an export to ``out`` that is interrupted keeps what it has finished."""
+    out = out.resolve()
+    return out.parent / f".{out.name}.calibration"
 
 
 def _aside(out: Path) -> Path:

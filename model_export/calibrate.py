@@ -7,79 +7,132 @@ layers make up for earlier ones' errors too. Memory holds one layer's weights an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_export.config import ModelConfig
-from model_export.feedback import quantize_with_feedback, unit_upper
+from model_export.feedback import DAMPING, Factors, factorize, round_with_feedback
+from model_export.parallel import ROWS, Workers, slices
+from model_export.progress import Progress
+from model_export.quantize import dequantize, pack, quantize
 from model_export.reference import Array, attend, gate, rms_norm
-from model_export.weights import COSINES, EMBEDDING, SINES, Weight, array_bytes
+from model_export.refine import refine
+from model_export.resume import PartStore
+from model_export.weights import COSINES, EMBEDDING, HEAD, SINES, Weight, array_bytes
 
-SLICE = 2048  # rows of inputs whose moments are added at a time
+# More than inside: a tied head is a table too, where the errors of all its values count alike.
+HEAD_DAMPING = 0.5
+LINEARS = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")  # in order of use
+
+Quantized = tuple[NDArray[np.uint8], NDArray[np.float16]]
 
 
 class Calibrator:
-    """Walks a text through the decoder and quantizes what it passes."""
+    """Walks a text through the decoder and quantizes what it passes: every layer, then the head."""
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, Weight], ids: NDArray[np.int64]) -> None:
-        """Begin with the embeddings of the text.
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Sequence[Weight],
+        ids: NDArray[np.int64],
+        workers: Workers,
+        store: PartStore,
+    ) -> None:
+        """Prepare.
 
         Args:
             config: the model.
-            weights: from `model_export.weights.plan`, by name.
+            weights: from `model_export.weights.plan`.
             ids: the text, int64 ``(windows, length)``.
+            workers: threads.
+            store: takes every finished part, and may hold some of an interrupted export; part N is layer N, the part
+                after the last layer is the head.
         """
-        self._config, self._weights, self._ids = config, weights, ids
+        self._config, self._weights, self._ids = config, {weight.name: weight for weight in weights}, ids
+        self._workers, self._store = workers, store
         self._cosines, self._sines = (self._vector(n)[: ids.shape[1]] for n in (COSINES, SINES))
-        self._hidden = self._embed()  # (windows * length, hidden_size)
-        self._inputs: Array = self._hidden  # of the linear layer that comes next
+        self._hidden = np.empty(0, dtype=np.float32)  # (windows * length, hidden_size), after the finished layers
+
+    def run(self) -> None:
+        """Quantize all that isn't in the store yet; shows the progress on stderr."""
+        start, layers = self._store.finished, self._config.num_hidden_layers
+        todo = [w for w in self._weights.values() if self.covers(w) and self._part(w) >= start]
+        self._progress = Progress(sum(w.rows.source_bytes for w in todo), done="calibrated")
+        self._hidden = self._store.hidden() if start else embed(self._weights[EMBEDDING], self._ids)
+        for part in range(start, layers + 1):
+            tensors = self._quantize_layer(f"model.layers.{part}") if part < layers else self._quantize_head()
+            self._store.save(part, tensors, self._hidden)
+        self._progress.close()
 
     def contents(self, weight: Weight) -> Iterator[tuple[str, Iterable[memoryview]]]:
-        """Quantize the next linear layer and give the bytes of its tensors.
-
-        Args:
-            weight: one of qkv_proj, o_proj, gate_up_proj and down_proj, in this order, layer after layer.
-        """
-        layer, linear = weight.name.removesuffix(".weight").rsplit(".", 2)[0], weight.name.split(".")[-2]
-        if linear in ("qkv_proj", "gate_up_proj"):
-            norm = "input_layernorm" if linear == "qkv_proj" else "post_attention_layernorm"
-            self._inputs = rms_norm(self._hidden, self._vector(f"{layer}.{norm}.weight"), self._config.rms_norm_eps)
-        matrix = weight.rows.read(0, weight.rows.shape[0])
-        upper = unit_upper(_second_moments(self._inputs))
-        values, scales, rounded = quantize_with_feedback(matrix, upper, weight.block_size, weight.name)
-        del matrix, upper
-        self._pass(layer, linear, rounded)
-        arrays = weight.storage.encode(values, scales, 4)
+        """Give the bytes of a weight's tensors; `run` has quantized it, and `covers` holds for it."""
+        names = (weight.name, _scales_of(weight))
+        tensors = self._store.tensors(self._part(weight), names)
+        values, scales = (tensors[name] for name in names)
+        arrays = weight.storage.encode(values.view(np.uint8), scales.view(np.float16), weight.bits or 4)
         yield from ((spec.name, [array_bytes(array)]) for spec, array in zip(weight.tensors, arrays, strict=True))
 
-    def _pass(self, layer: str, linear: str, rounded: Array) -> None:
-        outputs = self._inputs @ rounded.T
-        bias = self._find(f"{layer}.{'self_attn' if linear in ('qkv_proj', 'o_proj') else 'mlp'}.{linear}.bias")
-        if bias is not None:
-            outputs += bias
-        if linear == "qkv_proj":
-            sequences = outputs.reshape(*self._ids.shape, -1)
-            mixed = [self._attend(f"{layer}.self_attn", sequence) for sequence in sequences]
-            self._inputs = np.concatenate(mixed)
-        elif linear == "gate_up_proj":
-            self._inputs = gate(self._config, outputs)
-        else:
-            self._hidden = self._hidden + outputs
+    def covers(self, weight: Weight) -> bool:
+        """Whether a weight is one that the walk quantizes: a linear layer in the decoder, or a head of 4 bits."""
+        if weight.name == self._head.name:
+            return weight.bits == 4
+        return weight.bits is not None and weight.name.startswith("model.layers.")
 
-    def _attend(self, name: str, qkv: Array) -> Array:
-        return attend(self._config, self._find, name, qkv, self._cosines, self._sines)
+    def _part(self, weight: Weight) -> int:
+        names = weight.name.split(".")
+        return int(names[2]) if names[1] == "layers" else self._config.num_hidden_layers
 
-    def _embed(self) -> Array:
-        rows = self._weights[EMBEDDING].rows
-        found = np.empty((self._ids.size, rows.shape[1]), dtype=np.float32)
-        flat, step = self._ids.reshape(-1), 4096
-        for start in range(0, rows.shape[0], step):
-            here = (flat >= start) & (flat < start + step)
-            if here.any():
-                found[here] = rows.read(start, min(start + step, rows.shape[0]))[flat[here] - start]
-        return found
+    @property
+    def _head(self) -> Weight:
+        return self._weights[HEAD if HEAD in self._weights else EMBEDDING]
+
+    def _quantize_head(self) -> dict[str, NDArray[np.generic]]:
+        if not self.covers(self._head):
+            return {}
+        inputs = rms_norm(self._hidden, self._vector("model.norm.weight"), self._config.rms_norm_eps)
+        values, scales = quantize_for(inputs, self._head, self._workers, HEAD_DAMPING)
+        self._progress.advance(self._head.name, self._head.rows.source_bytes)
+        return {self._head.name: values, _scales_of(self._head): scales}
+
+    def _quantize_layer(self, layer: str) -> dict[str, NDArray[np.generic]]:
+        """Quantize a decoder layer's weights and take the hidden states through it; gives its tensors by name."""
+        tensors: dict[str, NDArray[np.generic]] = {}
+        inputs = self._hidden
+        for linear in LINEARS:
+            weight = self._weights[f"{layer}.{linear}.weight"]
+            if linear in ("self_attn.qkv_proj", "mlp.gate_up_proj"):
+                norm = "input_layernorm" if linear == "self_attn.qkv_proj" else "post_attention_layernorm"
+                inputs = rms_norm(self._hidden, self._vector(f"{layer}.{norm}.weight"), self._config.rms_norm_eps)
+            values, scales = quantize_for(inputs, weight, self._workers)
+            tensors |= {weight.name: values, _scales_of(weight): scales}
+            rounded = dequantize(values, scales, weight.bits or 4, weight.rows.shape[1])
+            inputs = self._pass(f"{layer}.{linear}", inputs, rounded)
+            self._progress.advance(weight.name, weight.rows.source_bytes)
+        return tensors
+
+    def _pass(self, name: str, inputs: Array, rounded: Array) -> Array:
+        """Take inputs ``(tokens, K)`` through a linear layer and what follows it; gives the next one's inputs."""
+        bias = self._find(f"{name}.bias")
+
+        def outputs(rows: slice) -> Array:
+            product: Array = inputs[rows] @ rounded.T
+            return product if bias is None else product + bias
+
+        def attended(window: slice) -> Array:
+            block = name.removesuffix(".qkv_proj")
+            return attend(self._config, self._find, block, outputs(window), self._cosines, self._sines)
+
+        steps: dict[str, tuple[Callable[[slice], Array], int]] = {
+            "qkv_proj": (attended, self._ids.shape[1]),
+            "gate_up_proj": (lambda rows: gate(self._config, outputs(rows)), ROWS),
+        }
+        function, step = steps.get(name.rsplit(".", 1)[1], (outputs, ROWS))
+        result = np.concatenate(self._workers.map(function, slices(len(inputs), step)))
+        if name.endswith(("o_proj", "down_proj")):
+            self._hidden = self._hidden + result
+        return result
 
     def _find(self, name: str) -> Array | None:
         return self._vector(name) if name in self._weights else None
@@ -89,15 +142,58 @@ class Calibrator:
         return rows.read(0, rows.shape[0])
 
 
-def covers(weight: Weight) -> bool:
-    """Whether a weight is one that calibration quantizes: a linear layer inside the decoder."""
-    return weight.bits == 4 and weight.name.startswith("model.layers.")
+def embed(embedding: Weight, ids: NDArray[np.int64]) -> Array:
+    """Look tokens up, a part of the table in memory at a time: ``(ids.size, hidden_size)``."""
+    rows = embedding.rows
+    found = np.empty((ids.size, rows.shape[1]), dtype=np.float32)
+    flat = ids.reshape(-1)
+    for part in slices(rows.shape[0], 4096):
+        here = (flat >= part.start) & (flat < part.stop)
+        if here.any():
+            found[here] = rows.read(part.start, part.stop)[flat[here] - part.start]
+    return found
 
 
-def _second_moments(inputs: Array) -> NDArray[np.float64]:
-    """XᵀX of inputs ``(tokens, K)``, in float64 from float32 parts."""
-    total = np.zeros((inputs.shape[1], inputs.shape[1]), dtype=np.float64)
-    for start in range(0, len(inputs), SLICE):
-        part = inputs[start : start + SLICE]
-        total += part.T @ part
-    return total
+def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float = DAMPING) -> Quantized:
+    """Quantize a weight for its inputs, float32 ``(tokens, K)``; 8 bits have nothing to gain from them.
+
+    Args:
+        inputs: of the linear layer.
+        weight: of 4 or 8 bits.
+        workers: threads.
+        damping: as for `model_export.feedback.factorize`.
+
+    Returns:
+        values and scales as `model_export.quantize.quantize` gives them.
+
+    Raises:
+        QuantizationRange: a weight is so large that its scale is no f16.
+    """
+    portions = slices(weight.rows.shape[0], ROWS)
+
+    def plainly(rows: slice) -> Quantized:
+        return quantize(weight.rows.read(rows.start, rows.stop), 8, weight.block_size, weight.name)
+
+    if weight.bits == 8:
+        parts = workers.map(plainly, portions)
+    else:
+        factors = factorize(workers.second_moments(inputs), damping)
+        parts = workers.map(lambda rows: _portion(weight, rows, factors), portions)
+    values, scales = zip(*parts, strict=True)
+    return np.concatenate(values), np.concatenate(scales)
+
+
+def _portion(weight: Weight, rows: slice, factors: Factors) -> Quantized:
+    block = weight.block_size
+    matrix = np.ascontiguousarray(weight.rows.read(rows.start, rows.stop).T)
+    rounded = round_with_feedback(matrix, factors, block, weight.name)
+    refine(matrix, rounded, factors, block)
+    blocks, count = rounded.scales.shape
+    codes = np.full((count, blocks * block), 8, dtype=np.uint8)
+    codes[:, : len(matrix)] = rounded.codes.T
+    return pack(codes.reshape(count, blocks, block), 4), np.ascontiguousarray(rounded.scales.T)
+
+
+def _scales_of(weight: Weight) -> str:
+    """What a weight's scales are called in the store, whatever the artefact's layout."""
+    return f"{weight.name}_scale"

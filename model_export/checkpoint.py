@@ -88,6 +88,11 @@ class Checkpoint:
             _check_tensor(name, shape, tensors[name])
         return cls(tensors)
 
+    @property
+    def paths(self) -> list[Path]:
+        """The weight files."""
+        return sorted({location.file for location in self._tensors.values()})
+
     @classmethod
     def shapes_of(cls, config: ModelConfig) -> Checkpoint:
         """A checkpoint with this config of which there are no values, only names and shapes."""

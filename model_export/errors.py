@@ -43,6 +43,10 @@ class QuantizationRange(ExportError):
     """A weight is too large for an f16 scale."""
 
 
+class BudgetImpossible(ExportError):
+    """No choice of 4 and 8 bits gives this model so many bits per weight."""
+
+
 class CalibrationInvalid(ExportError):
     """The calibration text can't be read, or is too short."""
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model_export import artefact, graph, safetensors_file, tokenizer
-from model_export.calibrate import Calibrator, covers
+from model_export.budget import bits_per_weight, check_budget, spend
+from model_export.calibrate import Calibrator
 from model_export.calibration import load_windows
 from model_export.checkpoint import Checkpoint
 from model_export.config import ModelConfig, load_config
 from model_export.heads import HeadLayout
 from model_export.options import ExportOptions
+from model_export.parallel import Workers, workers
 from model_export.progress import Progress
+from model_export.resume import PartStore, state_key
 from model_export.safetensors_file import Layout
+from model_export.sensitivity import WINDOWS, Sensitivity
 from model_export.source import Source
 from model_export.tokenizer import TokenizerFacts
-from model_export.weights import Weight, plan
+from model_export.weights import EMBEDDING, HEAD, Weight, plan
 
 MEGABYTE = 1_000_000
 
@@ -43,22 +49,38 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
     sampling = tokenizer.sampling_defaults(source.directory)
     checkpoint = Checkpoint.open(source.directory, config)
     weights = plan(config, options, checkpoint)
-    layout = safetensors_file.lay_out([spec for weight in weights for spec in weight.tensors], _metadata(options))
-    calibration = None
-    if options.quantization == "int4" and options.rounding == "calibrated":
-        calibration = load_windows(options.calibration, reference, facts, context, config.vocab_size)
-    with artefact.staging(out) as stage:
-        artefact.check_space(stage, layout.nbytes + 32 * MEGABYTE)
+    text = np.empty((0, 0), dtype=np.int64)
+    if options.calibrates:
+        text = load_windows(options.calibration, reference, facts, context, config.vocab_size)
+    if options.bits_per_weight is not None:
+        check_budget(weights, options.bits_per_weight, options.head_bits)
+    with artefact.staging(out) as stage, workers(options.threads) as threads:
         _write_tokenizer(stage, source.directory, facts)
         tokenizer.check_parity(reference, stage / tokenizer.TOKENIZER_BINARY, facts.chat_template)
+        if options.bits_per_weight is not None:
+            weights = _mixed(config, weights, options, text, threads)
+        layout = safetensors_file.lay_out([spec for weight in weights for spec in weight.tensors], _metadata(options))
+        artefact.check_space(stage, layout.nbytes + 32 * MEGABYTE)
         model = graph.build(config, options, weights, layout.offsets)
         (stage / artefact.GRAPH).write_bytes(graph.serialize(model))
         calibrator = None
-        if calibration is not None:
-            calibrator = Calibrator(config, {weight.name: weight for weight in weights}, calibration)
-        digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, options.threads, calibrator)
-        artefact.write_json(stage / artefact.DESCRIPTION, describe(source, config, options, facts, sampling, context))
+        if options.quantization == "int4" and options.rounding == "calibrated":
+            store = PartStore(artefact.state_directory(out), state_key(config, checkpoint, weights, text))
+            artefact.check_space(stage, 2 * layout.nbytes + 32 * MEGABYTE - store.nbytes)
+            calibrator = Calibrator(config, weights, text, threads, store)
+            calibrator.run()
+        digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, threads, calibrator)
+        description = describe(source, config, options, weights, facts, sampling, context)
+        artefact.write_json(stage / artefact.DESCRIPTION, description)
         artefact.write_manifest(stage, {artefact.WEIGHTS: digest})
+
+
+def _mixed(
+    config: ModelConfig, weights: Sequence[Weight], options: ExportOptions, text: NDArray[np.int64], threads: Workers
+) -> list[Weight]:
+    """Spend the budget on what the text says is worth it."""
+    measure = Sensitivity(config, weights, text[:WINDOWS], threads, options.rounding == "calibrated")
+    return spend(weights, measure.costs(), options.bits_per_weight or 0.0, options.head_bits)
 
 
 def _write_tokenizer(stage: Path, directory: Path, facts: TokenizerFacts) -> None:
@@ -68,19 +90,18 @@ def _write_tokenizer(stage: Path, directory: Path, facts: TokenizerFacts) -> Non
 
 
 def _write_weights(
-    path: Path, layout: Layout, weights: Sequence[Weight], threads: int, calibrator: Calibrator | None
+    path: Path, layout: Layout, weights: Sequence[Weight], threads: Workers, calibrator: Calibrator | None
 ) -> str:
     progress = Progress(sum(spec.nbytes for weight in weights for spec in weight.tensors))
-    with ThreadPoolExecutor(threads) as pool:
 
-        def contents() -> Iterator[tuple[str, Iterable[memoryview]]]:
-            for weight in weights:
-                if calibrator is not None and covers(weight):
-                    yield from calibrator.contents(weight)
-                else:
-                    yield from weight.contents(pool, window=threads + 1)
+    def contents() -> Iterator[tuple[str, Iterable[memoryview]]]:
+        for weight in weights:
+            if calibrator is not None and calibrator.covers(weight):
+                yield from calibrator.contents(weight)
+            else:
+                yield from weight.contents(threads.pool, window=threads.count + 1)
 
-        digest = safetensors_file.write(path, layout, contents(), progress.advance)
+    digest = safetensors_file.write(path, layout, contents(), progress.advance)
     progress.close()
     return digest
 
@@ -101,12 +122,14 @@ def describe(
     source: Source,
     config: ModelConfig,
     options: ExportOptions,
+    weights: Sequence[Weight],
     facts: TokenizerFacts,
     sampling: dict[str, float | int],
     context: int,
 ) -> dict[str, Any]:
     """What firebrick.json says; docs/artefact.md explains each key."""
     quantized = options.quantization == "int4"
+    head = next(weight for weight in reversed(weights) if weight.name in (HEAD, EMBEDDING))
     return {
         "format_version": artefact.FORMAT_VERSION,
         "model": {
@@ -127,7 +150,9 @@ def describe(
             "method": options.quantization,
             "rounding": options.rounding if quantized else None,
             "bits": 4 if quantized else None,
-            "head_bits": options.head_bits if quantized else None,
+            "head_bits": head.bits,
+            "wide": [w.name for w in weights if w.bits == 8],
+            "bits_per_weight": round(bits_per_weight(weights), 4) if quantized else None,
             "block_size": options.block_size if quantized else None,
             "activations": options.activations if quantized else "float32",
         },

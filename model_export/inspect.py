@@ -55,7 +55,9 @@ def describe_directory(directory: Path) -> str:
     if method != "none":
         method += (
             f" ({quantization['rounding']}, blocks of {quantization['block_size']}, "
-            f"embedding and head {quantization['head_bits']} bits, {quantization['activations']} activations)"
+            f"embedding and head {quantization['head_bits']} bits, {len(quantization['wide'])} weights of "
+            f"{sum(name.endswith('_scale') for name in read.tensors)} in 8 bits, "
+            f"{quantization['activations']} activations)"
         )
     lines = [
         f"{model['id']}{revision} ({model['architecture']}), artefact format {d['format_version']}",

@@ -29,9 +29,11 @@ class ExportOptions:
         quantization: "int4", or "none" to keep every weight in float32.
         rounding: how 4-bit values are chosen: "nearest" takes a block's scale from its largest magnitude, "search" by
             least squared error, "calibrated" rounds each layer for the inputs that a text gives it.
-        calibration: a text for that; None for the package's own.
+        calibration: a text for that, and for the measure of `bits_per_weight`; None for the package's own.
         block_size: weights along K that share a scale.
-        head_bits: width of the embedding and of the LM head, 4 or 8.
+        head_bits: width of the embedding and of the LM head, 4 or 8; None for 8, or with a budget for whichever pays.
+        bits_per_weight: budget of a mixed plan, the mean over all quantized weights, scales in f16 included; None to
+            have all linear layers in 4 bits.
         activations: what the stock Int4 kernels multiply with: "int8" is fast, "float32" exact.
         kernels: "native" for our own operators and their layout of the weights, "stock" for onnxruntime's.
         kv_cache: what the native kernels' cache holds; None for "f16" with them, and for float32 with the stock ones.
@@ -44,7 +46,8 @@ class ExportOptions:
     rounding: Rounding = "search"
     calibration: Path | None = None
     block_size: int = 32
-    head_bits: int = 8
+    head_bits: int | None = None
+    bits_per_weight: float | None = None
     activations: Activations = "int8"
     kernels: Kernels = "stock"
     kv_cache: KvCache | None = None
@@ -57,7 +60,7 @@ class ExportOptions:
             raise OptionInvalid(f"--quantization {self.quantization!r}: expected int4 or none")
         if self.block_size not in BLOCK_SIZES:
             raise OptionInvalid(f"--block-size {self.block_size}: expected one of {BLOCK_SIZES}")
-        if self.head_bits not in (4, 8):
+        if self.head_bits not in (4, 8, None):
             raise OptionInvalid(f"--head-bits {self.head_bits}: expected 4 or 8")
         if self.activations not in ("int8", "float32"):
             raise OptionInvalid(f"--activations {self.activations!r}: expected int8 or float32")
@@ -68,8 +71,12 @@ class ExportOptions:
         self._check_kernels()
         if self.rounding not in ("nearest", "search", "calibrated"):
             raise OptionInvalid(f"--rounding {self.rounding!r}: expected nearest, search or calibrated")
-        if self.calibration is not None and self.rounding != "calibrated":
-            raise OptionInvalid(f"--calibration {self.calibration} goes with --rounding calibrated")
+        if self.bits_per_weight is not None:
+            self._check_budget(self.bits_per_weight)
+        if self.calibration is not None and not self.calibrates:
+            raise OptionInvalid(
+                f"--calibration {self.calibration} goes with --rounding calibrated or --bits-per-weight"
+            )
         if self.context is not None and self.context < 2:
             raise OptionInvalid(f"--context {self.context}: expected at least 2 tokens")
         if self.name is not None and not re.fullmatch(r"[\w./:+-]{1,128}", self.name, re.ASCII):
@@ -86,6 +93,26 @@ class ExportOptions:
     def kv_cache_dtype(self) -> str:
         """What the cache holds: float32, float16 or int8."""
         return CACHE_DTYPES["f16" if self.kernels == "native" and self.kv_cache is None else self.kv_cache]
+
+    def _check_budget(self, budget: float) -> None:
+        least, most = (bits + 16 / self.block_size for bits in (4, 8))
+        if not least <= budget <= most:
+            raise OptionInvalid(
+                f"--bits-per-weight {budget:g}: blocks of {self.block_size} with f16 scales take {least:g} bits per "
+                f"weight in 4 bits and {most:g} in 8; give a number between"
+            )
+        if self.quantization == "none":
+            raise OptionInvalid(f"--bits-per-weight {budget:g} goes with --quantization int4")
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the export runs a text through the model."""
+        return self.quantization == "int4" and (self.rounding == "calibrated" or self.bits_per_weight is not None)
+
+    @property
+    def default_head_bits(self) -> int:
+        """Width of the embedding and of the LM head before a budget is spent."""
+        return self.head_bits or 8
 
     def context_length(self, config: ModelConfig) -> int:
         """Positions of the artefact.

@@ -12,11 +12,11 @@ LINE_INTERVAL = 10.0  # seconds between plain lines
 
 
 class Progress:
-    """Counts bytes written; shows tensor names, bytes and time left."""
+    """Counts bytes written, or otherwise done with; shows tensor names, bytes and time left."""
 
-    def __init__(self, total: int, stream: TextIO = sys.stderr) -> None:
-        """Start at zero of ``total`` bytes."""
-        self._total, self._done, self._stream = total, 0, stream
+    def __init__(self, total: int, stream: TextIO = sys.stderr, done: str = "written") -> None:
+        """Start at zero of ``total`` bytes; ``done`` says what is being done with them."""
+        self._total, self._done, self._stream, self._verb = total, 0, stream, done
         self._started = self._shown = time.monotonic()
         self._bar: tqdm[Any] | None = None
         if stream.isatty():
@@ -38,7 +38,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         else:
-            self._line(f"written in {time.monotonic() - self._started:.1f} s")
+            self._line(f"{self._verb} in {time.monotonic() - self._started:.1f} s")
 
     def _line(self, text: str) -> None:
         share = self._done / self._total if self._total else 1.0

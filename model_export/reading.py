@@ -29,7 +29,7 @@ DESCRIBED: Mapping[str, type | tuple[str, ...]] = {
     "head_dim": int,
     "kv_cache_dtype": str,
     "kernels": str,
-    "quantization": ("method", "rounding", "head_bits", "block_size", "activations"),
+    "quantization": ("method", "rounding", "head_bits", "wide", "block_size", "activations"),
     "checkpoint_config": tuple(field.name for field in fields(ModelConfig)),
 }
 

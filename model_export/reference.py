@@ -93,7 +93,7 @@ def attend(config: ModelConfig, weight: Lookup, name: str, qkv: Array, cosines: 
         epsilon = config.rms_norm_eps * heads.norm_factor
         query = rms_norm(query, _required(weight, f"{name}.q_norm.weight"), epsilon)
         key = rms_norm(key, _required(weight, f"{name}.k_norm.weight"), epsilon)
-    query, key = _rotate(query, cosines, sines), _rotate(key, cosines, sines)
+    query, key = rotate(query, cosines, sines), rotate(key, cosines, sines)
     group = q_heads // kv_heads
     future = np.triu(np.full((length, length), -np.inf, dtype=np.float32), k=1)
     mixed = np.empty_like(query)
@@ -104,7 +104,8 @@ def attend(config: ModelConfig, weight: Lookup, name: str, qkv: Array, cosines: 
     return mixed.reshape(length, -1)
 
 
-def _rotate(x: Array, cosines: Array, sines: Array) -> Array:
+def rotate(x: Array, cosines: Array, sines: Array) -> Array:
+    """Turn heads ``(S, heads, head_dim)`` by their positions' angles."""
     first, second = np.split(x, 2, axis=-1)
     cos, sin = cosines[:, None, :], sines[:, None, :]
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
@@ -113,11 +114,12 @@ def _rotate(x: Array, cosines: Array, sines: Array) -> Array:
 def gate(config: ModelConfig, gate_up: Array) -> Array:
     """The gated activation between gate_up_proj and down_proj: ``(S, 2 * intermediate_size)`` → half of it."""
     first, up = np.split(gate_up, 2, axis=-1)
-    product: Array = _activate(config.hidden_act, first) * up
+    product: Array = activate(config.hidden_act, first) * up
     return product
 
 
-def _activate(kind: str, x: Array) -> Array:
+def activate(kind: str, x: Array) -> Array:
+    """The config's ``hidden_act``, element by element."""
     match kind:
         case "silu":
             activated = x / (1 + np.exp(-x))

@@ -105,7 +105,7 @@ def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) ->
     query = heads.index(config.num_attention_heads)
     key = heads.index(config.num_key_value_heads)
     quantized = options.quantization == "int4"
-    head_bits = options.head_bits if quantized else None
+    head_bits = options.default_head_bits if quantized else None
 
     def vector(name: str) -> Weight:
         return Weight(name, CheckpointRows(checkpoint, name))

@@ -62,6 +62,8 @@ def test_the_description_says_what_was_chosen(checkpoint: Path, tmp_path: Path) 
         "rounding": "search",
         "bits": 4,
         "head_bits": 4,
+        "wide": [],
+        "bits_per_weight": 5.0,
         "block_size": 16,
         "activations": "int8",
     }
@@ -233,7 +235,7 @@ def test_a_kill_at_any_moment_leaves_the_old_artefact_whole(
     checkpoint, new = slow
     out, stage = tmp_path / "out", tmp_path / ".out.partial"
     before = tree(export_to(checkpoints / "qwen2", out))
-    command = [sys.executable, "-m", "model_export", str(checkpoint), "--out", str(out), "--threads", "1"]
+    command = [sys.executable, "-m", "model_export", str(checkpoint), "--out", str(out), "--threads", "1", "--kernels", "stock"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (stage / moment).exists() and process.poll() is None and moment != "gone":
         time.sleep(0.0005)

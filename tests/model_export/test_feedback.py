@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_export.feedback import quantize_with_feedback, unit_upper
+from model_export.errors import QuantizationRange
+from model_export.feedback import Factors, Rounded, factorize, round_with_feedback
 from model_export.quantize import dequantize, quantize
 
 
@@ -14,52 +15,75 @@ def correlated_inputs(k: int, tokens: int = 600) -> NDArray[np.float32]:
     return (rng.standard_normal((tokens, k)) @ mixing).astype(np.float32)
 
 
-def output_error(inputs: NDArray[np.float32], weight: NDArray[np.float32], rounded: NDArray[np.float32]) -> float:
-    return float(((inputs @ (weight - rounded).T) ** 2).sum())
+def factors_of(inputs: NDArray[np.float32]) -> Factors:
+    return factorize((inputs.T @ inputs).astype(np.float64))
 
 
-def test_the_factor_gives_the_damped_matrix_back() -> None:
+def normal(k: int, rows: int, seed: int = 1) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal((k, rows), dtype=np.float32)
+
+
+def output_error(inputs: NDArray[np.float32], errors: NDArray[np.float32]) -> float:
+    return float(((inputs @ errors) ** 2).sum())
+
+
+def search_errors(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    found = dequantize(*quantize(np.ascontiguousarray(weight.T), 4, 32, rounding="search"), 4, len(weight))
+    return weight - found.T
+
+
+def restored(rounded: Rounded, block_size: int) -> NDArray[np.float32]:
+    scales = np.repeat(rounded.scales.astype(np.float32), block_size, axis=0)[: len(rounded.codes)]
+    result: NDArray[np.float32] = (rounded.codes.astype(np.float32) - 8) * scales
+    return result
+
+
+def test_the_factors_give_the_damped_matrix_back() -> None:
     inputs = correlated_inputs(24).astype(np.float64)
     hessian = inputs.T @ inputs
-    upper = unit_upper(hessian.copy()).astype(np.float64)
-    damped = hessian + 0.01 * np.diagonal(hessian).mean() * np.eye(24)
-    inverse = np.linalg.inv(upper)
-    diagonal = inverse @ damped @ inverse.T
-    np.testing.assert_array_equal(upper, np.triu(upper))
-    np.testing.assert_allclose(diagonal, np.diag(np.diagonal(diagonal)), atol=1e-3 * np.abs(damped).max())
+    mean = np.diagonal(hessian).mean()
+    factors = factorize(hessian.copy(), 0.01)
+    damped = hessian / mean + 0.01 * np.eye(24)
+    np.testing.assert_allclose(factors.hessian, damped, rtol=1e-6)
+    np.testing.assert_array_equal(factors.upper, np.triu(factors.upper))
+    product = (factors.upper * factors.diagonal) @ factors.upper.T
+    np.testing.assert_allclose(product, damped, atol=1e-5 * np.abs(damped).max())
 
 
 def test_the_outputs_error_is_smaller_than_without_feedback() -> None:
-    inputs = correlated_inputs(128)
-    weight = np.random.default_rng(1).standard_normal((40, 128), dtype=np.float32)
-    hessian = (inputs.T @ inputs).astype(np.float64)
-    _, _, calibrated = quantize_with_feedback(weight, unit_upper(hessian), 32, "w")
-    searched = dequantize(*quantize(weight, 4, 32, rounding="search"), 4, 128)
-    assert output_error(inputs, weight, calibrated) < 0.85 * output_error(inputs, weight, searched)
+    inputs, weight = correlated_inputs(128), normal(128, 40)
+    found = round_with_feedback(weight, factors_of(inputs), 32, "w")
+    assert output_error(inputs, found.errors) < 0.75 * output_error(inputs, search_errors(weight))
 
 
 def test_inputs_without_correlation_leave_nothing_to_feed_back() -> None:
-    weight = np.random.default_rng(2).standard_normal((8, 64), dtype=np.float32)
-    values, scales, rounded = quantize_with_feedback(weight, unit_upper(np.eye(64)), 32, "w")
-    expected_values, expected_scales = quantize(weight, 4, 32, rounding="search")
-    np.testing.assert_array_equal(values, expected_values)
-    np.testing.assert_array_equal(scales, expected_scales)
-    np.testing.assert_array_equal(rounded, dequantize(values, scales, 4, 64))
+    weight = normal(64, 8, seed=2)
+    found = round_with_feedback(weight, factorize(np.eye(64)), 32, "w")
+    np.testing.assert_allclose((found.errors**2).sum(), (search_errors(weight) ** 2).sum(), rtol=1e-3)
 
 
-@pytest.mark.parametrize(("k", "block_size"), [(40, 32), (7, 16), (64, 16)])
-def test_values_and_scales_say_what_was_rounded(k: int, block_size: int) -> None:
-    inputs = correlated_inputs(k)
-    weight = np.random.default_rng(3).standard_normal((5, k), dtype=np.float32)
-    upper = unit_upper((inputs.T @ inputs).astype(np.float64))
-    values, scales, rounded = quantize_with_feedback(weight, upper, block_size, "w")
-    np.testing.assert_allclose(dequantize(values, scales, 4, k), rounded, atol=1e-6)
+@pytest.mark.parametrize(("k", "block_size"), [(40, 32), (7, 16), (64, 16), (300, 256), (600, 32)])
+def test_codes_and_scales_say_what_was_rounded(k: int, block_size: int) -> None:
+    weight = normal(k, 5, seed=3)
+    found = round_with_feedback(weight, factors_of(correlated_inputs(k)), block_size, "w")
+    assert found.scales.shape == (-(-k // block_size), 5)
+    np.testing.assert_allclose(restored(found, block_size), weight - found.errors, atol=1e-6)
 
 
 def test_an_input_that_is_always_zero_does_no_harm() -> None:
     inputs = correlated_inputs(32)
     inputs[:, 5] = 0
-    weight = np.random.default_rng(4).standard_normal((3, 32), dtype=np.float32)
-    _, _, rounded = quantize_with_feedback(weight, unit_upper((inputs.T @ inputs).astype(np.float64)), 32, "w")
-    assert np.isfinite(rounded).all()
-    assert np.isfinite(unit_upper(np.zeros((4, 4)))).all()
+    assert np.isfinite(round_with_feedback(normal(32, 3), factors_of(inputs), 32, "w").errors).all()
+    assert np.isfinite(factorize(np.zeros((4, 4))).upper).all()
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-38, 1e-7, 1.0, 1e5])
+def test_any_magnitude_is_rounded_without_a_warning(size: float) -> None:
+    weight = normal(64, 4) * np.float32(size)
+    errors = round_with_feedback(weight, factors_of(correlated_inputs(64)), 32, "w").errors
+    assert np.abs(errors).max() <= max(size, 4e-7)
+
+
+def test_a_weight_beyond_f16_scales_is_refused_by_name() -> None:
+    with pytest.raises(QuantizationRange, match=r"mlp\.down.*too large"):
+        round_with_feedback(np.full((32, 2), 1e6, dtype=np.float32), factorize(np.eye(32)), 32, "mlp.down")

@@ -76,7 +76,10 @@ def test_files_have_their_sizes(directory: Path) -> None:
 def test_a_description_for_people(directory: Path) -> None:
     text = describe_directory(directory)
     assert text.startswith("checkpoint (llama), artefact format 1\n")
-    for words in ("int4 (search, blocks of 32, embedding and head 8 bits, int8 activations)", "4 heads over 4 of 16"):
+    for words in (
+        "int4 (search, blocks of 32, embedding and head 8 bits, 1 weights of 9 in 8 bits, int8 activations)",
+        "4 heads over 4 of 16",
+    ):
         assert words in text
     total = sum(path.stat().st_size for path in directory.iterdir())
     assert text.splitlines()[-1].strip() == f"{total:,}  bytes in all"

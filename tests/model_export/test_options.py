@@ -27,6 +27,9 @@ CONFIG = parse_config(CONFIGS["llama-gqa2-bf16"])
         ("kv_cache", "f16"),
         ("kv_cache", "f8"),
         ("calibration", Path("text.txt")),
+        ("bits_per_weight", 4.0),
+        ("bits_per_weight", 8.6),
+        ("bits_per_weight", float("nan")),
         ("context", 1),
         ("context", -5),
         ("name", ""),
@@ -65,6 +68,16 @@ def test_native_kernels_refuse_what_they_cannot_do(other: Any, words: str) -> No
 )
 def test_the_cache_follows_the_kernels(chosen: Any, dtype: str) -> None:
     assert ExportOptions(**chosen).kv_cache_dtype == dtype
+
+
+@pytest.mark.parametrize("options", [{"rounding": "calibrated"}, {"bits_per_weight": 5.0}])
+def test_a_calibration_text_goes_with_what_uses_it(options: dict[str, Any]) -> None:
+    assert ExportOptions(calibration=Path("text.txt"), **options).calibrates
+
+
+def test_a_budget_goes_with_int4() -> None:
+    with pytest.raises(OptionInvalid, match="--bits-per-weight 5 goes with --quantization int4"):
+        ExportOptions(bits_per_weight=5.0, quantization="none")
 
 
 @pytest.mark.parametrize("block_size", BLOCK_SIZES)

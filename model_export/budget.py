@@ -1,0 +1,90 @@
+"""The mixed plan: which weights get 8 bits instead of 4, so that a budget of bits buys the least divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import floor, gcd, prod
+
+import numpy as np
+
+from model_export.errors import BudgetImpossible
+from model_export.weights import EMBEDDING, HEAD, Weight
+
+SCALE_BITS = 16  # of an f16 scale, whatever the layout stores
+FINEST = 20_000  # parts that a budget is divided into at most
+TOLERANCE = 1e-9
+
+
+def bits_per_weight(weights: Sequence[Weight]) -> float:
+    """Mean bits of a value over all quantized weights, scales in f16 included; 0 if there are none."""
+    sizes = [(prod(w.rows.shape), w.bits + SCALE_BITS / w.block_size) for w in weights if w.bits is not None]
+    return sum(size * bits for size, bits in sizes) / max(1, sum(size for size, _ in sizes))
+
+
+def check_budget(weights: Sequence[Weight], budget: float, head_bits: int | None) -> None:
+    """Refuse a budget that no choice of widths meets.
+
+    Raises:
+        BudgetImpossible: not even 4 bits fit into it, or it asks for more than 8.
+    """
+    least, most = (bits_per_weight([_widen(w, bits, head_bits) for w in weights]) for bits in (4, 8))
+    if not least - TOLERANCE <= budget <= most + TOLERANCE:
+        given = "" if head_bits is None else f" and --head-bits {head_bits}"
+        raise BudgetImpossible(
+            f"--bits-per-weight {budget:g}: with this model{given}, expected {least:.3f} to {most:.3f}"
+        )
+
+
+def spend(weights: Sequence[Weight], costs: Mapping[str, float], budget: float, head_bits: int | None) -> list[Weight]:
+    """Give 8 bits to those weights whose 4 bits cost most, as far as the budget goes.
+
+    Args:
+        weights: from `model_export.weights.plan`.
+        costs: by name, what 4 bits cost, from `model_export.sensitivity`.
+        budget: bits a value on average, one that `check_budget` accepts.
+        head_bits: 4 or 8 if embedding and head have this width, None if they compete with the other weights.
+
+    Returns:
+        the weights in the same order.
+    """
+    narrow = [_widen(weight, 4, head_bits) for weight in weights]
+    free = [w for w in narrow if w.bits is not None and not _pinned(w, head_bits)]
+    left = (budget - bits_per_weight(narrow)) / 4 * sum(prod(w.rows.shape) for w in narrow if w.bits is not None)
+    taken = knapsack([costs[w.name] for w in free], [prod(w.rows.shape) for w in free], floor(left + 0.5))
+    wide = {weight.name for weight, take in zip(free, taken, strict=True) if take}
+    return [replace(weight, bits=8) if weight.name in wide else weight for weight in narrow]
+
+
+def knapsack(gains: Sequence[float], sizes: Sequence[int], room: int) -> list[bool]:
+    """Choose things of the largest total gain whose sizes fit into the room, by dynamic programming.
+
+    Where the sizes' common measure is too fine for the room, sizes are rounded up to a coarser one.
+    """
+    unit = max(gcd(*sizes, 0), -(-room // FINEST), 1)
+    capacity = room // unit
+    best = np.zeros(capacity + 1)
+    takes = np.zeros((len(sizes), capacity + 1), dtype=bool)
+    for item, (gain, size) in enumerate(zip(gains, sizes, strict=True)):
+        units = -(-size // unit)
+        if units <= capacity:
+            with_it = best[: capacity + 1 - units] + gain
+            takes[item, units:] = with_it > best[units:]
+            best[units:] = np.maximum(with_it, best[units:])
+    chosen = [False] * len(sizes)
+    for item in reversed(range(len(sizes))):
+        if takes[item, capacity]:
+            chosen[item] = True
+            capacity -= -(-sizes[item] // unit)
+    return chosen
+
+
+def _pinned(weight: Weight, head_bits: int | None) -> bool:
+    return head_bits is not None and weight.name in (EMBEDDING, HEAD)
+
+
+def _widen(weight: Weight, bits: int, head_bits: int | None) -> Weight:
+    """The weight with so many bits, if it is quantized; embedding and head with theirs, if they are given."""
+    if weight.bits is None:
+        return weight
+    return replace(weight, bits=head_bits if _pinned(weight, head_bits) else bits)
