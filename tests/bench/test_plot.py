@@ -8,9 +8,19 @@ from bench.plot import draw
 from bench.quality import main
 
 RESULTS = {
-    "float": {"bits_per_weight": 32.0, "kl_mean": 0.0, "kl_mean_ci": [0.0, 0.0]},
-    "build/a": {"bits_per_weight": 4.5, "kl_mean": 0.02, "kl_mean_ci": [0.018, 0.022]},
-    "build/b": {"bits_per_weight": 5.0, "kl_mean": 0.01, "kl_mean_ci": [0.009, 0.011]},
+    "float": {"bits_per_weight": 32.0, "bits_per_weight_f16_scales": 32.0, "kl_mean": 0.0, "kl_mean_ci": [0.0, 0.0]},
+    "build/a": {
+        "bits_per_weight": 4.5,
+        "bits_per_weight_f16_scales": 4.5,
+        "kl_mean": 0.02,
+        "kl_mean_ci": [0.018, 0.022],
+    },
+    "build/b": {
+        "bits_per_weight": 5.0,
+        "bits_per_weight_f16_scales": 5.0,
+        "kl_mean": 0.01,
+        "kl_mean_ci": [0.009, 0.011],
+    },
 }
 
 
