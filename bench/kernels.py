@@ -34,19 +34,18 @@ from model_export.native import pack
 from model_export.quantize import dequantize
 
 ROWS = (1, 2, 4, 8, 16, 32, 128)
-TOTAL_BYTES = 128 * 1024 * 1024
 SHAPES = {"linear 4 bits": (8192, 3072, 4), "linear 8 bits": (8192, 3072, 8)}  # N, K, bits: half of a 3B's gate and up
 CHECKED_ROWS = 8
 MODEL, WEIGHTS, OUTPUT = "model.onnx", "weights.bin", "output.npy"
 
 
-def write_model(directory: Path, n: int, k: int, bits: int) -> NDArray[np.float32]:
+def write_model(directory: Path, n: int, k: int, bits: int, least_bytes: int) -> NDArray[np.float32]:
     """Write a model of several linear layers side by side on one input; gives the first one's float weights (N, K)."""
     rng = np.random.default_rng(0)
     values = rng.integers(0, 256, (n, k // 32, 32 * bits // 8), dtype=np.uint8)
     scales = (rng.random((n, k // 32)) * 0.02 + 0.001).astype(np.float16)
     packed = pack(values, scales, bits)
-    layers = -(-TOTAL_BYTES // packed.nbytes)
+    layers = -(-least_bytes // packed.nbytes)
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["rows", k]))
     nodes, weights, outputs = [], [], []
     with (directory / WEIGHTS).open("wb") as file:
@@ -103,23 +102,23 @@ def read_ms(data: NDArray[np.int64], pool: ThreadPoolExecutor, threads: int) -> 
     return (time.perf_counter() - started) * 1e3
 
 
-def measure(name: str, isas: Sequence[str], rounds: int, threads: int) -> list[dict[str, Any]]:
+def measure(name: str, isas: Sequence[str], args: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
     """Measure a shape; gives a row for each instruction set and number of rows."""
     n, k, bits = SHAPES[name]
     found = []
     with tempfile.TemporaryDirectory() as work_directory, ThreadPoolExecutor(threads) as pool, ExitStack() as stack:
         directory = Path(work_directory)
-        weights = write_model(directory, n, k, bits)
+        weights = write_model(directory, n, k, bits, args.megabytes * 1024 * 1024)
         data = np.memmap(directory / WEIGHTS, dtype=np.int64, mode="r")
         workers = {
             isa: stack.enter_context(Worker("bench.kernels", "--worker", str(directory), str(k), FIREBRICK_ISA=isa))
             for isa in isas
         }
         errors = relative_errors(directory, workers, inputs(CHECKED_ROWS, k) @ weights.T)
-        for rows in ROWS:
+        for rows in args.rows:
             times: dict[str, list[float]] = {isa: [] for isa in isas}
             reads = []
-            for _ in range(rounds):
+            for _ in range(args.rounds):
                 reads.append(read_ms(data, pool, threads))
                 for isa, worker in workers.items():
                     times[isa].append(float(worker.ask(str(rows))))
@@ -156,6 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.kernels", description=__doc__)
     parser.add_argument("--isa", nargs="+", help="instruction sets (default: all that this machine has)")
     parser.add_argument("--rounds", type=int, default=7, help="runs of each (default 7)")
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS, help="rows of activations")
+    parser.add_argument("--megabytes", type=int, default=128, help="of weights (default 128)")
     parser.add_argument("--worker", nargs=2, metavar=("DIRECTORY", "K"), help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.worker:
@@ -166,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = []
     print(f"{'operator':<14}{'isa':<9}{'rows':>5}{'ms':>9}{'GB/s':>7}{'of read':>9}{'GMAC/s':>8}{'error':>9}")
     for name in SHAPES:
-        for row in measure(name, isas, args.rounds, machine["threads"]):
+        for row in measure(name, isas, args, machine["threads"]):
             found.append(row)
             print(
                 f"{row['operator']:<14}{row['isa']:<9}{row['rows']:>5}{row['ms']:>9.2f}{row['gb_per_s']:>7.1f}"
