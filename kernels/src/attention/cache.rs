@@ -7,7 +7,7 @@ use super::vector::Vector;
 use crate::ort::{Element, F16};
 
 /// Rows whose largest magnitude is below this are stored as zeros: its inverse is far from infinite.
-const TINY: f32 = 1e-30;
+pub const TINY: f32 = 1e-30;
 
 /// What an element of the cache is.
 pub trait Storage: Element {

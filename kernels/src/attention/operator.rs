@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 
 use super::cache::{Cache, Side, Storage};
+use super::few::Few;
 use super::heads::Norm;
 use super::scratch::{Of, Scratch};
 use super::step::{Inputs, MOST_ELEMENTS, Outputs, Shape, Step};
@@ -83,7 +84,7 @@ impl Operator for AttentionInt8 {
     }
 }
 
-impl<C: Storage> Attention<C> {
+impl<C: Few> Attention<C> {
     /// The first input after the cache's.
     const AFTER_CACHE: usize = if C::SCALED { 5 } else { 3 };
 

@@ -42,6 +42,9 @@ impl Plan {
     ///     heads: of keys and values.
     ///     lengths: of each sequence, the new tokens included.
     pub fn new(tokens: usize, group: usize, heads: usize, lengths: &[usize]) -> Self {
+        if tokens == 0 {
+            return Self::default();
+        }
         let block = (BLOCK_ROWS / group).max(1);
         if tokens <= block {
             Self::split(tokens, group, heads, lengths)
@@ -105,6 +108,11 @@ mod tests {
         let plan = Plan::new(1, 3, 8, &[100]);
         assert_eq!(plan.tasks.len(), 8);
         assert!(plan.combined.is_empty());
+    }
+
+    #[test]
+    fn no_tokens_are_no_tasks() {
+        assert!(Plan::new(0, 3, 8, &[100]).tasks.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A step of one layer: its three phases, each a number of independent tasks.
 
 use super::cache::{Cache, Storage};
-use super::few;
+use super::few::{self, Few};
 use super::heads::{Norm, normalize, rotate};
 use super::many;
 use super::plan::{Plan, Task};
@@ -103,7 +103,7 @@ impl<'a> Step<'a> {
     ///
     /// # Safety
     /// The outputs have the sizes of the shape; earlier phases are done; no task runs twice.
-    pub unsafe fn run<C: Storage>(&self, phase: usize, index: usize, outputs: Outputs<C>) {
+    pub unsafe fn run<C: Few>(&self, phase: usize, index: usize, outputs: Outputs<C>) {
         match phase {
             0 => run(self.isa, Store { step: self, outputs, index }),
             1 => {
@@ -192,7 +192,7 @@ struct Attend<'a, C> {
     inner: &'a mut Scratch,
 }
 
-impl<C: Storage> Job for Attend<'_, C> {
+impl<C: Few> Job for Attend<'_, C> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let (dim, group) = (self.step.shape.dim, self.step.shape.group());

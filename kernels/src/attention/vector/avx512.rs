@@ -1,9 +1,9 @@
-//! Sixteen lanes on AVX-512 F and DQ.
+//! Sixteen lanes on AVX-512 F, BW, DQ and VNNI.
 #![allow(unsafe_op_in_unsafe_fn)] // every function is a few instructions that the caller's processor has
 
 use std::arch::x86_64::*;
 
-use super::Vector;
+use super::{Vector, avx2};
 use crate::ort::F16;
 
 /// Sixteen floats.
@@ -15,8 +15,15 @@ unsafe fn folded(value: Lanes) -> __m256 {
     _mm256_add_ps(_mm512_castps512_ps256(value.0), _mm512_extractf32x8_ps::<1>(value.0))
 }
 
+#[inline(always)]
+unsafe fn folded_integers(value: __m512i) -> __m256i {
+    _mm256_add_epi32(_mm512_castsi512_si256(value), _mm512_extracti64x4_epi64::<1>(value))
+}
+
 impl Vector for Lanes {
     const LANES: usize = 16;
+    type Integers = __m512i;
+    type Pairs = __m512i;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -85,14 +92,8 @@ impl Vector for Lanes {
     }
 
     #[inline(always)]
-    unsafe fn sum4(four: [Self; 4]) -> [f32; 4] {
-        let pairs =
-            [_mm256_hadd_ps(folded(four[0]), folded(four[1])), _mm256_hadd_ps(folded(four[2]), folded(four[3]))];
-        let quads = _mm256_hadd_ps(pairs[0], pairs[1]);
-        let sums = _mm_add_ps(_mm256_castps256_ps128(quads), _mm256_extractf128_ps::<1>(quads));
-        let mut out = [0.0; 4];
-        _mm_storeu_ps(out.as_mut_ptr(), sums);
-        out
+    unsafe fn sum4([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+        avx2::sum4([folded(a), folded(b), folded(c), folded(d)])
     }
 
     #[inline(always)]
@@ -101,5 +102,77 @@ impl Vector for Lanes {
         let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
         let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
         _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+
+    #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        avx2::largest(_mm256_max_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0)))
+    }
+
+    #[inline(always)]
+    unsafe fn magnitude(self) -> Self {
+        Self(_mm512_abs_ps(self.0))
+    }
+
+    #[inline(always)]
+    unsafe fn to_i16(self, to: *mut i16) {
+        _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(self.0)));
+    }
+
+    #[inline(always)]
+    unsafe fn no_integers() -> __m512i {
+        _mm512_setzero_si512()
+    }
+
+    #[inline(always)]
+    unsafe fn no_pairs() -> __m512i {
+        _mm512_setzero_si512()
+    }
+
+    #[inline(always)]
+    unsafe fn from_integers(integers: __m512i) -> Self {
+        Self(_mm512_cvtepi32_ps(integers))
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(from: *const i16) -> __m512i {
+        _mm512_loadu_si512(from.cast())
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(from: *const i16) -> __m512i {
+        _mm512_set1_epi32(from.cast::<i32>().read_unaligned())
+    }
+
+    #[inline(always)]
+    unsafe fn widen(from: *const i8) -> __m512i {
+        _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast()))
+    }
+
+    #[inline(always)]
+    unsafe fn widen_half(from: *const i8) -> __m512i {
+        _mm512_cvtepi8_epi16(_mm256_zextsi128_si256(_mm_loadu_si128(from.cast())))
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(one: __m512i, other: __m512i) -> [__m512i; 2] {
+        [_mm512_unpacklo_epi16(one, other), _mm512_unpackhi_epi16(one, other)]
+    }
+
+    #[inline(always)]
+    unsafe fn in_order([low, high]: [__m512i; 2]) -> [__m512i; 2] {
+        let first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11); // quarters of `low` and `high` in turn
+        let second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+        [_mm512_permutex2var_epi64(low, first, high), _mm512_permutex2var_epi64(low, second, high)]
+    }
+
+    #[inline(always)]
+    unsafe fn add_products(to: __m512i, pairs: __m512i, others: __m512i) -> __m512i {
+        _mm512_dpwssd_epi32(to, pairs, others)
+    }
+
+    #[inline(always)]
+    unsafe fn sum4_integers([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
+        avx2::sum4_integers([folded_integers(a), folded_integers(b), folded_integers(c), folded_integers(d)])
     }
 }

@@ -23,6 +23,10 @@ const MAGIC: f32 = 12_582_912.0;
 pub trait Vector: Copy {
     /// How many; 8 or 16.
     const LANES: usize;
+    /// As many i32.
+    type Integers: Copy;
+    /// Twice as many i16.
+    type Pairs: Copy;
 
     /// The same value everywhere.
     unsafe fn splat(value: f32) -> Self;
@@ -55,14 +59,35 @@ pub trait Vector: Copy {
     /// The sum of the lanes.
     unsafe fn sum(self) -> f32;
 
-    /// The largest lane.
-    #[inline(always)]
-    unsafe fn largest(self) -> f32 {
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        // SAFETY: there are at most 16 lanes.
-        unsafe { self.store(lanes.as_mut_ptr()) };
-        lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
-    }
+    /// The largest lane; any number where one is none.
+    unsafe fn largest(self) -> f32;
+    /// The magnitudes.
+    unsafe fn magnitude(self) -> Self;
+    /// Write the nearest 16-bit integers.
+    unsafe fn to_i16(self, to: *mut i16);
+
+    /// Zeros.
+    unsafe fn no_integers() -> Self::Integers;
+    /// Zeros.
+    unsafe fn no_pairs() -> Self::Pairs;
+    /// As floats.
+    unsafe fn from_integers(integers: Self::Integers) -> Self;
+    /// Read `2 · LANES` integers.
+    unsafe fn load_pairs(from: *const i16) -> Self::Pairs;
+    /// Two integers, again and again.
+    unsafe fn splat_pair(from: *const i16) -> Self::Pairs;
+    /// Read `2 · LANES` integers.
+    unsafe fn widen(from: *const i8) -> Self::Pairs;
+    /// Read 16 integers into a vector's first lanes; zeros after them.
+    unsafe fn widen_half(from: *const i8) -> Self::Pairs;
+    /// Elements of two vectors in turn; which lanes they come to is settled by [`Self::in_order`].
+    unsafe fn interleave(one: Self::Pairs, other: Self::Pairs) -> [Self::Pairs; 2];
+    /// Sums of products with what was interleaved, in the order of its elements.
+    unsafe fn in_order(sums: [Self::Integers; 2]) -> [Self::Integers; 2];
+    /// `to`, and in each lane the two products of the pairs' elements there.
+    unsafe fn add_products(to: Self::Integers, pairs: Self::Pairs, others: Self::Pairs) -> Self::Integers;
+    /// The sums of four vectors' lanes.
+    unsafe fn sum4_integers(four: [Self::Integers; 4]) -> [i32; 4];
 
     /// 2ˣ for x ≤ 0 within two units in the last place; exactly 0 below −127, NaN for NaN.
     ///
@@ -79,6 +104,39 @@ pub trait Vector: Copy {
                 p = p.mul_add(f, Self::splat(c));
             }
             p.mul(n.add(Self::splat(MAGIC + 127.0)).shift_to_exponent())
+        }
+    }
+}
+
+/// Memory that will be read soon.
+#[derive(Clone, Copy)]
+pub struct Ahead {
+    from: *const u8,
+    bytes: usize,
+}
+
+impl Ahead {
+    /// None.
+    pub const NOTHING: Self = Self { from: std::ptr::null(), bytes: 0 };
+
+    /// `count` elements.
+    #[inline(always)]
+    pub fn new<T>(from: *const T, count: usize) -> Self {
+        Self { from: from.cast(), bytes: count * size_of::<T>() }
+    }
+
+    /// Fetch a part of it: what lies before `end / of`, from `start / of` on.
+    #[inline(always)]
+    pub fn fetch(self, start: usize, end: usize, of: usize) {
+        let (start, end) = (self.bytes * start / of, self.bytes * end / of);
+        for at in (start..end).step_by(64) {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: every processor has this; an address that isn't mapped does no harm.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                    self.from.wrapping_add(at).cast(),
+                );
+            }
         }
     }
 }
@@ -117,7 +175,7 @@ unsafe fn run_avx2<J: Job>(job: J) {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 unsafe fn run_avx512<J: Job>(job: J) {
     // SAFETY: the caller's processor has it.
     unsafe { job.run::<avx512::Lanes>() }

@@ -1,0 +1,165 @@
+//! Up to eight query rows, as in decoding: the cache is read once, as fast as memory gives it, and every row of the group
+//! uses what was loaded.
+
+mod float;
+mod integer;
+
+use std::ops::Range;
+
+use super::cache::{Cache, Side, Storage};
+use super::rows::{Rows, Sums};
+use super::vector::{Ahead, Vector};
+
+/// The most rows.
+pub const ROWS: usize = 8;
+
+/// The most rows that are computed at once: registers are few.
+const ROWS_AT_ONCE: usize = 4;
+
+/// Keys between two looks at the largest score: few enough that their values stay in the first cache.
+const KEYS: usize = 64;
+
+/// Scores, then weights, of each row.
+type Weights<const R: usize> = [[f32; KEYS]; R];
+
+/// How a kind of cache is multiplied: with floats, or with integers.
+///
+/// # Safety
+/// Of the functions: the processor has the instruction set; there are `count` rows of keys or values, at most [`KEYS`];
+/// there are R query rows from `first` on.
+pub trait Few: Storage {
+    /// Query rows as they are multiplied.
+    type Queries;
+
+    /// Bring them into that form.
+    unsafe fn prepare<V: Vector>(rows: Rows) -> Self::Queries;
+
+    /// Scores of the keys; fetches what is `ahead` meanwhile.
+    unsafe fn score<V: Vector, const R: usize>(
+        keys: Side<Self>,
+        count: usize,
+        rows: Rows,
+        queries: &Self::Queries,
+        first: usize,
+        weights: &mut Weights<R>,
+        ahead: Ahead,
+    );
+
+    /// `mixed · factors + weights · values`; `mixed` begins with row `first`; fetches what is
+    /// `ahead` meanwhile.
+    unsafe fn mix<V: Vector, const R: usize>(
+        values: Side<Self>,
+        count: usize,
+        dim: usize,
+        weights: &mut Weights<R>,
+        factors: [f32; R],
+        mixed: &mut [f32],
+        ahead: Ahead,
+    );
+}
+
+/// Let rows attend to a range of keys.
+///
+/// # Safety
+/// The processor has the instruction set; from row 0 of `cache` on there are as many rows as the keys' end, that nobody
+/// writes; there are at most [`ROWS`] query rows, and places for them in `sums`.
+#[inline(always)]
+pub unsafe fn attend<V: Vector, C: Few>(cache: Cache<C>, keys: Range<usize>, rows: Rows, sums: &mut Sums) {
+    let total = rows.limits.len();
+    let at_once = total.div_ceil(total.div_ceil(ROWS_AT_ONCE));
+    // SAFETY: passed on to the caller; there are `count` rows from `start` on.
+    unsafe {
+        let queries = C::prepare::<V>(rows);
+        let mut start = keys.start;
+        while start < keys.end {
+            let count = KEYS.min(keys.end - start);
+            let here = cache.starting_at(start, rows.dim);
+            let left = KEYS.min(keys.end - start - count);
+            let next = Ahead::new(here.keys.values.wrapping_add(count * rows.dim), left * rows.dim);
+            let block = Block { cache: here, start, count, next };
+            let mut first = 0;
+            while first < total {
+                match at_once.min(total - first) {
+                    1 => attend_rows::<V, C, 1>(block, rows, &queries, first, sums),
+                    2 => attend_rows::<V, C, 2>(block, rows, &queries, first, sums),
+                    3 => attend_rows::<V, C, 3>(block, rows, &queries, first, sums),
+                    _ => attend_rows::<V, C, 4>(block, rows, &queries, first, sums),
+                }
+                first += at_once;
+            }
+            start += count;
+        }
+    }
+}
+
+/// Keys and values that all rows attend to before the next are read.
+#[derive(Clone, Copy)]
+struct Block<C> {
+    cache: Cache<C>,
+    start: usize,
+    count: usize,
+    next: Ahead,
+}
+
+/// Let R rows attend to a block.
+#[inline(always)]
+unsafe fn attend_rows<V: Vector, C: Few, const R: usize>(
+    block: Block<C>,
+    rows: Rows,
+    queries: &C::Queries,
+    first: usize,
+    sums: &mut Sums,
+) {
+    let Block { cache, start, count, next } = block;
+    // What is read first is fetched by the first rows that do, while they compute something else.
+    let [values, next] = if first == 0 {
+        [Ahead::new(cache.values.values.cast_const(), count * rows.dim), next]
+    } else {
+        [Ahead::NOTHING; 2]
+    };
+    let mut weights = [[0.0; KEYS]; R];
+    let mut factors = [0.0; R];
+    // SAFETY: passed on to the caller.
+    unsafe {
+        C::score::<V, R>(cache.keys, count, rows, queries, first, &mut weights, values);
+        for (r, (weights, factor)) in weights.iter_mut().zip(&mut factors).enumerate() {
+            weights[rows.visible(first + r, start, count)..].fill(f32::NEG_INFINITY);
+            *factor = weigh::<V>(weights, count, &mut sums.maxima[first + r], &mut sums.totals[first + r]);
+        }
+        let mixed = &mut sums.mixed[first * rows.dim..];
+        C::mix::<V, R>(cache.values, count, rows.dim, &mut weights, factors, mixed, next);
+    }
+}
+
+/// Turn a row's scores into weights; gives the factor of what was gathered before.
+#[inline(always)]
+unsafe fn weigh<V: Vector>(weights: &mut [f32; KEYS], count: usize, maximum: &mut f32, total: &mut f32) -> f32 {
+    let weights = weights.as_mut_ptr();
+    // SAFETY: KEYS is a multiple of a vector; the caller's processor has the instructions.
+    unsafe {
+        let mut largest = V::splat(*maximum);
+        for key in (0..count).step_by(V::LANES) {
+            largest = V::load(weights.add(key)).max(largest);
+        }
+        let largest = largest.largest();
+        let factor = exp2::<V>(*maximum - largest);
+        let mut sum = V::splat(0.0);
+        for key in (0..count).step_by(V::LANES) {
+            let weight = V::load(weights.add(key)).sub(V::splat(largest)).exp2();
+            sum = sum.add(weight);
+            weight.store(weights.add(key));
+        }
+        *maximum = largest;
+        *total = *total * factor + sum.sum();
+        factor
+    }
+}
+
+/// 2ˣ of one number, as of a vector.
+#[inline(always)]
+pub unsafe fn exp2<V: Vector>(x: f32) -> f32 {
+    let mut lanes = [0.0; 16];
+    // SAFETY: there are at most 16 lanes.
+    unsafe { V::splat(x).exp2().store(lanes.as_mut_ptr()) };
+    lanes[0]
+}
