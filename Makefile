@@ -8,9 +8,15 @@ OUT ?= build/demo
 MODEL_DIR ?= build/demo
 PORT ?= 8080
 ARGS ?=
+CARGO ?= cargo
+# Without cargo the stock kernels do, so nothing may depend on the library unless it can be built or is there.
+HAS_CARGO := $(shell command -v $(CARGO) 2>/dev/null)
+KERNELS := handler/libfirebrick_kernels.so
+KERNEL_SOURCES := $(wildcard kernels/Cargo.*) $(shell find kernels/src -name '*.rs' 2>/dev/null)
+KERNELS_READY := $(if $(HAS_CARGO),$(KERNELS),$(wildcard $(KERNELS)))
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
 # What the demo's artefact is made of; it is exported again when one of these changes.
-DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VENV)/.ready
+DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VENV)/.ready $(KERNELS_READY)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check test-reference record export serve bench lock clean
@@ -18,7 +24,8 @@ DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VE
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready ## make .venv with everything that export, server, tests and checks need
+setup: $(VENV)/.ready $(KERNELS_READY) ## make .venv with all that export, server, tests and checks need; build the kernels
+	$(if $(KERNELS_READY),,@echo "no cargo here: onnxruntime's stock kernels will be used; https://rustup.rs has cargo")
 
 demo: build/demo/manifest.json ## export the demo model, serve it, stream answers; PROMPT="…" asks your own
 	@$(PY) -m demo.ask build/demo $(if $(PROMPT),"$$PROMPT")
@@ -26,10 +33,15 @@ demo: build/demo/manifest.json ## export the demo model, serve it, stream answer
 test: setup ## run all tests that need no torch
 	$(PY) -m pytest $(ARGS)
 
-check: setup ## lint, format and types
+check: setup ## lint, format and types; the kernels' too, and their unit tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+ifdef HAS_CARGO
+	cd kernels && $(CARGO) fmt --check
+	cd kernels && $(CARGO) clippy --quiet --locked --all-targets --target-dir target -- -D warnings
+	cd kernels && CARGO_PROFILE_TEST_OPT_LEVEL=3 $(CARGO) test --quiet --locked --target-dir target
+endif
 
 test-reference: setup $(REFERENCE_VENV)/.ready ## compare with transformers and optimum (installs torch, 5.7 GB)
 	$(REFERENCE_PY) -m pytest -o norecursedirs= -o filterwarnings= tests/reference $(ARGS)
@@ -53,12 +65,19 @@ lock: setup ## pin all requirements anew
 	$(PY) requirements/lock.py
 
 clean: ## remove what was built
-	rm -rf build $(VENV) $(REFERENCE_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build $(VENV) $(REFERENCE_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
 
 build/demo/manifest.json: $(DEMO_SOURCES)
 	@mkdir -p build
 	$(PY) -m model_export demo/checkpoint --out build/demo --name firebrick-demo
 	@touch $@
+
+# A file of its own, moved into place: a process that has the old one mapped keeps it.
+ifdef HAS_CARGO
+$(KERNELS): $(KERNEL_SOURCES)
+	cd kernels && $(CARGO) build --release --locked --target-dir target
+	@cp kernels/target/release/$(@F) $@.new && mv $@.new $@
+endif
 
 $(VENV)/.ready: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--rounding",
         choices=["nearest", "search", "calibrated"],
-        default="search",
+        default="calibrated",
         help="how 4-bit values are chosen: by largest magnitude, by least squared error, or for a text (%(default)s)",
     )
     p.add_argument("--calibration", type=Path, metavar="FILE", help="that text, .txt or .jsonl (default: our own)")

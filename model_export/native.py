@@ -83,7 +83,7 @@ def unpack(packed: NDArray[np.uint8], n: int, k: int, bits: int) -> tuple[NDArra
     codes = _deinterleave(packed[:, :, SCALE_BYTES:], bits)
     if not np.isfinite(scales).all():
         raise ValueError("a scale is NaN or infinite")
-    if scales[n:].any() or scales[:, blocks:].any():
+    if scales.view("<u2")[n:].any() or scales.view("<u2")[:, blocks:].any():  # -0 isn't what `pack` writes
         raise ValueError("a scale of the padding isn't 0")
     zero_point = 2 ** (bits - 1)
     columns = codes.reshape(groups * ROWS, -1)

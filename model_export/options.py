@@ -28,7 +28,8 @@ class ExportOptions:
     Attributes:
         quantization: "int4", or "none" to keep every weight in float32.
         rounding: how 4-bit values are chosen: "nearest" takes a block's scale from its largest magnitude, "search" by
-            least squared error, "calibrated" rounds each layer for the inputs that a text gives it.
+            least squared error, "calibrated" rounds each layer for the inputs that a text gives it. The command's
+            default is the last, which is the best and takes longest.
         calibration: a text for that, and for the measure of `bits_per_weight`; None for the package's own.
         block_size: weights along K that share a scale.
         head_bits: width of the embedding and of the LM head, 4 or 8; None for 8, or with a budget for whichever pays.

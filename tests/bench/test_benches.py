@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.kernels.models import needs_library
 
 
 def run(*arguments: str) -> dict[str, Any]:
@@ -45,3 +46,21 @@ def test_session_measures_every_variant(demo_artefact: Path) -> None:
 
     result = run("bench.session", str(demo_artefact), "--prompt-tokens", "20", "--tokens", "2", "--rounds", "1")
     assert result["variants"].keys() == VARIANTS.keys()
+
+
+def test_decode_compares_artefacts(demo_artefact: Path) -> None:
+    result = run("bench.decode", str(demo_artefact), "--rounds", "1", "--tokens", "2")
+    figures = result["figures"][str(demo_artefact)]
+    assert figures["prefill_128"] > 0
+    assert figures["decode_512"] > 0
+    assert figures["decode_2048"] is None  # beyond the model's context
+    assert figures["ready_ms"] > 0
+
+
+@needs_library
+def test_kernels_tells_every_operator_and_number_of_rows() -> None:
+    result = run("bench.kernels", "--isa", "portable", "--rounds", "1", "--megabytes", "1", "--rows", "1", "3")
+    assert {(row["operator"], row["rows"]) for row in result["figures"]} == {
+        (f"linear {bits} bits", rows) for bits in (4, 8) for rows in (1, 3)
+    }
+    assert all(0.001 < row["relative_error"] < 0.01 for row in result["figures"])

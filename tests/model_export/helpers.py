@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from model_export import reference
@@ -16,6 +15,7 @@ from model_export.config import load_config
 from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.reading import ReadArtefact, read_artefact
+from model_export.running import empty_cache, open_session
 from model_export.source import Source
 from model_export.stored import StoredWeights
 from model_export.weights import plan
@@ -90,11 +90,8 @@ class Graph:
 
     def __init__(self, artefact: Path, batch: int = 1, positions: int = 64) -> None:
         self.read: ReadArtefact = read_artefact(artefact)
-        self.session = onnxruntime.InferenceSession(str(artefact / "model.onnx"), providers=["CPUExecutionProvider"])
-        d = self.read.description
-        shape = (batch, d["num_key_value_heads"], positions, d["head_dim"])
-        names = [i.name for i in self.session.get_inputs() if i.name.startswith("past_key_values.")]
-        self.cache = {name: np.zeros(shape, dtype=np.float32) for name in names}
+        self.session = open_session(self.read)
+        self.cache: dict[str, NDArray[Any]] = dict(empty_cache(self.session, batch, positions))
 
     def run(
         self, ids: NDArray[np.int64], lengths: Sequence[int], wanted: Sequence[int] | None = None

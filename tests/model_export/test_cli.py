@@ -79,7 +79,7 @@ def test_help_needs_no_numpy() -> None:
         (["demo", "--out", "OUT", "--name", "a b"], "--name 'a b'"),
         (["demo", "--out", "OUT", "--kernels", "native", "--block-size", "64"], "doesn't go with --block-size 64"),
         (["demo", "--out", "OUT", "--kernels", "stock", "--kv-cache", "int8"], "goes with --kernels native"),
-        (["demo", "--out", "OUT", "--calibration", "a.txt"], "goes with --rounding calibrated"),
+        (["demo", "--out", "OUT", "--rounding", "search", "--calibration", "a.txt"], "goes with --rounding calibrated"),
         (["demo/checkpoint", "--out", "OUT", "--context", "99999999"], "--context 99999999 is beyond the model's"),
         (["model_export", "--out", "OUT"], "config.json is missing"),
         (["demo/checkpoint", "--out", "demo"], "not empty and no artefact"),
@@ -110,7 +110,7 @@ def test_an_interrupt_leaves_everything_as_it_was(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(export, "_write_weights", interrupt)
-    assert main([str(checkpoint), "--out", str(tmp_path / "out")]) == 130
+    assert main([str(checkpoint), "--out", str(tmp_path / "out"), "--rounding", "search"]) == 130
     assert capsys.readouterr().err == "interrupted; the output directory is as it was\n"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 

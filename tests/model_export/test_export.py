@@ -235,7 +235,8 @@ def test_a_kill_at_any_moment_leaves_the_old_artefact_whole(
     checkpoint, new = slow
     out, stage = tmp_path / "out", tmp_path / ".out.partial"
     before = tree(export_to(checkpoints / "qwen2", out))
-    command = [sys.executable, "-m", "model_export", str(checkpoint), "--out", str(out), "--threads", "1", "--kernels", "stock"]
+    command = [sys.executable, "-m", "model_export", str(checkpoint), "--out", str(out), "--threads", "1"]
+    command += ["--rounding", "search", "--kernels", "stock"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (stage / moment).exists() and process.poll() is None and moment != "gone":
         time.sleep(0.0005)

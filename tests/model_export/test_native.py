@@ -124,10 +124,11 @@ def test_a_scale_that_is_no_number_is_refused(scale: float) -> None:
         native.unpack(records, 20, 72, 4)
 
 
+@pytest.mark.parametrize("high", [0x3C, 0x80])  # 1 and -0
 @pytest.mark.parametrize(("group", "record", "byte"), [(1, 0, 2 * 4), (1, 1, 2 * 15), (0, 1, 2 * 16)])
-def test_a_scale_in_the_padding_is_refused(group: int, record: int, byte: int) -> None:
+def test_a_scale_in_the_padding_is_refused(group: int, record: int, byte: int, high: int) -> None:
     records = packed(20, 72, 4)
-    records[group, record, byte + 1] = 0x3C
+    records[group, record, byte + 1] = high
     with pytest.raises(ValueError, match="scale of the padding"):
         native.unpack(records, 20, 72, 4)
 

@@ -1,0 +1,9 @@
+"""What a worker may be: it answers each line with a variable of its environment, until it is told to end."""
+
+import os
+import sys
+
+for line in sys.stdin:
+    if line.strip() == "end":
+        sys.exit(3)
+    print(os.environ[line.strip()], flush=True)
