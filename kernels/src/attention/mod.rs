@@ -15,6 +15,7 @@ mod plan;
 mod rows;
 mod scratch;
 mod step;
+mod tasks;
 mod vector;
 
 pub use operator::{AttentionF16, AttentionInt8};

@@ -7,6 +7,7 @@ use crate::attention::vector::{Ahead, Vector};
 use crate::ort::F16;
 
 impl Few for F16 {
+    const BLOCK_KEYS: usize = 32;
     type Queries = ();
 
     #[inline(always)]
@@ -28,7 +29,7 @@ impl Few for F16 {
         unsafe {
             if R < 4 {
                 while key + 4 <= count {
-                    ahead.fetch(key, key + 4, count);
+                    ahead.fetch(key * rows.dim * 2, 4 * rows.dim * 2);
                     let sums = dot::<V, R, 4>(keys.values.add(key * rows.dim), queries, rows.dim);
                     for r in 0..R {
                         weights[r][key..key + 4].copy_from_slice(&V::sum4(sums[r]));
@@ -37,7 +38,7 @@ impl Few for F16 {
                 }
             }
             while key < count {
-                ahead.fetch(key, key + 1, count);
+                ahead.fetch(key * rows.dim * 2, rows.dim * 2);
                 let sums = dot::<V, R, 1>(keys.values.add(key * rows.dim), queries, rows.dim);
                 if R == 4 {
                     let four = V::sum4([sums[0][0], sums[1 % R][0], sums[2 % R][0], sums[3 % R][0]]);
@@ -64,23 +65,22 @@ impl Few for F16 {
         mixed: &mut [f32],
         ahead: Ahead,
     ) {
+        let columns = Columns { values, count, dim, weights, factors, ahead };
         let mut at = 0;
         // SAFETY: columns stay below `dim`.
         unsafe {
             if R < 3 || V::LANES == 16 {
                 while at + 4 * V::LANES <= dim {
-                    ahead.fetch(at, at + 4 * V::LANES, dim);
-                    add_columns::<V, R, 4>(values, count, dim, at, weights, factors, mixed);
+                    columns.add::<V, 4>(at, mixed);
                     at += 4 * V::LANES;
                 }
             }
             while at + 2 * V::LANES <= dim {
-                ahead.fetch(at, at + 2 * V::LANES, dim);
-                add_columns::<V, R, 2>(values, count, dim, at, weights, factors, mixed);
+                columns.add::<V, 2>(at, mixed);
                 at += 2 * V::LANES;
             }
             if at < dim {
-                add_columns::<V, R, 1>(values, count, dim, at, weights, factors, mixed);
+                columns.add::<V, 1>(at, mixed);
             }
         }
     }
@@ -112,42 +112,48 @@ unsafe fn dot<V: Vector, const R: usize, const N: usize>(
     }
 }
 
-/// Add weighted values in N vectors of columns.
-#[inline(always)]
-unsafe fn add_columns<V: Vector, const R: usize, const N: usize>(
+/// What adding weighted values needs.
+struct Columns<'a, const R: usize> {
     values: Side<F16>,
     count: usize,
     dim: usize,
-    at: usize,
-    weights: &Weights<R>,
+    weights: &'a Weights<R>,
     factors: [f32; R],
-    mixed: &mut [f32],
-) {
-    let mixed = mixed.as_mut_ptr();
-    // SAFETY: `mixed` has R rows, the values have `count` rows; the columns are inside both.
-    unsafe {
-        let mut sums = [[V::splat(0.0); N]; R];
-        for r in 0..R {
-            for n in 0..N {
-                sums[r][n] = V::load(mixed.add(r * dim + at + n * V::LANES)).mul(V::splat(factors[r]));
-            }
-        }
-        for key in 0..count {
-            let row = values.values.add(key * dim + at).cast_const();
-            let mut w = [V::splat(0.0); R];
+    ahead: Ahead,
+}
+
+impl<const R: usize> Columns<'_, R> {
+    /// Add them in N vectors of columns from `at` on.
+    #[inline(always)]
+    unsafe fn add<V: Vector, const N: usize>(&self, at: usize, mixed: &mut [f32]) {
+        let dim = self.dim;
+        let mixed = mixed.as_mut_ptr();
+        // SAFETY: `mixed` has R rows, the values have `count` rows; the columns are inside both.
+        unsafe {
+            let mut sums = [[V::splat(0.0); N]; R];
             for r in 0..R {
-                w[r] = V::splat(*weights[r].get_unchecked(key));
-            }
-            for n in 0..N {
-                let v = V::from_f16(row.add(n * V::LANES));
-                for r in 0..R {
-                    sums[r][n] = w[r].mul_add(v, sums[r][n]);
+                for n in 0..N {
+                    sums[r][n] = V::load(mixed.add(r * dim + at + n * V::LANES)).mul(V::splat(self.factors[r]));
                 }
             }
-        }
-        for r in 0..R {
-            for n in 0..N {
-                sums[r][n].store(mixed.add(r * dim + at + n * V::LANES));
+            for key in 0..self.count {
+                self.ahead.fetch((at * self.count + key * N * V::LANES) * 2, N * V::LANES * 2);
+                let row = self.values.values.add(key * dim + at).cast_const();
+                let mut w = [V::splat(0.0); R];
+                for r in 0..R {
+                    w[r] = V::splat(*self.weights[r].get_unchecked(key));
+                }
+                for n in 0..N {
+                    let v = V::from_f16(row.add(n * V::LANES));
+                    for r in 0..R {
+                        sums[r][n] = w[r].mul_add(v, sums[r][n]);
+                    }
+                }
+            }
+            for r in 0..R {
+                for n in 0..N {
+                    sums[r][n].store(mixed.add(r * dim + at + n * V::LANES));
+                }
             }
         }
     }

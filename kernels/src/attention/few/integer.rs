@@ -19,6 +19,7 @@ pub struct Quantized {
 }
 
 impl Few for i8 {
+    const BLOCK_KEYS: usize = 64;
     type Queries = Quantized;
 
     #[inline(always)]
@@ -48,7 +49,7 @@ impl Few for i8 {
         // SAFETY: all keys are below `count`.
         unsafe {
             while key + 4 <= count {
-                ahead.fetch(key, key + 4, count);
+                ahead.fetch(key * dim, 4 * dim);
                 let row = keys.values.add(key * dim).cast_const();
                 let [left, right] = [dot::<V, R, 2>(row, queries, dim), dot::<V, R, 2>(row.add(2 * dim), queries, dim)];
                 for r in 0..R {
@@ -60,7 +61,6 @@ impl Few for i8 {
                 key += 4;
             }
             while key < count {
-                ahead.fetch(key, key + 1, count);
                 let sums = dot::<V, R, 1>(keys.values.add(key * dim), queries, dim);
                 for r in 0..R {
                     let zero = V::no_integers();
@@ -94,15 +94,13 @@ impl Few for i8 {
                 let size = count.next_multiple_of(16);
                 scales[r] = quantize::<V>(weights[r].as_ptr(), size, integers[r].as_mut_ptr());
             }
-            let columns = Columns { values, count, dim, weights: &integers, scales, factors };
+            let columns = Columns { values, count, dim, weights: &integers, scales, factors, ahead };
             let mut at = 0;
             while V::LANES == 16 && R < 4 && at + 4 * V::LANES <= dim {
-                ahead.fetch(at, at + 4 * V::LANES, dim);
                 columns.add::<V, 2>(at, mixed);
                 at += 4 * V::LANES;
             }
             while at < dim {
-                ahead.fetch(at, at + 2 * V::LANES, dim);
                 columns.add::<V, 1>(at, mixed);
                 at += 2 * V::LANES;
             }
@@ -167,6 +165,7 @@ struct Columns<'a, const R: usize> {
     weights: &'a [[i16; KEYS]; R],
     scales: [f32; R],
     factors: [f32; R],
+    ahead: Ahead,
 }
 
 impl<const R: usize> Columns<'_, R> {
@@ -184,6 +183,7 @@ impl<const R: usize> Columns<'_, R> {
             if whole {
                 for key in (0..count & !1).step_by(2) {
                     let row = first.add(key * dim);
+                    self.ahead.fetch(at * count + key * 2 * N * V::LANES, 4 * N * V::LANES);
                     self.add_pair::<V, N, true>(row, row.add(dim), key, &mut sums);
                 }
                 if count % 2 == 1 {

@@ -16,7 +16,7 @@ pub const ROWS: usize = 8;
 /// The most rows that are computed at once: registers are few.
 const ROWS_AT_ONCE: usize = 4;
 
-/// Keys between two looks at the largest score: few enough that their values stay in the first cache.
+/// The most keys of a block.
 const KEYS: usize = 64;
 
 /// Scores, then weights, of each row.
@@ -28,6 +28,8 @@ type Weights<const R: usize> = [[f32; KEYS]; R];
 /// Of the functions: the processor has the instruction set; there are `count` rows of keys or values, at most [`KEYS`];
 /// there are R query rows from `first` on.
 pub trait Few: Storage {
+    /// Keys of a block: few enough that they and their values stay in the first cache.
+    const BLOCK_KEYS: usize;
     /// Query rows as they are multiplied.
     type Queries;
 
@@ -72,10 +74,10 @@ pub unsafe fn attend<V: Vector, C: Few>(cache: Cache<C>, keys: Range<usize>, row
         let queries = C::prepare::<V>(rows);
         let mut start = keys.start;
         while start < keys.end {
-            let count = KEYS.min(keys.end - start);
+            let count = C::BLOCK_KEYS.min(keys.end - start);
             let here = cache.starting_at(start, rows.dim);
-            let left = KEYS.min(keys.end - start - count);
-            let next = Ahead::new(here.keys.values.wrapping_add(count * rows.dim), left * rows.dim);
+            let more = if start + count < keys.end { count * rows.dim } else { 0 };
+            let next = Ahead(here.keys.values.wrapping_add(more).cast());
             let block = Block { cache: here, start, count, next };
             let mut first = 0;
             while first < total {
@@ -111,17 +113,11 @@ unsafe fn attend_rows<V: Vector, C: Few, const R: usize>(
     sums: &mut Sums,
 ) {
     let Block { cache, start, count, next } = block;
-    // What is read first is fetched by the first rows that do, while they compute something else.
-    let [values, next] = if first == 0 {
-        [Ahead::new(cache.values.values.cast_const(), count * rows.dim), next]
-    } else {
-        [Ahead::NOTHING; 2]
-    };
     let mut weights = [[0.0; KEYS]; R];
     let mut factors = [0.0; R];
     // SAFETY: passed on to the caller.
     unsafe {
-        C::score::<V, R>(cache.keys, count, rows, queries, first, &mut weights, values);
+        C::score::<V, R>(cache.keys, count, rows, queries, first, &mut weights, Ahead(cache.values.values.cast()));
         for (r, (weights, factor)) in weights.iter_mut().zip(&mut factors).enumerate() {
             weights[rows.visible(first + r, start, count)..].fill(f32::NEG_INFINITY);
             *factor = weigh::<V>(weights, count, &mut sums.maxima[first + r], &mut sums.totals[first + r]);

@@ -108,35 +108,26 @@ pub trait Vector: Copy {
     }
 }
 
-/// Memory that will be read soon.
-#[derive(Clone, Copy)]
-pub struct Ahead {
-    from: *const u8,
-    bytes: usize,
+/// Fetch a cache line that will be read soon.
+#[inline(always)]
+pub fn fetch(_address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor has this; an address that isn't mapped does no harm.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(_address.cast());
+    }
 }
 
+/// Memory that will be read while, or after, as much is read elsewhere.
+#[derive(Clone, Copy)]
+pub struct Ahead(pub *const u8);
+
 impl Ahead {
-    /// None.
-    pub const NOTHING: Self = Self { from: std::ptr::null(), bytes: 0 };
-
-    /// `count` elements.
+    /// Fetch these bytes of it.
     #[inline(always)]
-    pub fn new<T>(from: *const T, count: usize) -> Self {
-        Self { from: from.cast(), bytes: count * size_of::<T>() }
-    }
-
-    /// Fetch a part of it: what lies before `end / of`, from `start / of` on.
-    #[inline(always)]
-    pub fn fetch(self, start: usize, end: usize, of: usize) {
-        let (start, end) = (self.bytes * start / of, self.bytes * end / of);
-        for at in (start..end).step_by(64) {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: every processor has this; an address that isn't mapped does no harm.
-            unsafe {
-                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                    self.from.wrapping_add(at).cast(),
-                );
-            }
+    pub fn fetch(self, start: usize, bytes: usize) {
+        for at in (0..bytes).step_by(64) {
+            fetch(self.0.wrapping_add(start + at));
         }
     }
 }
