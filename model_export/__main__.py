@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         choices=["native", "stock"],
         help="ours, which use the weights as they lie, or onnxruntime's (default: native if they are built)",
     )
-    p.add_argument("--kv-cache", choices=["f16", "int8"], help="of the native kernels (default: f16)")
+    p.add_argument("--kv-cache", choices=["f16", "int8"], help="of the native kernels (default: int8)")
     p.add_argument("--context", type=int, help="positions to hold (default: the smaller of the model's and 8192)")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: all, %(default)s)")
     return p

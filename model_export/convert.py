@@ -36,7 +36,7 @@ def convert(directory: Path, out: Path, kernels: Kernels, kv_cache: KvCache | No
         directory: the artefact.
         out: directory to make; the artefact itself, or another one, is replaced.
         kernels: "native" or "stock".
-        kv_cache: of native kernels; None to keep what there is, else f16.
+        kv_cache: of native kernels; None to keep what there is, else int8.
         threads: the result doesn't depend on it.
 
     Raises:
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m model_export.convert", description="Change an artefact's kernels.")
     parser.add_argument("directory", type=Path, metavar="DIR")
     parser.add_argument("--kernels", choices=["native", "stock"], required=True)
-    parser.add_argument("--kv-cache", choices=["f16", "int8"], help="of native kernels (default: as it is, else f16)")
+    parser.add_argument("--kv-cache", choices=["f16", "int8"], help="of native kernels (default: as it is, else int8)")
     parser.add_argument("--out", type=Path, metavar="DIR2", help="where to write (default: DIR itself)")
     args = parser.parse_args(arguments)
     try:

@@ -37,7 +37,7 @@ class ExportOptions:
             have all linear layers in 4 bits.
         activations: what the stock Int4 kernels multiply with: "int8" is fast, "float32" exact.
         kernels: "native" for our own operators and their layout of the weights, "stock" for onnxruntime's.
-        kv_cache: what the native kernels' cache holds; None for "f16" with them, and for float32 with the stock ones.
+        kv_cache: what the native kernels' cache holds; None for "int8" with them, and for float32 with the stock ones.
         context: positions that the artefact can hold; None for the smaller of the model's and 8192.
         name: the model id that the server answers to; None for the hub id or the directory's name.
         threads: for quantization; the result doesn't depend on it.
@@ -93,7 +93,7 @@ class ExportOptions:
     @property
     def kv_cache_dtype(self) -> str:
         """What the cache holds: float32, float16 or int8."""
-        return CACHE_DTYPES["f16" if self.kernels == "native" and self.kv_cache is None else self.kv_cache]
+        return CACHE_DTYPES["int8" if self.kernels == "native" and self.kv_cache is None else self.kv_cache]
 
     def _check_budget(self, budget: float) -> None:
         least, most = (bits + 16 / self.block_size for bits in (4, 8))

@@ -35,7 +35,7 @@ def test_every_option_arrives(checkpoint: Path, tmp_path: Path, capsys: pytest.C
     assert "blocks of 64" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("chosen", "dtype"), [("--kernels native", "float16"), ("--kv-cache int8", "int8")])
+@pytest.mark.parametrize(("chosen", "dtype"), [("--kernels native", "int8"), ("--kv-cache f16", "float16")])
 def test_native_kernels_are_described(
     chosen: str, dtype: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,7 +61,7 @@ def test_native_kernels_refuse_what_they_cannot_do(other: Any, words: str) -> No
     ("chosen", "dtype"),
     [
         ({}, "float32"),
-        ({"kernels": "native"}, "float16"),
+        ({"kernels": "native"}, "int8"),
         ({"kernels": "native", "kv_cache": "f16"}, "float16"),
         ({"kernels": "native", "kv_cache": "int8"}, "int8"),
     ],
