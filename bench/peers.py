@@ -22,7 +22,8 @@ from typing import Any
 
 from bench.checkpoint import SHAPES
 from bench.decode import serving
-from bench.llama_cpp.build import build
+from bench.llama_cpp.build import build, program
+from bench.llama_cpp.errors import NotBuilt
 from bench.llama_cpp.speed import speed
 from bench.machine import print_ceiling
 from bench.worker import Worker
@@ -47,7 +48,10 @@ def prepare(shape: str, work: Path, isas: Sequence[str]) -> tuple[Path, Path, Pa
     if not (checkpoint / "config.json").exists():
         run("bench.checkpoint", "--shape", shape, "--out", checkpoint)
     for isa in isas:
-        build(isa, len(os.sched_getaffinity(0)))
+        try:
+            program("llama-bench", isa)
+        except NotBuilt:
+            build(isa, len(os.sched_getaffinity(0)))
     if not gguf.exists():
         run("bench.llama_cpp", "gguf", checkpoint, "--type", "Q4_0", "--out", gguf, "--isa", isas[0])
     if not native.exists():
