@@ -185,7 +185,8 @@ fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
                     };
                     let size = terms().map(|t| t * t).sum::<f64>().sqrt();
                     let got = f64::from(sums[row * PAIR * ROWS + column]);
-                    assert!((terms().sum::<f64>() - got).abs() < 0.02 * size, "{bits:?} {row} {column}");
+                    let right = terms().sum::<f64>();
+                    assert!((right - got).abs() < 0.02 * size, "{bits:?} {row} {column}: {got} instead of {right}");
                 }
             }
         }
