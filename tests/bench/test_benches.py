@@ -64,3 +64,11 @@ def test_kernels_tells_every_operator_and_number_of_rows() -> None:
         (f"linear {bits} bits", rows) for bits in (4, 8) for rows in (1, 3)
     }
     assert all(0.001 < row["relative_error"] < 0.01 for row in result["figures"])
+
+
+@needs_library
+def test_attention_tells_each_operator_and_case() -> None:
+    result = run("bench.attention", "--rounds", "1", "--longest", "128")
+    assert {figure["operator"] for figure in result["figures"]} == {"AttentionF16", "AttentionInt8"}
+    assert {(figure["tokens"], figure["length"]) for figure in result["figures"]} == {(1, 128), (128, 128)}
+    assert all(figure["best_ms"] > 0 for figure in result["figures"])

@@ -65,8 +65,8 @@ impl<C: Few> Job for Attend<'_, C> {
         // SAFETY: the head's rows are in the cache up to the keys' end, and were written before this phase.
         unsafe {
             let cache = self.outputs.cache.starting_at(self.step.first_row(sequence, head), dim);
-            if count <= few::ROWS {
-                few::attend::<V, C>(cache, self.task.keys.clone(), rows, &mut sums);
+            if count <= C::MOST_ROWS {
+                few::attend::<V, C>(cache, self.task.keys.clone(), rows, &mut sums, self.inner);
             } else {
                 many::attend::<V, C>(cache, self.task.keys.clone(), rows, &mut sums, self.inner);
             }

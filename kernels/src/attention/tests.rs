@@ -227,6 +227,8 @@ fn cases() -> Vec<Case> {
         Case::new(11, 70, [6, 2], 80, &[120, 170], true),
         Case::new(12, 130, [2, 2], 32, &[333], false),
         Case::new(13, 7, [7, 1], 16, &[1500], false),
+        Case::new(15, 8, [3, 1], 48, &[200], true),
+        Case::new(16, 5, [5, 1], 64, &[100], false),
         Case::new(14, 3, [100, 1], 16, &[130], false),
     ]
 }

@@ -3,15 +3,17 @@
 use super::{Few, Weights};
 use crate::attention::cache::Side;
 use crate::attention::rows::Rows;
+use crate::attention::scratch::Scratch;
 use crate::attention::vector::{Ahead, Vector};
 use crate::ort::F16;
 
 impl Few for F16 {
+    const MOST_ROWS: usize = 12;
     const BLOCK_KEYS: usize = 32;
     type Queries = ();
 
     #[inline(always)]
-    unsafe fn prepare<V: Vector>(_: Rows) {}
+    unsafe fn prepare<V: Vector>(_: Rows, _: &mut Scratch) {}
 
     #[inline(always)]
     unsafe fn score<V: Vector, const R: usize>(

@@ -3,33 +3,40 @@
 //! Queries get a scale per row, weights one per row and block of keys; 16 bits are 1/256 of the cache's own step.
 //! Products of i16 and i8 are summed in i32, which no sum here fills: 256 · 2¹⁵ · 2⁷ = 2³⁰.
 
-use super::{Few, KEYS, ROWS, Weights};
+use super::{Few, KEYS, Weights};
 use crate::attention::cache::{Side, TINY};
 use crate::attention::rows::Rows;
+use crate::attention::scratch::Scratch;
 use crate::attention::step::MOST_ELEMENTS;
 use crate::attention::vector::{Ahead, Vector};
 
 /// The largest magnitude.
 const MOST: f32 = 32767.0;
 
-/// Query rows and their scales.
+/// The most rows.
+const ROWS: usize = 24;
+
+/// Query rows, [`MOST_ELEMENTS`] apart, and their scales.
 pub struct Quantized {
-    rows: [[i16; MOST_ELEMENTS]; ROWS],
+    rows: *const i16,
     scales: [f32; ROWS],
 }
 
 impl Few for i8 {
+    const MOST_ROWS: usize = ROWS;
     const BLOCK_KEYS: usize = 64;
     type Queries = Quantized;
 
     #[inline(always)]
-    unsafe fn prepare<V: Vector>(rows: Rows) -> Quantized {
-        let mut queries = Quantized { rows: [[0; MOST_ELEMENTS]; ROWS], scales: [0.0; ROWS] };
+    unsafe fn prepare<V: Vector>(rows: Rows, scratch: &mut Scratch) -> Quantized {
+        let [places] = scratch.split([ROWS * MOST_ELEMENTS / 2]);
+        let places = places.as_mut_ptr().cast::<i16>();
+        let mut scales = [0.0; ROWS];
         for (r, row) in rows.queries.chunks_exact(rows.dim).enumerate() {
-            // SAFETY: a row is a multiple of a vector.
-            unsafe { queries.scales[r] = quantize::<V>(row.as_ptr(), row.len(), queries.rows[r].as_mut_ptr()) };
+            // SAFETY: a row is a multiple of a vector, and there are places for ROWS of them.
+            unsafe { scales[r] = quantize::<V>(row.as_ptr(), row.len(), places.add(r * MOST_ELEMENTS)) };
         }
-        queries
+        Quantized { rows: places, scales }
     }
 
     #[inline(always)]
@@ -44,7 +51,7 @@ impl Few for i8 {
     ) {
         let dim = rows.dim;
         let scales = &queries.scales[first..first + R];
-        let queries = queries.rows[first].as_ptr();
+        let queries = queries.rows.wrapping_add(first * MOST_ELEMENTS);
         let mut key = 0;
         // SAFETY: all keys are below `count`.
         unsafe {
@@ -143,7 +150,7 @@ unsafe fn dot<V: Vector, const R: usize, const N: usize>(
             let whole = at + 2 * V::LANES <= dim;
             let mut q = [V::no_pairs(); R];
             for r in 0..R {
-                q[r] = V::load_pairs(queries.add(r * MOST_ELEMENTS + at)); // beyond a row's end there are zeros
+                q[r] = V::load_pairs(queries.add(r * MOST_ELEMENTS + at)); // what is beyond a row is multiplied by zeros
             }
             for n in 0..N {
                 let key = keys.add(n * dim + at);

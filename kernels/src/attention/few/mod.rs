@@ -1,5 +1,5 @@
-//! Up to eight query rows, as in decoding: the cache is read once, as fast as memory gives it, and every row of the group
-//! uses what was loaded.
+//! Few query rows, as in decoding: the cache is read once, as fast as memory gives it, and every row of the group uses
+//! what was loaded.
 
 mod float;
 mod integer;
@@ -8,10 +8,8 @@ use std::ops::Range;
 
 use super::cache::{Cache, Side, Storage};
 use super::rows::{Rows, Sums};
+use super::scratch::Scratch;
 use super::vector::{Ahead, Vector};
-
-/// The most rows.
-pub const ROWS: usize = 8;
 
 /// The most rows that are computed at once: registers are few.
 const ROWS_AT_ONCE: usize = 4;
@@ -28,13 +26,15 @@ type Weights<const R: usize> = [[f32; KEYS]; R];
 /// Of the functions: the processor has the instruction set; there are `count` rows of keys or values, at most [`KEYS`];
 /// there are R query rows from `first` on.
 pub trait Few: Storage {
+    /// Query rows up to which this is faster than [`super::many`].
+    const MOST_ROWS: usize;
     /// Keys of a block: few enough that they and their values stay in the first cache.
     const BLOCK_KEYS: usize;
     /// Query rows as they are multiplied.
     type Queries;
 
-    /// Bring them into that form.
-    unsafe fn prepare<V: Vector>(rows: Rows) -> Self::Queries;
+    /// Bring them into that form, maybe in scratch that has to live as long.
+    unsafe fn prepare<V: Vector>(rows: Rows, scratch: &mut Scratch) -> Self::Queries;
 
     /// Scores of the keys; fetches what is `ahead` meanwhile.
     unsafe fn score<V: Vector, const R: usize>(
@@ -64,14 +64,20 @@ pub trait Few: Storage {
 ///
 /// # Safety
 /// The processor has the instruction set; from row 0 of `cache` on there are as many rows as the keys' end, that nobody
-/// writes; there are at most [`ROWS`] query rows, and places for them in `sums`.
+/// writes; there are at most [`Few::MOST_ROWS`] query rows, and places for them in `sums`.
 #[inline(always)]
-pub unsafe fn attend<V: Vector, C: Few>(cache: Cache<C>, keys: Range<usize>, rows: Rows, sums: &mut Sums) {
+pub unsafe fn attend<V: Vector, C: Few>(
+    cache: Cache<C>,
+    keys: Range<usize>,
+    rows: Rows,
+    sums: &mut Sums,
+    scratch: &mut Scratch,
+) {
     let total = rows.limits.len();
     let at_once = total.div_ceil(total.div_ceil(ROWS_AT_ONCE));
     // SAFETY: passed on to the caller; there are `count` rows from `start` on.
     unsafe {
-        let queries = C::prepare::<V>(rows);
+        let queries = C::prepare::<V>(rows, scratch);
         let mut start = keys.start;
         while start < keys.end {
             let count = C::BLOCK_KEYS.min(keys.end - start);

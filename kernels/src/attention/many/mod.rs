@@ -1,4 +1,4 @@
-//! Nine or more query rows, as in prefill: two matrix products a block of keys, with query rows in the lanes of the
+//! Many query rows, as in prefill: two matrix products a block of keys, with query rows in the lanes of the
 //! first, so that its softmax needs no sum across lanes, and nothing but the queries is ever transposed.
 
 mod mix;
