@@ -11,6 +11,12 @@ pub const MAGIC: f32 = 12_582_912.0;
 /// Blocks whose largest magnitude is below this count as zeros: its inverse is far from infinite.
 const TINY: f32 = 1e-30;
 
+/// Where a row comes from. No closure: one isn't compiled for the instructions of the function around it.
+pub trait Columns {
+    /// Fill a block with the columns from `start` on.
+    fn read(&self, start: usize, block: &mut [f32]);
+}
+
 /// A few rows, ready to be multiplied.
 #[derive(Debug, Default)]
 pub struct Panel {
@@ -39,17 +45,15 @@ impl Panel {
         self.starts.resize(blocks, 0);
     }
 
-    /// Quantize one row into the panel.
-    ///
-    /// `read` fills a block with up to 32 columns from the given one on; the rest of the block stays as it is, zero.
+    /// Quantize a row of `k` columns into the panel's row `row`.
     #[inline(always)]
-    pub fn quantize_row(&mut self, row: usize, k: usize, zero_point: i32, read: impl Fn(usize, &mut [f32])) {
+    pub fn quantize_row(&mut self, row: usize, k: usize, zero_point: i32, source: impl Columns) {
         let rows = self.rows;
         for block in 0..k.next_multiple_of(COLUMNS) / BLOCK {
             let mut x = [0.0; BLOCK];
             let start = block * BLOCK;
             if start < k {
-                read(start, &mut x[..(k - start).min(BLOCK)]);
+                source.read(start, &mut x[..(k - start).min(BLOCK)]);
             }
             let (values, scale) = quantize(&x);
             let sum: i32 = values.iter().map(|&v| i32::from(v)).sum();

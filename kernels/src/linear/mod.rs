@@ -16,7 +16,7 @@ mod tiles;
 
 pub use operator::Linear;
 
-use crate::activations::{Panel, silu};
+use crate::activations::{Columns, Panel, silu};
 use crate::isa::Isa;
 use crate::layout::{Bits, ROWS};
 
@@ -102,23 +102,41 @@ impl Kernel {
     }
 }
 
+/// A row that is multiplied as it is.
+struct Plain<'a>(&'a [f32]);
+
+impl Columns for Plain<'_> {
+    #[inline(always)]
+    fn read(&self, start: usize, block: &mut [f32]) {
+        block.copy_from_slice(&self.0[start..][..block.len()]);
+    }
+}
+
+/// A row that is gated on the way in.
+struct Gated<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+}
+
+impl Columns for Gated<'_> {
+    #[inline(always)]
+    fn read(&self, start: usize, block: &mut [f32]) {
+        let (gate, up) = (&self.gate[start..][..block.len()], &self.up[start..][..block.len()]);
+        for ((value, gate), up) in block.iter_mut().zip(gate).zip(up) {
+            *value = silu(*gate) * up;
+        }
+    }
+}
+
 #[inline(always)]
 fn fill(panel: &mut Panel, source: Source, first: usize, zero_point: i32) {
     let Source { x, k, gated } = source;
     for row in 0..panel.rows {
         if gated {
             let (gate, up) = x[(first + row) * 2 * k..][..2 * k].split_at(k);
-            panel.quantize_row(row, k, zero_point, |start, block| {
-                let (gate, up) = (&gate[start..][..block.len()], &up[start..][..block.len()]);
-                for ((value, gate), up) in block.iter_mut().zip(gate).zip(up) {
-                    *value = silu(*gate) * up;
-                }
-            });
+            panel.quantize_row(row, k, zero_point, Gated { gate, up });
         } else {
-            let x = &x[(first + row) * k..][..k];
-            panel.quantize_row(row, k, zero_point, |start, block| {
-                block.copy_from_slice(&x[start..][..block.len()]);
-            });
+            panel.quantize_row(row, k, zero_point, Plain(&x[(first + row) * k..][..k]));
         }
     }
 }
