@@ -1,6 +1,6 @@
 """Pin the requirements of pyproject.toml anew, with hashes: ``make lock``.
 
-runtime ⊂ export ⊂ dev share their versions. The reference set is resolved apart, for the Python that runs this: hashing
+runtime ⊂ worker, export ⊂ dev share their versions. The reference set is resolved apart, for the Python that runs this: hashing
 every platform's wheels of torch would mean downloading them all.
 """
 
@@ -27,10 +27,15 @@ RESOLVE = [
 def lock_portable() -> None:
     """Pin the sets that any platform may install."""
     widest = HERE / "dev.txt"
-    subprocess.run([*COMPILE, "--extra", "export", "--extra", "dev", "-o", str(widest), str(PROJECT)], check=True)
-    for name, extras in (("export", ["--extra", "export"]), ("runtime", [])):
-        out = HERE / f"{name}.txt"
-        subprocess.run([*COMPILE, "-c", str(widest), *extras, "-o", str(out), str(PROJECT)], check=True)
+    _compile(widest, "export", "worker", "dev")
+    for name, extras in (("export", ["export"]), ("worker", ["worker"]), ("runtime", [])):
+        _compile(HERE / f"{name}.txt", *extras, constraints=widest)
+
+
+def _compile(out: Path, *extras: str, constraints: Path | None = None) -> None:
+    wanted = [word for extra in extras for word in ("--extra", extra)]
+    bounds = ["-c", str(constraints)] if constraints else []
+    subprocess.run([*COMPILE, *bounds, *wanted, "-o", str(out), str(PROJECT)], check=True)
 
 
 def lock_reference() -> None:
