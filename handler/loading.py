@@ -38,6 +38,8 @@ def load_model(settings: Settings, threads: int, imports: Sequence[str] = ()) ->
     """
     parts: dict[str, float] = {}
     checked = Background(lambda: _timed(parts, "verify_ms", lambda: load_artefact(settings.model_dir, settings.verify)))
+    # kitoken's allocator takes the thread that imports it for the one that never ends, and crashes when it does.
+    _timed(parts, "import_tokenizer_ms", lambda: import_module("handler.tokenizer"))
     tokenizer = Background(lambda: _timed(parts, "tokenizer_ms", lambda: load_tokenizer(checked.result())))
     # Imports hold Python's lock and so take turns; the engine's come first, for its weights are then read without it.
     _timed(parts, "import_engine_ms", lambda: import_module("handler.engine"))

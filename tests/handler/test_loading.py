@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from handler.errors import TemplateInvalid, TokenizerError
 from handler.loading import TEMPLATE, load_model, load_template, load_tokenizer
 from handler.protocol import parse_chat
 from handler.settings import Settings
+from tests.conftest import ROOT
 
 
 def copy(artefact: Path, target: Path) -> Path:
@@ -40,6 +43,27 @@ def test_weights_that_nobody_has_read_are_read_ahead(
     monkeypatch.setattr(loading, "populate", read.append)
     load_model(Settings(demo_artefact, verify=verify, populate=switch), threads=1)
     assert read == [demo_artefact / "model.safetensors"] * times
+
+
+def test_the_thread_that_imports_kitoken_lives_as_long_as_the_process(demo_artefact: Path) -> None:
+    script = f"""
+import sys, threading
+from pathlib import Path
+
+threads = []
+def note(name, args):
+    if name == "import" and args[0] == "kitoken":
+        threads.append(threading.current_thread())
+
+sys.addaudithook(note)
+
+from handler.loading import load_model
+from handler.settings import Settings
+
+load_model(Settings(Path({str(demo_artefact)!r})), threads=1)
+assert threads == [threading.main_thread()], threads
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
 def test_a_model_without_a_template_loads(demo_artefact: Path, tmp_path: Path) -> None:
