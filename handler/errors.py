@@ -39,6 +39,17 @@ class Cancelled(FirebrickError):
     """A generation was ended from outside, between two tokens or in the middle of a prefill."""
 
 
+class TimeUp(FirebrickError):
+    """The deadline came after some tokens: what there is, is the answer."""
+
+
+class InvocationMalformed(FirebrickError):
+    """A header isn't what the Web Adapter writes; the request is answered without it, and the log says so."""
+
+    def __init__(self, what: str, expected: str, value: object) -> None:
+        super().__init__(f"{what} must be {expected}, got {shown(value)}")
+
+
 # ---------------------------------------------------------------- start-up: exit code 2
 
 
@@ -266,6 +277,20 @@ class NotFound(ApiError):
         super().__init__(f"no such path: {shown(path)}; GET /openapi.json lists all")
 
 
+class EventsNotTaken(ApiError):
+    """An event that is no HTTP request came through the Web Adapter.
+
+    No other error has this status, so that the adapter can be told to fail the invocation: a queue then keeps its
+    messages.
+    """
+
+    status = 501
+    code = "events_not_taken"
+
+    def __init__(self) -> None:
+        super().__init__("this function answers HTTP requests only; send events to the worker function")
+
+
 class ModelNotFound(ApiError):
     """Another model than the one that is served."""
 
@@ -289,6 +314,25 @@ class MethodNotAllowed(ApiError):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"allow": self.allow}
+
+
+class ClientIdle(ApiError):
+    """The client sends no more of its body, or takes no more of its answer."""
+
+    status = 408
+    code = "client_idle"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the connection stood still for {seconds:g} s")
+
+
+class ResponseTooLarge(ApiError):
+    """The answer has more bytes than may be sent."""
+
+    code = "response_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the answer is larger than {limit} bytes; ask for fewer tokens or logprobs", "max_tokens")
 
 
 class BodyTooLarge(ApiError):
@@ -347,3 +391,18 @@ class ShuttingDown(ApiError):
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down; try again")
+
+
+class DeadlineExceeded(ApiError):
+    """The function's time was up before the first token."""
+
+    status = 504
+    type = "server_error"
+    code = "deadline_exceeded"
+
+    def __init__(self) -> None:
+        super().__init__("no token was ready before the function's deadline; shorten the prompt or raise the time-out")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"x-should-retry": "false"}  # OpenAI's clients obey: the same prompt would take the same time again.

@@ -99,7 +99,7 @@ def _model(
 
     defaults = artefact.sampling_defaults
     return Model(
-        served=Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens),
+        served=Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens, settings.max_tokens_cap),
         prompts=prompts,
         vocabulary=tokenizer,
         generate=engine.generate,
