@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from handler.background import Background
@@ -46,6 +47,7 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> "Worker":
 def _connect(bucket: str | None, region: str | None) -> "Bucket | None":
     if bucket is None:
         return None
+    import_module("handler.engine")  # Imports take turns, and the engine's come first: then its weights are being read.
     from handler.worker.results import connect
 
     return connect(bucket, region)
