@@ -78,7 +78,9 @@ class Telemetry:
         """A job, or a whole event, has no result."""
         self._metrics.add_metric("Returns" if isinstance(error, NotEnoughTime) else "Failures", "Count", 1)
         if isinstance(error, ApiError):
-            known = {"error": error.code, "param": error.param, "reason": error.message}
+            # What a client did wrong is told with the bad value, which is text of the client's.
+            told = {"reason": error.message} if error.status >= 500 or self._texts else {}
+            known = {"error": error.code, "param": error.param, **told}
             self._log.warning("failed", extra=_named(source, id) | known)
         else:  # Ours: the place, but not the values at hand.
             frames = traceback.extract_tb(error.__traceback__)

@@ -1,10 +1,27 @@
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from handler.errors import UnknownEvent
 from handler.worker.events import Batch, Invoke, read_event
 from tests.handler.worker.messages import batch, message
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*message("m"), "Records", "prompt", "messages", "x"]), inner, max_size=4)
+    ),
+)
+
+
+@given(st.one_of(JSON, st.fixed_dictionaries({"Records": st.lists(JSON)})))
+def test_any_json_is_an_event_or_refused(event: Any) -> None:
+    with suppress(UnknownEvent):
+        assert isinstance(read_event(event), Invoke | Batch)
 
 
 @pytest.mark.parametrize("event", [{"prompt": "hi"}, {"messages": []}, {"prompt": None}])

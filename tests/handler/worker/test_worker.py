@@ -148,6 +148,15 @@ def test_without_the_bucket_all_messages_come_back_unanswered(s3: Any) -> None:
     assert failed(worker.handle(batch(message("m1", PROMPT)), context())) == ["m1"]
 
 
+def test_a_refused_value_is_not_logged(bucket: Bucket, capsys: pytest.CaptureFixture[str]) -> None:
+    event = batch(message("m1", PROMPT | {"temperature": "geheim"}))
+    assert failed(working(ScriptedEngine(), bucket).handle(event, context())) == ["m1"]
+    logged = capsys.readouterr().out
+    assert "geheim" not in logged
+    assert '"invalid_type"' in logged
+    assert '"temperature"' in logged
+
+
 def test_texts_are_logged_only_if_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     model = byte_model(ScriptedEngine("geheim"), 200, TEMPLATE)
     Worker(model, None, telemetry(), margin_s=0).handle(PROMPT, context())
