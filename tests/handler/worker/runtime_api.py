@@ -27,6 +27,15 @@ class Invocation:
     outcome: "queue.SimpleQueue[tuple[str, Any]]" = field(default_factory=queue.SimpleQueue)
 
 
+class Server(ThreadingHTTPServer):
+    """A server whose clients may be killed."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that is gone is none."""
+
+
 class Lambda:
     """One execution environment."""
 
@@ -34,8 +43,7 @@ class Lambda:
         self._waiting: queue.SimpleQueue[Invocation] = queue.SimpleQueue()
         self._running: dict[str, Invocation] = {}
         self.init_error: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._requests())
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), self._requests())
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         address = f"127.0.0.1:{self._server.server_address[1]}"
         self.lines: list[str] = []

@@ -1,8 +1,11 @@
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from hypothesis import given
+from hypothesis import strategies as st
 
 from handler.artefact import SamplingDefaults
 from handler.chunks import ChatShape, CompletionShape
@@ -57,6 +60,18 @@ def test_the_model_need_not_be_named(model: dict[str, Any]) -> None:
 def test_what_is_wrong_has_its_class(values: Any, error: type[ApiError]) -> None:
     with pytest.raises(error):
         invoked(values)
+
+
+MEMBERS = ["model", "prompt", "messages", "idempotency_key", "max_tokens", "stream", "stop", "logprobs", "temperature"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), st.lists, max_leaves=4
+)
+
+
+@given(st.dictionaries(st.sampled_from(MEMBERS), JSON))
+def test_any_object_is_a_job_or_refused(values: dict[str, Any]) -> None:
+    with suppress(ApiError):
+        assert invoked(values).shape
 
 
 def test_the_key_is_the_attribute_else_the_member_else_the_id() -> None:
