@@ -1,6 +1,8 @@
 """The real process with a real artefact, behind a Runtime API; results in moto's S3."""
 
 import json
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +111,27 @@ def test_a_batch_killed_in_its_middle_goes_on_where_it_was(
     after = kept(s3)
     assert len(after) == 10
     assert {key: after[key] for key in before} == before
+
+
+def test_what_is_not_whole_before_the_deadline_comes_back(storing: Lambda, s3: Any, demo_artefact: Path) -> None:
+    ends = json.loads((demo_artefact / "firebrick.json").read_text())["tokenizer"]["eos_token_ids"]
+    request = CHAT | {"max_tokens": 500, "logit_bias": {str(id): -100 for id in ends}}
+    ids = [f"m{n}" for n in range(20)]
+    back = failed(storing.invoke(batch(*(message(id, request) for id in ids)), time_out_s=2))
+    results = kept(s3)
+    assert back
+    assert set(results) == {f"results/{id}.json" for id in ids if id not in back}
+    assert all(result["usage"]["completion_tokens"] == 500 for result in results.values())
+
+
+def test_a_function_that_was_frozen_goes_on(storing: Lambda, s3: Any) -> None:
+    assert failed(storing.invoke(batch(message("m1", CHAT)))) == []
+    storing.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, storing.process.pid, os.WSTOPPED)
+    invocation = storing.begin(batch(message("m2", CHAT)))
+    storing.process.send_signal(signal.SIGCONT)
+    assert invocation.outcome.get(timeout=60) == ("response", {"batchItemFailures": []})
+    assert len(kept(s3)) == 2
 
 
 def test_an_invoke_with_a_key_is_answered_once(storing: Lambda, s3: Any) -> None:
