@@ -1,37 +1,49 @@
 """POST → an answer: read, prepare, queue, generate, stream or fold; the client that leaves ends it all."""
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from handler.chunks import DONE, Chunk, Envelope, Shape, chunks, event, fold, json_bytes
-from handler.completion import Meter, text_deltas
-from handler.errors import ApiError, BodyTooLarge, ClientGone, GenerationFailed
+from handler.chunks import DONE, Chunk, Shape, event, fold, json_bytes
+from handler.deadline import Deadline
+from handler.errors import (
+    ApiError,
+    BodyTooLarge,
+    ClientGone,
+    ClientIdle,
+    DeadlineExceeded,
+    GenerationFailed,
+    ResponseTooLarge,
+)
 from handler.gate import RECORD, report_failure
+from handler.generation import Generation, generate, prepare
 from handler.logs import Log, Record
 from handler.model import Model
 from handler.protocol import Request, Served
-from handler.scheduler import Cancellable, Scheduler, Ticket
+from handler.scheduler import Scheduler, Ticket
 
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 @dataclass(frozen=True)
-class Job:
-    """A request that is ready for the engine."""
+class Limits:
+    """What one request may cost.
 
-    request: Request
-    prompt_ids: Sequence[int]
-    max_tokens: int
-    envelope: Envelope
-    meter: Meter
+    Attributes:
+        body: Bytes of its body.
+        response: Bytes of its answer.
+        idle_s: Seconds for which its client may send, or take, nothing.
+    """
+
+    body: int
+    response: int
+    idle_s: float
 
 
 class Answers:
@@ -44,7 +56,7 @@ class Answers:
         shape: The endpoint's chunks.
         text_thread: Where bodies are parsed and encoded, so that a long one doesn't hold up the event loop.
         log: For failures in mid-stream.
-        max_body: Bytes.
+        limits: Of each request.
     """
 
     def __init__(
@@ -55,7 +67,7 @@ class Answers:
         shape: Shape,
         text_thread: ThreadPoolExecutor,
         log: Log,
-        max_body: int,
+        limits: Limits,
     ) -> None:
         self._model = model
         self._scheduler = scheduler
@@ -63,52 +75,60 @@ class Answers:
         self._shape = shape
         self._text_thread = text_thread
         self._log = log
-        self._max_body = max_body
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record: Record = scope[RECORD]
+        deadline = record.invocation.deadline
+        if deadline is not None and deadline.passed:
+            raise DeadlineExceeded()
         self._scheduler.check_room()
-        body = await read_body(scope, receive, self._max_body)
+        body = await self._read(scope, receive)
         loop = asyncio.get_running_loop()
-        job = await loop.run_in_executor(self._text_thread, self._prepare, body, record)
+        generation = await loop.run_in_executor(self._text_thread, self._prepare, body, record)
         cancellation = self._model.new_cancellation()
-        ticket = Ticket(lambda: self._work(job, cancellation), cancellation)
+        ticket = Ticket(lambda: generate(self._model, generation, cancellation), cancellation)
         self._scheduler.submit(ticket)
         try:
             async with (
+                self._withdrawn(ticket, deadline),
                 self._cancelled_with_client(ticket, receive),
                 aclosing(self._noted(ticket, record)) as items,
             ):
-                respond = self._stream if job.request.options.stream else self._whole
+                respond = self._stream if generation.request.options.stream else self._whole
                 await respond(items, record, scope, receive, send)
         finally:
             self._scheduler.cancel(ticket, ClientGone())
-            record.timings = job.meter.timings()
+            record.timings = generation.meter.timings()
 
-    def _prepare(self, body: bytes, record: Record) -> Job:
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        async def within_limit() -> Message:
+            try:
+                return await asyncio.wait_for(receive(), self._limits.idle_s)
+            except TimeoutError:
+                raise ClientIdle(self._limits.idle_s) from None
+
+        return await read_body(scope, within_limit, self._limits.body)
+
+    def _prepare(self, body: bytes, record: Record) -> Generation:
         request = self._parse(body, self._model.served)
         record.stream = request.options.stream
         if self._log.texts:
             record.prompt = getattr(request, "messages", None) or getattr(request, "prompt", None)
-        prompt_ids, max_tokens = self._model.prompts.encode(request)
-        envelope = Envelope(
-            self._shape.id_prefix + record.id,
-            int(time.time()),
-            request.options.model,
-            self._model.fingerprint,
-        )
-        return Job(request, prompt_ids, max_tokens, envelope, Meter(len(prompt_ids), record.received_at))
+        return prepare(self._model, request, self._shape, record.id, record.received_at, record.invocation.deadline)
 
-    def _work(self, job: Job, cancellation: Cancellable) -> Generator[Chunk, None, None]:
-        options = job.request.options
-        job.meter.start()
-        tokens = self._model.generate(
-            job.prompt_ids, options.sampling, job.max_tokens, self._model.stop_ids, cancellation
-        )
-        deltas = text_deltas(job.meter.count(tokens), self._model.vocabulary, options.stop, job.max_tokens)
-        # The answer that isn't streamed takes its usage from the last chunk.
-        include_usage = options.include_usage or not options.stream
-        return chunks(self._shape, job.envelope, deltas, job.meter, include_usage)
+    @asynccontextmanager
+    async def _withdrawn(self, ticket: Ticket[Chunk], deadline: Deadline | None) -> AsyncIterator[None]:
+        if deadline is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        # Only from the queue: what runs ends by itself, with what it has.
+        timer = loop.call_later(deadline.left_s(), self._scheduler.withdraw, ticket, DeadlineExceeded())
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     @asynccontextmanager
     async def _cancelled_with_client(self, ticket: Ticket[Chunk], receive: Receive) -> AsyncIterator[None]:
@@ -134,8 +154,10 @@ class Answers:
     async def _whole(
         self, items: AsyncIterator[Chunk], record: Record, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        whole = fold(self._shape, [chunk async for chunk in items])
-        await Response(json_bytes(whole), media_type="application/json")(scope, receive, send)
+        whole = json_bytes(fold(self._shape, [chunk async for chunk in items]))
+        if len(whole) > self._limits.response:
+            raise ResponseTooLarge(self._limits.response)
+        await Response(whole, media_type="application/json")(scope, receive, send)
 
     async def _stream(
         self, items: AsyncIterator[Chunk], record: Record, scope: Scope, receive: Receive, send: Send
@@ -144,14 +166,30 @@ class Answers:
         head = Response(headers=STREAM_HEADERS, media_type="text/event-stream")
         del head.headers["content-length"]
         await send({"type": "http.response.start", "status": 200, "headers": head.raw_headers})
-        await _send_part(send, event(first))
+        await self._send_part(send, event(first))
         try:
+            sent = len(event(first))
             async for chunk in items:
-                await _send_part(send, event(chunk))
-            await _send_part(send, DONE)
+                part = event(chunk)
+                sent += len(part)
+                if sent > self._limits.response:
+                    raise ResponseTooLarge(self._limits.response)
+                await self._send_part(send, part)
+            await self._send_part(send, DONE)
+        except ClientIdle:
+            raise  # An event wouldn't be taken either.
         except Exception as error:
-            await _send_part(send, event(self._failure(error, record).body()))
-        await _send_part(send, b"", more=False)
+            await self._send_part(send, event(self._failure(error, record).body()))
+        await self._send_part(send, b"", more=False)
+
+    async def _send_part(self, send: Send, body: bytes, more: bool = True) -> None:
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                await send({"type": "http.response.body", "body": body, "more_body": more})
+        except TimeoutError:
+            raise ClientIdle(self._limits.idle_s) from None
+        # Neither uvicorn's send nor a queue with items gives way: a fast engine would starve other clients.
+        await asyncio.sleep(0)
 
     def _failure(self, error: Exception, record: Record) -> ApiError:
         if not isinstance(error, ApiError):
@@ -159,12 +197,6 @@ class Answers:
             error = GenerationFailed()
         record.error = error.code
         return error
-
-
-async def _send_part(send: Send, body: bytes, more: bool = True) -> None:
-    await send({"type": "http.response.body", "body": body, "more_body": more})
-    # Neither uvicorn's send nor a queue with items gives way: without this, a fast engine would starve other clients.
-    await asyncio.sleep(0)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

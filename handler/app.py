@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from handler.answers import Answers
+from handler.answers import Answers, Limits
 from handler.chunks import ChatShape, Chunk, CompletionShape, Shape, json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
 from handler.gate import Gate, raise_api_error
@@ -34,7 +34,8 @@ def create_app(model: Model, scheduler: Scheduler[Chunk], settings: Settings, lo
     text_thread = ThreadPoolExecutor(1, "text")
 
     def answers(parse: Callable[[bytes, Served], ParsedRequest], shape: Shape) -> Answers:
-        return Answers(model, scheduler, parse, shape, text_thread, log, settings.max_body)
+        limits = Limits(settings.max_body, settings.max_response, settings.idle_s)
+        return Answers(model, scheduler, parse, shape, text_thread, log, limits)
 
     routes = [
         Route("/health", _health(scheduler), methods=["GET"]),
@@ -44,9 +45,11 @@ def create_app(model: Model, scheduler: Scheduler[Chunk], settings: Settings, lo
         Route("/v1/chat/completions", answers(parse_chat, ChatShape()), methods=["POST"]),
         Route("/v1/completions", answers(parse_completion, CompletionShape()), methods=["POST"]),
     ]
+    # Outside of Lambda nobody overrides what a client writes into the adapter's headers.
+    margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Gate, log=log, api_key=settings.api_key)],
+        middleware=[Middleware(Gate, log=log, api_key=settings.api_key, margin_s=margin_s)],
         exception_handlers={HTTPException: raise_api_error},
     )
     app.router.redirect_slashes = False

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from handler.detokenizer import Detokenizer, StopStrings
+from handler.errors import TimeUp
 
 FinishReason = Literal["stop", "length"]
 
@@ -60,11 +61,13 @@ def text_deltas(
         max_tokens: As many tokens mean that the engine was cut off.
 
     Yields:
-        A delta a token, possibly empty, then one with the finish reason and what was held back.
+        A delta a token, possibly empty, then one with the finish reason and what was held back: "length" if `tokens`
+        raises `TimeUp`.
     """
     detokenizer, stop_strings, scores = Detokenizer(vocabulary), StopStrings(stop), _Scores(vocabulary)
     count = decoded = sent = 0
-    with closing(tokens):
+    reason: FinishReason = "length"
+    with closing(tokens), suppress(TimeUp):
         for token in tokens:
             count += 1
             scores.add(token, decoded)
@@ -76,7 +79,8 @@ def text_deltas(
             if stop_strings.found:
                 yield Delta("", finish_reason="stop")
                 return
-    yield Delta(stop_strings.flush(), scores.take(None), "length" if count >= max_tokens else "stop")
+        reason = "length" if count >= max_tokens else "stop"
+    yield Delta(stop_strings.flush(), scores.take(None), reason)
 
 
 class _Scores:
@@ -111,19 +115,24 @@ class Meter:
     started_at: float | None = None
     first_token_at: float | None = None
     last_token_at: float | None = None
+    stopped_by: Literal["deadline"] | None = None
 
     def start(self) -> None:
         """The engine begins."""
         self.started_at = time.perf_counter()
 
     def count(self, tokens: Generator[Token, None, None]) -> Generator[Token, None, None]:
-        """Pass the tokens on, counting them."""
+        """Pass the tokens on, counting them, and note if time is up."""
         with closing(tokens):
-            for token in tokens:
-                self.last_token_at = time.perf_counter()
-                self.first_token_at = self.first_token_at or self.last_token_at
-                self.completion_tokens += 1
-                yield token
+            try:
+                for token in tokens:
+                    self.last_token_at = time.perf_counter()
+                    self.first_token_at = self.first_token_at or self.last_token_at
+                    self.completion_tokens += 1
+                    yield token
+            except TimeUp:
+                self.stopped_by = "deadline"
+                raise
 
     def usage(self) -> dict[str, int]:
         """Return OpenAI's usage object."""
@@ -133,8 +142,9 @@ class Meter:
             "total_tokens": self.prompt_tokens + self.completion_tokens,
         }
 
-    def timings(self) -> dict[str, float | int | None]:
-        """Return the times so far in milliseconds; null for what didn't happen."""
+    def timings(self) -> dict[str, float | int | str | None]:
+        """Return the times so far in milliseconds, null for what didn't happen, and what cut the answer off if not its
+        length."""
         decode_ms = _ms(self.first_token_at, self.last_token_at)
         # The first token belongs to the prefill, so n tokens are n - 1 steps.
         rate = (self.completion_tokens - 1) / decode_ms * 1e3 if decode_ms else None
@@ -146,6 +156,7 @@ class Meter:
             "completion_tokens": self.completion_tokens,
             "decode_ms": decode_ms,
             "decode_tokens_per_second": rate and round(rate, 2),
+            **({"stopped_by": self.stopped_by} if self.stopped_by else {}),
         }
 
 

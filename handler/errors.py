@@ -39,6 +39,17 @@ class Cancelled(FirebrickError):
     """A generation was ended from outside, between two tokens or in the middle of a prefill."""
 
 
+class TimeUp(FirebrickError):
+    """The deadline came after some tokens: what there is, is the answer."""
+
+
+class InvocationMalformed(FirebrickError):
+    """A header isn't what the Web Adapter writes; the request is answered without it, and the log says so."""
+
+    def __init__(self, what: str, expected: str, value: object) -> None:
+        super().__init__(f"{what} must be {expected}, got {shown(value)}")
+
+
 # ---------------------------------------------------------------- start-up: exit code 2
 
 
@@ -266,6 +277,20 @@ class NotFound(ApiError):
         super().__init__(f"no such path: {shown(path)}; GET /openapi.json lists all")
 
 
+class EventsNotTaken(ApiError):
+    """An event that is no HTTP request came through the Web Adapter.
+
+    No other error has this status, so that the adapter can be told to fail the invocation: a queue then keeps its
+    messages.
+    """
+
+    status = 501
+    code = "events_not_taken"
+
+    def __init__(self) -> None:
+        super().__init__("this function answers HTTP requests only; send events to the worker function")
+
+
 class ModelNotFound(ApiError):
     """Another model than the one that is served."""
 
@@ -289,6 +314,25 @@ class MethodNotAllowed(ApiError):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"allow": self.allow}
+
+
+class ClientIdle(ApiError):
+    """The client sends no more of its body, or takes no more of its answer."""
+
+    status = 408
+    code = "client_idle"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the connection stood still for {seconds:g} s")
+
+
+class ResponseTooLarge(ApiError):
+    """The answer has more bytes than may be sent."""
+
+    code = "response_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the answer is larger than {limit} bytes; ask for fewer tokens or logprobs", "max_tokens")
 
 
 class BodyTooLarge(ApiError):
@@ -347,3 +391,62 @@ class ShuttingDown(ApiError):
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down; try again")
+
+
+class DeadlineExceeded(ApiError):
+    """The function's time was up before the first token."""
+
+    status = 504
+    type = "server_error"
+    code = "deadline_exceeded"
+
+    def __init__(self) -> None:
+        super().__init__("no token was ready before the function's deadline; shorten the prompt or raise the time-out")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"x-should-retry": "false"}  # OpenAI's clients obey: the same prompt would take the same time again.
+
+
+# ---------------------------------------------------------------- the worker function: jobs
+
+
+class UnknownEvent(ApiError):
+    """The function was invoked with something that is neither a request nor a batch of messages."""
+
+    code = "unknown_event"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: send an object with 'prompt' or 'messages', or SQS messages with such a body")
+
+
+class ResultsBucketMissing(ApiError):
+    """A job wants its result kept, and there is no place for it."""
+
+    code = "results_bucket_missing"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} need a place for results: set FIREBRICK_RESULTS_BUCKET to an S3 bucket's name")
+
+
+class ResultsUnavailable(ApiError):
+    """The bucket can't be read or written."""
+
+    status = 502
+    type = "server_error"
+    code = "results_unavailable"
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what} failed: {reason}")
+
+
+class NotEnoughTime(ApiError):
+    """A message no longer fits before the deadline, or didn't; it goes back to its queue."""
+
+    status = 503
+    type = "server_error"
+    code = "not_enough_time"
+
+    def __init__(self, left_s: float, needed_s: float | None = None) -> None:
+        needed = "was not answered before the deadline" if needed_s is None else f"needs about {needed_s:.1f} s"
+        super().__init__(f"the message {needed}, {left_s:.1f} s are left; it goes back to its queue")

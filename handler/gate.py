@@ -11,7 +11,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handler.chunks import json_bytes
-from handler.errors import ApiError, GenerationFailed, MethodNotAllowed, NotFound, Unauthorized
+from handler.errors import (
+    ApiError,
+    EventsNotTaken,
+    GenerationFailed,
+    InvocationMalformed,
+    MethodNotAllowed,
+    NotFound,
+    Unauthorized,
+)
+from handler.invocation import Invocation, read_invocation
 from handler.logs import Log, Record
 
 RECORD = "firebrick.record"  # where a request's scope holds its Record
@@ -25,15 +34,20 @@ class Gate:
         app: The routes.
         log: Where each request's line goes.
         api_key: Wanted as `Authorization: Bearer`; None lets everybody in.
+        margin_s: By how much deadlines are earlier than Lambda's; None where no Web Adapter is in front, so that its
+            headers are a stranger's.
     """
 
-    def __init__(self, app: ASGIApp, log: Log, api_key: str | None) -> None:
+    def __init__(self, app: ASGIApp, log: Log, api_key: str | None, margin_s: float | None = None) -> None:
         self._app = app
         self._log = log
         self._api_key = api_key.encode() if api_key else None
+        self._margin_s = margin_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = Record(id=os.urandom(12).hex(), method=scope["method"], path=scope["path"])
+        record.invocation = self._invocation(scope, record)
+        record.id = record.invocation.request_id or record.id
         scope[RECORD] = record
 
         async def tagged_send(message: Message) -> None:
@@ -43,6 +57,8 @@ class Gate:
             await send(message)
 
         try:
+            if record.invocation.event:
+                raise EventsNotTaken()
             self._authorize(scope)
             await self._app(scope, receive, tagged_send)
         except ApiError as error:
@@ -53,6 +69,15 @@ class Gate:
         finally:
             if (record.path, record.status) != (HEALTH, 200):  # Probes come by the hundred.
                 self._log.request(record)
+
+    def _invocation(self, scope: Scope, record: Record) -> Invocation:
+        if self._margin_s is None:
+            return Invocation()
+        try:
+            return read_invocation(scope["headers"], self._margin_s)
+        except InvocationMalformed as error:
+            self._log.event("invocation_ignored", request_id=record.id, message=str(error))
+            return Invocation()
 
     def _authorize(self, scope: Scope) -> None:
         if self._api_key is None or scope["path"] == HEALTH:

@@ -100,7 +100,7 @@ def _model(
 
     defaults = artefact.sampling_defaults
     return Model(
-        served=Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens),
+        served=Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens, settings.max_tokens_cap),
         prompts=PromptEncoder(tokenizer, template, artefact.model_id, artefact.context_length),
         vocabulary=tokenizer,
         generate=engine.generate,

@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from handler.invocation import Invocation
+
 LONGEST_PATH = 200
 
 
@@ -20,6 +22,7 @@ class Record:
     status: int | None = None
     error: str | None = None  # the error's code
     param: str | None = None
+    invocation: Invocation = field(default_factory=Invocation)
     stream: bool | None = None
     finish_reason: str | None = None
     timings: dict[str, Any] = field(default_factory=dict)
@@ -55,6 +58,8 @@ class Log:
             "status": record.status,
             "error": record.error,
             "param": record.param,
+            "trace_id": record.invocation.trace_id,
+            "caller": record.invocation.caller,
             "stream": record.stream,
             "finish_reason": record.finish_reason,
             "total_ms": round((time.perf_counter() - record.received_at) * 1e3, 3),

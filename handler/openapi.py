@@ -122,6 +122,7 @@ _TIMINGS = _object(
     completion_tokens=_COUNT,
     decode_ms=_MILLISECONDS,
     decode_tokens_per_second=_nullable("number", minimum=0),
+    stopped_by={"const": "deadline", "description": "Only if the function's deadline cut the answer off."},
 )
 _FINISH_REASON = {"enum": ["stop", "length"]}
 _ANSWER = {
@@ -190,10 +191,12 @@ _ERRORS = {
     "400": "The request is malformed, invalid, or asks for what isn't supported.",
     "401": "The API key is missing or wrong.",
     "404": "No such model.",
+    "408": "The body doesn't come.",
     "413": "The body is too large.",
     "429": "The queue is full; see Retry-After.",
     "500": "The server failed.",
     "503": "The server is shutting down.",
+    "504": "No token was ready before the function's deadline.",
 }
 
 
@@ -209,7 +212,7 @@ def _get(summary: str, schema: str, *errors: str, **others: Any) -> Schema:
 
 
 def _post(summary: str, request: str, answer: str) -> Schema:
-    errors = ["400", "401", "404", "413", "429", "500", "503"]
+    errors = ["400", "401", "404", "408", "413", "429", "500", "503", "504"]
     responses = _responses(answer, "The whole answer, or server-sent events with its chunks.", *errors, stream=True)
     body = {"required": True, "content": {"application/json": {"schema": _reference(request)}}}
     return {"post": {"summary": summary, "requestBody": body, "responses": responses}}

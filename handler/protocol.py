@@ -49,6 +49,7 @@ class Served:
     vocab_size: int
     defaults: Defaults
     max_tokens: int | None = None  # for requests that name no number
+    max_tokens_cap: int | None = None  # no answer gets more
 
     def accepts(self, model: str) -> bool:
         """Whether a request's model means this one: by its whole id, or by the last part of it."""
@@ -93,7 +94,16 @@ def parse_chat(body: bytes, served: Served) -> ChatRequest:
     Raises:
         ApiError: The body is refused; the error names the parameter and the bad value.
     """
-    members = Members(parse_object(body))
+    return chat_request(parse_object(body), served)
+
+
+def chat_request(values: Mapping[str, Any], served: Served) -> ChatRequest:
+    """Check the JSON object of a chat.
+
+    Raises:
+        ApiError: It is refused; the error names the parameter and the bad value.
+    """
+    members = Members(values)
     _refuse_in_chat(members)
     messages = members.array("messages")
     if messages is None:
@@ -124,7 +134,16 @@ def parse_completion(body: bytes, served: Served) -> CompletionRequest:
     Raises:
         ApiError: The body is refused; the error names the parameter and the bad value.
     """
-    members = Members(parse_object(body))
+    return completion_request(parse_object(body), served)
+
+
+def completion_request(values: Mapping[str, Any], served: Served) -> CompletionRequest:
+    """Check the JSON object of a completion.
+
+    Raises:
+        ApiError: It is refused; the error names the parameter and the bad value.
+    """
+    members = Members(values)
     _refuse_in_completion(members)
     max_tokens = members.integer("max_tokens", 1)
     return CompletionRequest(
@@ -143,11 +162,16 @@ def _options(members: Members, served: Served, max_tokens: int | None, top_logpr
     return Options(
         model=_model(members, served),
         sampling=_sampling(members, served, top_logprobs),
-        max_tokens=max_tokens,
+        max_tokens=_capped(max_tokens, served.max_tokens_cap),
         stop=_stop(members.get("stop")),
         stream=stream,
         include_usage=_include_usage(members, stream),
     )
+
+
+def _capped(max_tokens: int | None, cap: int | None) -> int | None:
+    given = [number for number in (max_tokens, cap) if number is not None]
+    return min(given, default=None)
 
 
 def _model(members: Members, served: Served) -> str:

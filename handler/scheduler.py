@@ -122,8 +122,13 @@ class Scheduler(Generic[T]):
     def cancel(self, ticket: Ticket[T], reason: ApiError) -> None:
         """End a ticket's work, or take it out of the queue."""
         ticket.cancel(reason)
+        self.withdraw(ticket, reason)
+
+    def withdraw(self, ticket: Ticket[T], reason: ApiError) -> None:
+        """Take a ticket out of the queue, if it still waits there."""
         if ticket in self._waiting:
             self._waiting.remove(ticket)
+            ticket.cancel(reason)
             ticket.end(Cancelled())
             self._start_next()
 

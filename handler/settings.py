@@ -1,5 +1,6 @@
 """What an operator can set: read once, from an injected environment, into one frozen record."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Settings:
-    """The server's settings; docs/configuration.md has the same table."""
+    """The settings of both functions; docs/configuration.md has the same table."""
 
     model_dir: Path  # FIREBRICK_MODEL_DIR: the artefact directory
     host: str = "127.0.0.1"  # FIREBRICK_HOST: the address to listen on
@@ -21,6 +22,12 @@ class Settings:
     queue: int = 8  # FIREBRICK_QUEUE: requests that may wait while one is answered
     max_body: int = 6 * MIB  # FIREBRICK_MAX_BODY: bytes; Lambda's own limit
     max_tokens: int | None = None  # FIREBRICK_MAX_TOKENS: for requests that name none
+    max_tokens_cap: int | None = None  # FIREBRICK_MAX_TOKENS_CAP: no answer gets more, whatever its request names
+    max_response: int = 190 * 10**6  # FIREBRICK_MAX_RESPONSE: bytes; Lambda cuts a streamed answer at 200 MB
+    idle_s: float = 60.0  # FIREBRICK_IDLE_S: a client may send, or take, nothing for so long
+    deadline_margin_ms: int = 1000  # FIREBRICK_DEADLINE_MARGIN_MS: answers end so long before Lambda would cut them
+    function_name: str | None = None  # AWS_LAMBDA_FUNCTION_NAME: set means that Lambda calls, through the Web Adapter
+    results_bucket: str | None = None  # FIREBRICK_RESULTS_BUCKET: where the worker function keeps its results
     prefill_chunk: int = 256  # FIREBRICK_PREFILL_CHUNK: prompt tokens per step
     verify: Literal["full", "quick"] = "full"  # FIREBRICK_VERIFY: hash the weights too, or only what is small
     kernels: Path | None = None  # FIREBRICK_KERNELS: the library of native kernels, else the package's own
@@ -54,9 +61,12 @@ def _find(name: str, environ: Mapping[str, str], overrides: Mapping[str, str | N
     override = overrides.get(name)
     if override is not None:
         return f"--{name.replace('_', '-')}", override
-    # The adapter looks at AWS_LWA_PORT first, so must we: or it would knock at another door.
-    keys = ["AWS_LWA_PORT", "PORT"] if name == "port" else [f"FIREBRICK_{name.upper()}"]
+    keys = _KEYS.get(name, [f"FIREBRICK_{name.upper()}"])
     return next(((key, environ[key]) for key in keys if environ.get(key)), (keys[0], None))
+
+
+# The adapter looks at AWS_LWA_PORT first, so must we: or it would knock at another door.
+_KEYS = {"port": ["AWS_LWA_PORT", "PORT"], "function_name": ["AWS_LAMBDA_FUNCTION_NAME"]}
 
 
 def _integer(low: int, high: int) -> Callable[[str, str], int]:
@@ -68,14 +78,17 @@ def _integer(low: int, high: int) -> Callable[[str, str], int]:
     return parse
 
 
-def _seconds(key: str, value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 86_400:
-        raise SettingsError(key, value, "seconds from 0 to 86400")
-    return seconds
+def _seconds(low: int) -> Callable[[str, str], float]:
+    def parse(key: str, value: str) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not low <= seconds <= 86_400:
+            raise SettingsError(key, value, f"seconds from {low} to 86400")
+        return seconds
+
+    return parse
 
 
 def _switch(key: str, value: str) -> bool:
@@ -97,6 +110,13 @@ def _api_key(key: str, value: str) -> str:
     return value
 
 
+def _bucket(key: str, value: str) -> str:
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html; access points have ARNs
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:[\w:/.-]{1,250}", value, re.ASCII):
+        raise SettingsError(key, value, "an S3 bucket's name, without s3://")
+    return value
+
+
 _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "model_dir": lambda key, value: Path(value),
     "host": lambda key, value: value,
@@ -105,10 +125,16 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "queue": _integer(0, 10_000),
     "max_body": _integer(1, 2**31),
     "max_tokens": _integer(1, 2**31),
+    "max_tokens_cap": _integer(1, 2**31),
+    "max_response": _integer(1024, 2**31),
+    "idle_s": _seconds(1),
+    "deadline_margin_ms": _integer(0, 600_000),
+    "function_name": lambda key, value: value,
+    "results_bucket": _bucket,
     "prefill_chunk": _integer(1, 2**20),
     "verify": _verify,
     "kernels": lambda key, value: Path(value),
     "populate": _switch,
     "log_text": _switch,
-    "shutdown_grace_s": _seconds,
+    "shutdown_grace_s": _seconds(0),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ from pathlib import Path
 def plain(name):
     return name.lower().replace("-", "_")
 
-runtime = {plain(line.split("==")[0]) for line in Path("requirements/runtime.txt").read_text().splitlines()}
+runtime = {plain(line.split("==")[0]) for line in Path(sys.argv[2]).read_text().splitlines()}
 hidden = {
     module
     for module, distributions in packages_distributions().items()
@@ -54,16 +55,44 @@ class Hider:
             raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, Hider())
+for name in sys.argv[3:]:
+    __import__(name)
 from handler.loading import load_model
 from handler.settings import Settings
-import handler.app, handler.server
 
 load_model(Settings(Path(sys.argv[1])), threads=1)
 print(len(hidden), "hidden")
 """
 
 
+def hidden_while_loading(artefact: Path, requirements: str, *modules: str) -> int:
+    command = [sys.executable, "-c", LOAD_WITHOUT_THE_REST, str(artefact), f"requirements/{requirements}.txt", *modules]
+    environ = {**os.environ, "FIREBRICK_MODEL_DIR": str(artefact)}
+    return int(subprocess.check_output(command, cwd=ROOT, text=True, env=environ).split()[-2])
+
+
 def test_the_server_loads_with_the_runtime_set_alone(demo_artefact: Path) -> None:
-    command = [sys.executable, "-c", LOAD_WITHOUT_THE_REST, str(demo_artefact)]
-    output = subprocess.check_output(command, cwd=ROOT, text=True)
-    assert int(output.split()[0]) > 20
+    assert hidden_while_loading(demo_artefact, "runtime", "handler.app", "handler.server") > 20
+
+
+def test_the_worker_loads_with_the_worker_set_alone(demo_artefact: Path) -> None:
+    assert hidden_while_loading(demo_artefact, "worker", "handler.worker.function") > 20
+
+
+NOTHING_HAPPENS = """
+import pkgutil, sys, threading
+import handler
+before = threading.active_count()
+names = [module.name for module in pkgutil.walk_packages(handler.__path__, "handler.")]
+for name in names:
+    if name not in ("handler.__main__", "handler.worker.function", "handler.libfirebrick_kernels"):
+        __import__(name)
+assert threading.active_count() == before
+print(len(names), end="")
+"""
+
+
+def test_importing_a_module_does_nothing_else() -> None:
+    command = [sys.executable, "-c", NOTHING_HAPPENS]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("FIREBRICK_")}
+    assert int(subprocess.check_output(command, cwd=ROOT, text=True, env=environ)) > 30

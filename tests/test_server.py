@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,60 @@ def test_an_api_key(demo_artefact: Path) -> None:
     assert server.client(api_key="secret").models.list().data
     assert httpx.get(f"{server.url}/health").status_code == 200
     server.end()
+
+
+# ---------------------------------------------------------------- under Lambda
+
+
+def adapter_headers(left_s: float) -> dict[str, str]:
+    context = {"request_id": "8476a536-e9f4", "deadline": int((time.time() + left_s) * 1e3)}
+    return {"x-amzn-lambda-context": json.dumps(context), "x-amzn-request-context": '{"http": {}}'}
+
+
+@pytest.fixture(scope="module")
+def in_lambda(demo_artefact: Path) -> Iterator[Server]:
+    server = Server(demo_artefact, AWS_LAMBDA_FUNCTION_NAME="f", FIREBRICK_DEADLINE_MARGIN_MS="0")
+    yield server
+    assert server.end() == (0, "")
+
+
+def stopped(server: Server) -> None:
+    server.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
+
+
+def test_a_deadline_that_passes_while_frozen_ends_the_stream_in_good_order(
+    in_lambda: Server, slowly: dict[str, Any]
+) -> None:
+    client = in_lambda.client()
+    options: dict[str, Any] = {"model": in_lambda.model, "messages": MESSAGES, "stream": True, **slowly}
+    stream = client.chat.completions.create(**options, extra_headers=adapter_headers(left_s=1))
+    next(stream)
+    stopped(in_lambda)
+    time.sleep(1)
+    in_lambda.process.send_signal(signal.SIGCONT)
+    last = list(stream)[-1]
+    assert last.choices[0].finish_reason == "length"
+    assert last.model_extra is not None
+    assert last.model_extra["timings"]["stopped_by"] == "deadline"
+    assert client.chat.completions.create(model=in_lambda.model, messages=MESSAGES, max_tokens=1)
+
+
+def test_the_deadline_ends_the_real_prefill(in_lambda: Server) -> None:
+    ids = [1] * (in_lambda.client().models.retrieve(in_lambda.model).model_extra or {})["context_length"]
+    body = {"model": in_lambda.model, "prompt": ids[1:], "max_tokens": 1}
+    headers = adapter_headers(left_s=0.02)
+    answer = httpx.post(f"{in_lambda.url}/v1/completions", json=body, headers=headers, timeout=60)
+    assert answer.status_code == 504
+    assert httpx.get(f"{in_lambda.url}/health").status_code == 200
+
+
+def test_a_connection_from_before_a_freeze_still_serves(in_lambda: Server) -> None:
+    with httpx.Client(base_url=in_lambda.url) as client:
+        client.get("/health")
+        stopped(in_lambda)
+        in_lambda.process.send_signal(signal.SIGCONT)
+        assert client.get("/health").status_code == 200
 
 
 # ---------------------------------------------------------------- the end

@@ -21,7 +21,12 @@ def run(*arguments: str) -> dict[str, Any]:
 
 def test_startup_tells_the_parts(demo_artefact: Path) -> None:
     result = run("bench.startup", str(demo_artefact), "--runs", "1")
-    assert {"ready", "first_token", "session", "text", "exec_to_first_token"} <= result["ms"].keys()
+    assert {"ready", "first_token", "session", "tokenizer", "exec_to_first_token"} <= result["ms"].keys()
+
+
+def test_startup_of_the_worker_tells_the_parts(demo_artefact: Path) -> None:
+    result = run("bench.startup", str(demo_artefact), "--runs", "1", "--worker")
+    assert {"ready", "import_rest", "session", "first_token"} <= result["ms"].keys()
 
 
 def test_serve_tells_speed_and_memory(demo_artefact: Path) -> None:

@@ -59,12 +59,14 @@ class ScriptedEngine:
         text: What it says.
         gate: A token is made only while this is set.
         fail_after: Raise after so many tokens.
+        hold_after: Make no more after so many, until the generation is cancelled.
         calls: The prompts that it was asked.
         closed: How many generations have ended, in whatever way.
     """
 
     text: str = "hello world"
     fail_after: int | None = None
+    hold_after: int | None = None
     gate: threading.Event = field(default_factory=threading.Event)
     calls: list[list[int]] = field(default_factory=list)
     closed: int = 0
@@ -86,6 +88,9 @@ class ScriptedEngine:
         try:
             for count, byte in enumerate(self.text.encode()[:max_tokens]):
                 self._wait(cancellation)
+                while count == self.hold_after:
+                    self._wait(cancellation)
+                    time.sleep(0.001)
                 if count == self.fail_after:
                     raise RuntimeError("the engine broke")
                 top = tuple((byte + n, -1.0 - n) for n in range(params.top_logprobs or 0))

@@ -296,3 +296,127 @@ def test_a_failure_in_mid_stream_ends_it_with_an_error_event() -> None:
 def test_a_failure_of_a_buffered_answer_is_a_500() -> None:
     with serving(ScriptedEngine(fail_after=3)) as server:
         assert post(server).status_code == 500
+
+
+# ---------------------------------------------------------------- limits
+
+
+def test_a_stream_beyond_its_bytes_ends_with_an_error() -> None:
+    with serving(ScriptedEngine("x" * 100), max_response=2048) as server:
+        response = post(server, QUESTION | {"stream": True})
+        eventually(lambda: server.engine.closed == 1)
+    assert events(response)[-1]["error"]["code"] == "response_too_large"
+    assert len(response.content) < 2048 + 300
+
+
+def test_a_whole_answer_beyond_its_bytes_is_refused() -> None:
+    with serving(ScriptedEngine("x" * 4000), max_response=2048, context_length=5000) as server:
+        answer = post(server)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "response_too_large")
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    with serving(idle_s=0.05) as server:
+        connection = socket.create_connection((server.client.base_url.host, server.client.base_url.port or 0))
+        connection.sendall(f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{{".encode())
+        assert b"408 Request Timeout" in connection.recv(100)
+        connection.close()
+
+
+def test_a_reader_that_takes_nothing_is_given_up() -> None:
+    with serving(ScriptedEngine("x" * 20_000), context_length=50_000, idle_s=0.05) as server:
+        connection = raw_request(server, QUESTION | {"stream": True})  # 4 MB that nobody takes
+        eventually(lambda: "client_idle" in server.log.getvalue())
+        connection.close()
+
+
+# ---------------------------------------------------------------- under the Web Adapter
+
+
+def adapter_headers(left_s: float = 60, request: Any = None, **others: Any) -> dict[str, str]:
+    context = {"request_id": "1-2-3", "deadline": int((time.time() + left_s) * 1e3), "xray_trace_id": "Root=1"}
+    return {
+        "x-amzn-lambda-context": json.dumps(context | others),
+        "x-amzn-request-context": json.dumps(request or {"http": {}}),
+    }
+
+
+def test_the_invocations_id_is_in_answer_header_and_log() -> None:
+    iam = {"authorizer": {"iam": {"userArn": "arn:mara"}}}
+    with serving(function_name="f") as server:
+        answer = server.client.post(CHAT, json=QUESTION, headers=adapter_headers(request=iam))
+    line = logged(server)[0]
+    assert answer.headers["x-request-id"] == "1-2-3"
+    assert answer.json()["id"] == "chatcmpl-1-2-3"
+    assert (line["request_id"], line["trace_id"], line["caller"]) == ("1-2-3", "Root=1", "arn:mara")
+
+
+def test_outside_of_lambda_the_headers_are_a_strangers() -> None:
+    with serving() as server:
+        answer = server.client.post(CHAT, json=QUESTION, headers=adapter_headers(left_s=-10))
+    assert answer.status_code == 200
+    assert answer.headers["x-request-id"] != "1-2-3"
+
+
+def test_the_deadline_ends_a_stream_in_good_order() -> None:
+    engine = ScriptedEngine("x" * 100, hold_after=3)
+    body = QUESTION | {"stream": True, "stream_options": {"include_usage": True}}
+    with serving(engine, function_name="f", deadline_margin_ms=100) as server:
+        stream = events(server.client.post(CHAT, json=body, headers=adapter_headers(left_s=0.4)))
+        assert post(server, QUESTION | {"max_tokens": 2}).status_code == 200
+    *_, last, usage, done = stream
+    assert last["choices"][0]["finish_reason"] == "length"
+    assert last["timings"]["stopped_by"] == "deadline"
+    assert (usage["usage"]["completion_tokens"], done) == (3, "[DONE]")
+    assert logged(server)[0]["stopped_by"] == "deadline"
+
+
+def test_the_deadline_ends_a_whole_answer_in_good_order() -> None:
+    with serving(ScriptedEngine("x" * 100, hold_after=3), function_name="f", deadline_margin_ms=100) as server:
+        answer = server.client.post(CHAT, json=QUESTION, headers=adapter_headers(left_s=0.4)).json()
+    assert (answer["choices"][0]["message"]["content"], answer["choices"][0]["finish_reason"]) == ("xxx", "length")
+    assert answer["timings"]["stopped_by"] == "deadline"
+
+
+@pytest.mark.parametrize("left_s", [-5.0, 0.05, 0.3])
+@pytest.mark.parametrize("stream", [True, False])
+def test_no_token_before_the_deadline_is_a_504(left_s: float, stream: bool) -> None:
+    with serving(held(), function_name="f", deadline_margin_ms=100) as server:
+        answer = server.client.post(CHAT, json=QUESTION | {"stream": stream}, headers=adapter_headers(left_s))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
+    assert answer.headers["x-should-retry"] == "false"
+    assert server.engine.closed == len(server.engine.calls)
+
+
+def test_the_deadline_holds_in_the_queue_too() -> None:
+    with serving(held(), function_name="f", deadline_margin_ms=0) as server:
+        first = raw_request(server, QUESTION)
+        eventually(lambda: len(server.engine.calls) == 1)
+        assert server.client.post(CHAT, json=QUESTION, headers=adapter_headers(left_s=0.1)).status_code == 504
+        server.engine.gate.set()
+        assert b"200 OK" in first.recv(100)
+        first.close()
+    assert len(server.engine.calls) == 1
+
+
+@pytest.mark.parametrize("context", ["{", "null", '{"request_id": "1"}', '{"request_id": "1", "deadline": 1e400}'])
+def test_a_malformed_context_is_ignored_and_logged(context: str) -> None:
+    with serving(function_name="f") as server:
+        answer = server.client.post(CHAT, json=QUESTION, headers={"x-amzn-lambda-context": context})
+    assert answer.status_code == 200
+    assert [line["event"] for line in logged(server)] == ["invocation_ignored", "request"]
+
+
+def test_events_is_no_entry() -> None:
+    with serving(function_name="f") as server:
+        answer = server.client.post("/events", json=QUESTION, headers=adapter_headers())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/events", CHAT])
+def test_an_event_is_refused_with_a_status_of_its_own(path: str) -> None:
+    headers = adapter_headers() | {"x-amzn-request-context": "null"}
+    with serving(function_name="f") as server:
+        answer = server.client.post(path, json={"Records": []}, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (501, "events_not_taken")
+    assert server.engine.calls == []

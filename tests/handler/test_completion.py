@@ -4,6 +4,7 @@ import pytest
 
 from handler.completion import Delta, Meter, text_deltas
 from handler.engine import Token
+from handler.errors import TimeUp
 from tests.handler.doubles import byte_tokenizer
 
 BYTES = byte_tokenizer()
@@ -91,6 +92,18 @@ def test_scores_of_a_stop_string_are_dropped_with_it() -> None:
 def test_scores_of_tokens_without_text_come_at_the_end() -> None:
     deltas = run(Source(b"a\xc3", logprobs=True))
     assert [token.raw for token in deltas[-1].tokens] == [b"\xc3"]
+
+
+def test_tokens_that_time_cut_off_are_an_answer() -> None:
+    meter = Meter(prompt_tokens=3, received_at=0.0)
+
+    def cut_off() -> Generator[Token, None, None]:
+        yield from Source(b"ab").tokens()
+        raise TimeUp
+
+    deltas = list(text_deltas(meter.count(cut_off()), BYTES, ["bc"], 100))
+    assert (text(deltas), deltas[-1].finish_reason) == ("ab", "length")
+    assert meter.timings()["stopped_by"] == "deadline"
 
 
 def test_the_meter_counts() -> None:

@@ -1,5 +1,6 @@
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,6 +55,13 @@ def test_the_newer_name_of_max_tokens_wins() -> None:
 
 def test_without_max_tokens_a_chat_fills_the_context_and_a_completion_gets_16() -> None:
     assert (chat().options.max_tokens, completion().options.max_tokens) == (None, 16)
+
+
+@pytest.mark.parametrize("named", [{}, {"max_tokens": 100}])
+@pytest.mark.parametrize(("parse", "member"), [(parse_chat, "messages"), (parse_completion, "prompt")])
+def test_no_request_gets_more_tokens_than_the_cap(parse: Any, member: str, named: dict[str, int]) -> None:
+    body = {"model": "name", member: MESSAGES if member == "messages" else "hi"} | named
+    assert parse(json.dumps(body).encode(), replace(SERVED, max_tokens_cap=4)).options.max_tokens == 4
 
 
 def test_a_whole_float_is_an_integer() -> None:

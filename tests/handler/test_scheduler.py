@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Generator
 import pytest
 
 from handler.engine import Cancellation
-from handler.errors import Cancelled, ClientGone, QueueFull, ShuttingDown
+from handler.errors import Cancelled, ClientGone, DeadlineExceeded, QueueFull, ShuttingDown
 from handler.scheduler import Scheduler, Ticket
 
 
@@ -147,6 +147,22 @@ def test_who_leaves_the_queue_makes_room() -> None:
             await work.read()
 
     within(test, queue=1)
+
+
+def test_only_what_waits_can_be_withdrawn() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        running, waiting = Work(), Work()
+        for work in (running, waiting):
+            scheduler.submit(work.ticket)
+        await started(running)
+        for work in (running, waiting):
+            scheduler.withdraw(work.ticket, DeadlineExceeded())
+        with pytest.raises(DeadlineExceeded):
+            await waiting.read()
+        running.gate.set()
+        assert len(await running.read()) == 3
+
+    within(test)
 
 
 def test_cancelling_what_is_done_changes_nothing() -> None:

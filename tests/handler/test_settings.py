@@ -36,6 +36,13 @@ def test_empty_means_not_set() -> None:
         ("FIREBRICK_VERIFY", "no"),
         ("FIREBRICK_LOG_TEXT", "yes"),
         ("FIREBRICK_POPULATE", "on"),
+        ("FIREBRICK_MAX_TOKENS_CAP", "0"),
+        ("FIREBRICK_MAX_RESPONSE", "1"),
+        ("FIREBRICK_IDLE_S", "0"),
+        ("FIREBRICK_DEADLINE_MARGIN_MS", "-1"),
+        ("FIREBRICK_DEADLINE_MARGIN_MS", "1.5"),
+        ("FIREBRICK_RESULTS_BUCKET", "s3://results"),
+        ("FIREBRICK_RESULTS_BUCKET", "Results"),
         ("FIREBRICK_SHUTDOWN_GRACE_S", "nan"),
         ("FIREBRICK_SHUTDOWN_GRACE_S", "soon"),
         ("FIREBRICK_PREFILL_CHUNK", "1e3"),
@@ -51,6 +58,11 @@ def test_a_bad_value_is_named_with_its_key(key: str, value: str) -> None:
 def test_another_library_of_kernels_can_be_named() -> None:
     settings = read_settings({"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_KERNELS": "/k.so", "FIREBRICK_POPULATE": "0"})
     assert (settings.kernels, settings.populate) == (Path("/k.so"), False)
+
+
+def test_lambda_says_that_it_is_lambda() -> None:
+    assert read_settings({"FIREBRICK_MODEL_DIR": "/m", "AWS_LAMBDA_FUNCTION_NAME": "f"}).function_name == "f"
+    assert read_settings({"FIREBRICK_MODEL_DIR": "/m"}).function_name is None
 
 
 def test_a_bad_option_is_named_as_it_was_given() -> None:

@@ -1,0 +1,1 @@
+"""Events → jobs → results: the function behind queues and plain invokes."""

@@ -1,0 +1,96 @@
+"""Event → jobs: what is to be answered, by which key its result is known, and where it came from."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from handler.chunks import ChatShape, CompletionShape, Shape
+from handler.errors import InvalidValue, UnknownEvent
+from handler.members import Members, check_text, parse_object
+from handler.protocol import Request, Served, chat_request, completion_request
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+KEY = "idempotency_key"
+# It becomes a name in the bucket: characters that S3 takes as they are, and none that makes a folder.
+_VALID_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,199}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request.
+
+    Attributes:
+        id: Of the invocation or the message.
+        source: What kind of event it came in.
+        request: Validated.
+        shape: Of the answer.
+        idempotency_key: Names the result; None for a job whose result only its caller gets.
+    """
+
+    id: str
+    source: Literal["invoke", "sqs"]
+    request: Request
+    shape: Shape
+    idempotency_key: str | None
+
+
+def invoke_job(values: Mapping[str, Any], request_id: str, served: Served) -> Job:
+    """Check a plain invoke.
+
+    Raises:
+        ApiError: It is refused; the error names the member and the bad value.
+    """
+    key = values.get(KEY)
+    request, shape = _request(values, served)
+    return Job(request_id, "invoke", request, shape, None if key is None else _checked(key))
+
+
+def message_job(record: "SQSRecord", served: Served) -> Job:
+    """Check a message.
+
+    Its key is the message attribute `idempotency_key`, else the body's member, else the message's id.
+
+    Raises:
+        ApiError: It is refused; the error names the member and the bad value.
+    """
+    # A lone surrogate, which JSON can write, is no UTF-8 and so refused with the body.
+    values = parse_object(record.body.encode(errors="surrogatepass"))
+    request, shape = _request(values, served)
+    return Job(record.message_id, "sqs", request, shape, message_key(record, values))
+
+
+def message_key(record: "SQSRecord", values: Mapping[str, Any]) -> str:
+    """Find the key of a message.
+
+    Raises:
+        InvalidType: It isn't a string.
+        InvalidValue: It can't be a name in the bucket.
+    """
+    attribute = record.message_attributes[KEY] if record.get("messageAttributes") else None
+    if attribute is not None:
+        return _checked(attribute.get("stringValue"))
+    given = values.get(KEY)
+    return _checked(record.message_id if given is None else given)
+
+
+def _checked(value: object) -> str:
+    key = check_text(value, KEY)
+    if not _VALID_KEY.fullmatch(key):
+        raise InvalidValue(KEY, "1 to 200 letters, digits and _.=- that begin with a letter or digit", key)
+    return key
+
+
+def _request(values: Mapping[str, Any], served: Served) -> tuple[Request, Shape]:
+    if "prompt" in values and "messages" in values:
+        raise InvalidValue("messages", "left out where there is a prompt", values["messages"])
+    if "prompt" not in values and "messages" not in values:
+        raise UnknownEvent("the body has neither 'prompt' nor 'messages'")
+    Members(values).refuse("stream", "a result comes as a whole", False)
+    # One function serves one model: who invokes it has chosen it already.
+    values = values if values.get("model") is not None else {**values, "model": served.model_id}
+    if "messages" in values:
+        return chat_request(values, served), ChatShape()
+    return completion_request(values, served), CompletionShape()

@@ -1,0 +1,151 @@
+"""A job's result: as JSON, and kept in S3 under its job's key, the first one for ever."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from handler.chunks import Chunk, Shape, fold, json_bytes
+from handler.errors import ResultsUnavailable, SettingsError
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+Result = Mapping[str, Any]
+PREFIX = "results/"
+MISSING, FORBIDDEN, CONFLICT, EXISTS = "404", "403", "ConditionalRequestConflict", "PreconditionFailed"
+
+
+def result_of(shape: Shape, chunks: list[Chunk]) -> Result:
+    """Put the chunks of an answer together."""
+    whole = fold(shape, chunks)
+    choice = whole["choices"][0]
+    head = {name: whole[name] for name in ("id", "created", "model", "system_fingerprint")}
+    return {
+        **head,
+        "text": choice["text"] if "text" in choice else choice["message"]["content"],
+        "finish_reason": choice["finish_reason"],
+        "usage": whole["usage"],
+        "timings": whole["timings"],
+        **({"logprobs": choice["logprobs"]} if choice["logprobs"] else {}),
+    }
+
+
+def cut_off(result: Result) -> bool:
+    """Whether the deadline ended it: more time would have given more text."""
+    return "stopped_by" in result["timings"]
+
+
+class Results(Protocol):
+    """A place for results; a bucket now, perhaps a queue later."""
+
+    def has(self, key: str) -> bool:
+        """Whether there is a result of that key."""
+        ...
+
+    def read(self, key: str) -> Result | None:
+        """Return the result of that key, if there is one."""
+        ...
+
+    def keep(self, key: str, result: Result) -> bool:
+        """Keep a result unless there is one already; returns whether it is this one that is kept."""
+        ...
+
+
+class Bucket:
+    """Results as `results/KEY.json` in an S3 bucket.
+
+    Args:
+        name: The bucket's.
+        client: botocore's, for S3.
+    """
+
+    def __init__(self, name: str, client: "BaseClient") -> None:
+        self._name = name
+        self._client = client
+
+    def has(self, key: str) -> bool:
+        """Whether there is a result of that key.
+
+        Raises:
+            ResultsUnavailable: S3 doesn't say.
+        """
+        # Who may not list the bucket is told 403 for what isn't there: then the write will tell.
+        return self._call("head_object", key, accepted=(MISSING, FORBIDDEN)) is not None
+
+    def read(self, key: str) -> Result | None:
+        """Return the result of that key, if there is one.
+
+        Raises:
+            ResultsUnavailable: S3 doesn't give it, or it isn't ours.
+        """
+        from botocore.exceptions import BotoCoreError
+
+        found = self._call("get_object", key, accepted=("NoSuchKey", "AccessDenied"))
+        if found is None:
+            return None
+        try:
+            result: Result = json.loads(found["Body"].read())
+        except (ValueError, BotoCoreError) as error:
+            raise ResultsUnavailable(f"reading {self._url(key)}", str(error)) from None
+        return result
+
+    def keep(self, key: str, result: Result) -> bool:
+        """Keep a result unless there is one already; returns whether it is this one that is kept.
+
+        Raises:
+            ResultsUnavailable: S3 doesn't take it.
+        """
+        body = json_bytes(result)
+        for _ in range(3):  # A conflict is another writer of the same key in the same moment: one of the two was first.
+            put = self._call(
+                "put_object",
+                key,
+                accepted=(EXISTS, CONFLICT),
+                Body=body,
+                ContentType="application/json",
+                IfNoneMatch="*",
+            )
+            if put is not None:
+                return True
+            if self.has(key):
+                return False
+        raise ResultsUnavailable(f"writing {self._url(key)}", "conflicting writes")
+
+    def _call(self, method: str, key: str, accepted: tuple[str, ...], **others: Any) -> dict[str, Any] | None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer: dict[str, Any] = getattr(self._client, method)(
+                Bucket=self._name, Key=f"{PREFIX}{key}.json", **others
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in accepted:
+                return None
+            raise ResultsUnavailable(f"{method} of {self._url(key)}", str(error)) from None
+        except BotoCoreError as error:
+            raise ResultsUnavailable(f"{method} of {self._url(key)}", str(error)) from None
+        return answer
+
+    def _url(self, key: str) -> str:
+        return f"s3://{self._name}/{PREFIX}{key}.json"
+
+
+def connect(bucket: str, region: str | None) -> Bucket:
+    """Make a client; nothing is sent yet.
+
+    Raises:
+        SettingsError: There is no region, or AWS_ENDPOINT_URL_S3 is no URL.
+    """
+    if not region:
+        raise SettingsError("AWS_REGION", "", "the region of the results' bucket, as Lambda sets it")
+    # botocore alone: boto3 around it would add its own imports and nothing that is used here.
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    retries = {"mode": "standard", "total_max_attempts": 3}
+    config = Config(connect_timeout=2, read_timeout=10, retries=retries)
+    try:
+        return Bucket(bucket, Session().create_client("s3", region_name=region, config=config))
+    except (BotoCoreError, ValueError) as error:
+        raise SettingsError("FIREBRICK_RESULTS_BUCKET", bucket, f"a bucket that can be reached: {error}") from None

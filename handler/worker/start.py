@@ -1,0 +1,53 @@
+"""Environment → a worker that can answer; what is slow loads side by side."""
+
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from handler.background import Background
+from handler.loading import load_model
+from handler.settings import read_settings
+from handler.threads import resolve_threads
+
+if TYPE_CHECKING:
+    from handler.worker.results import Bucket
+    from handler.worker.worker import Worker
+
+REST = ("handler.worker.worker",)  # Powertools
+
+
+def start_worker(environ: Mapping[str, str], started_at: float) -> "Worker":
+    """Load the model and all around it.
+
+    Args:
+        environ: The settings' environment.
+        started_at: When the process began, for the log; seconds of `time.perf_counter`.
+
+    Raises:
+        StartupError: Something that the operator can change is wrong.
+    """
+    settings = read_settings(environ)
+    threads = resolve_threads(environ)
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    bucket = Background(lambda: _connect(settings.results_bucket, region))
+    model, parts = load_model(settings, threads, REST)
+    results = bucket.result()
+
+    from handler.worker.telemetry import Telemetry
+    from handler.worker.worker import Worker
+
+    telemetry = Telemetry(environ, settings.log_text)
+    worker = Worker(model, results, telemetry, settings.deadline_margin_ms / 1e3)
+    ready_ms = round((time.perf_counter() - started_at) * 1e3, 1)
+    telemetry.ready(model=model.served.model_id, threads=threads, ready_ms=ready_ms, **parts)
+    return worker
+
+
+def _connect(bucket: str | None, region: str | None) -> "Bucket | None":
+    if bucket is None:
+        return None
+    import_module("handler.engine")  # Imports take turns, and the engine's come first: then its weights are being read.
+    from handler.worker.results import connect
+
+    return connect(bucket, region)

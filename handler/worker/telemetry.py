@@ -1,0 +1,106 @@
+"""What the worker tells of itself, by Powertools: JSON log lines, metrics as EMF, X-Ray segments."""
+
+import os
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import Metrics
+
+from handler.errors import ApiError, NotEnoughTime
+from handler.worker.jobs import Job
+from handler.worker.results import Result
+
+SERVICE = "firebrick-worker"
+NAMESPACE = "Firebrick"
+
+
+class Telemetry:
+    """Log, metrics and traces.
+
+    Args:
+        environ: POWERTOOLS_SERVICE_NAME and POWERTOOLS_METRICS_NAMESPACE are looked up here; the tracer's are looked up
+            in the process's own, into which Lambda's runtime client writes each invocation's trace.
+        texts: Whether prompts and answers are logged.
+    """
+
+    def __init__(self, environ: Mapping[str, str], texts: bool) -> None:
+        self._service = environ.get("POWERTOOLS_SERVICE_NAME") or SERVICE
+        self._log = Logger(service=self._service, location=None)
+        self._metrics = Metrics(
+            service=self._service, namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
+        )
+        self._texts = texts
+        self._cold = True
+
+    def ready(self, **members: Any) -> None:
+        """The function can answer."""
+        self._log.info("ready", extra=members)
+
+    @contextmanager
+    def invocation(self, request_id: str) -> Iterator[None]:
+        """Put the invocation's id into all its lines, and write its metrics at its end."""
+        self._log.append_keys(request_id=request_id)
+        if self._cold:
+            self._metrics.add_metric("ColdStart", "Count", 1)
+            self._cold = False
+        try:
+            yield
+        finally:
+            if self._metrics.provider.metric_set:
+                self._metrics.flush_metrics()
+            self._log.remove_keys(["request_id"])
+
+    def answered(self, job: Job, result: Result) -> None:
+        """A job has a result."""
+        timings = result["timings"]
+        self._metrics.add_metric("Answers", "Count", 1)
+        self._metrics.add_metric("PromptTokens", "Count", timings["prompt_tokens"])
+        self._metrics.add_metric("CompletionTokens", "Count", timings["completion_tokens"])
+        for metric, unit, name in (
+            ("PrefillTime", "Milliseconds", "prefill_ms"),
+            ("DecodeTokensPerSecond", "Count/Second", "decode_tokens_per_second"),
+        ):
+            if timings[name] is not None:
+                self._metrics.add_metric(metric, unit, timings[name])
+        texts = {"prompt": _prompt(job), "answer": result["text"]} if self._texts else {}
+        members = {"finish_reason": result["finish_reason"], **timings, **texts}
+        self._log.info("answered", extra=_named(job.source, job.id, job.idempotency_key) | members)
+
+    def repeated(self, job: Job) -> None:
+        """A job's result was there already."""
+        self._metrics.add_metric("Repeats", "Count", 1)
+        self._log.info("repeated", extra=_named(job.source, job.id, job.idempotency_key))
+
+    def failed(self, source: str, id: str, error: Exception) -> None:
+        """A job, or a whole event, has no result."""
+        self._metrics.add_metric("Returns" if isinstance(error, NotEnoughTime) else "Failures", "Count", 1)
+        if isinstance(error, ApiError):
+            # What a client did wrong is told with the bad value, which is text of the client's.
+            told = {"reason": error.message} if error.status >= 500 or self._texts else {}
+            known = {"error": error.code, "param": error.param, **told}
+            self._log.warning("failed", extra=_named(source, id) | known)
+        else:  # Ours: the place, but not the values at hand.
+            frames = traceback.extract_tb(error.__traceback__)
+            places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+            members = {"error": type(error).__name__, "reason": str(error)[:500], "places": places}
+            self._log.error("failed", extra=_named(source, id) | members)
+
+    def segment(self, name: str) -> AbstractContextManager[Any]:
+        """A subsegment of the invocation's trace, if it is traced."""
+        if "Sampled=1" not in os.environ.get("_X_AMZN_TRACE_ID", "") or "AWS_XRAY_DAEMON_ADDRESS" not in os.environ:
+            return nullcontext()
+        # The SDK takes 45 ms to import, and most functions are never traced.
+        from aws_lambda_powertools.tracing import Tracer
+
+        return Tracer(service=self._service, auto_patch=False).provider.in_subsegment(name)
+
+
+def _named(source: str, id: str, key: str | None = None) -> dict[str, Any]:
+    return {"source": source, "job": id, **({"key": key} if key else {})}
+
+
+def _prompt(job: Job) -> Any:
+    return getattr(job.request, "messages", None) or getattr(job.request, "prompt", None)

@@ -1,0 +1,45 @@
+"""SQS events as Lambda writes them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+QUEUE = "arn:aws:sqs:us-east-1:123456789012:jobs"
+
+
+def message(
+    id: str, body: object = None, group: str | None = None, attributes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """One message; a body that is no text is written as JSON."""
+    text = body if isinstance(body, str) else json.dumps({"prompt": "hi"} if body is None else body)
+    return {
+        "messageId": id,
+        "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a…",
+        "body": text,
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": "1545082649183",
+            "SenderId": "AIDAIENQZJOLO23YVJ4VO",
+            "ApproximateFirstReceiveTimestamp": "1545082649185",
+            **({"MessageGroupId": group, "SequenceNumber": "1"} if group else {}),
+        },
+        "messageAttributes": {
+            name: {"stringValue": value, "stringListValues": [], "binaryListValues": [], "dataType": "String"}
+            for name, value in (attributes or {}).items()
+        },
+        "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"{QUEUE}.fifo" if group else QUEUE,
+        "awsRegion": "us-east-1",
+    }
+
+
+def batch(*messages: dict[str, Any]) -> dict[str, Any]:
+    """An event."""
+    return {"Records": list(messages)}
+
+
+def failed(answer: Mapping[str, Any]) -> list[str]:
+    """The ids in a partial batch response."""
+    assert set(answer) == {"batchItemFailures"}
+    return [item["itemIdentifier"] for item in answer["batchItemFailures"]]

@@ -1,0 +1,60 @@
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handler.errors import UnknownEvent
+from handler.worker.events import Batch, Invoke, read_event
+from tests.handler.worker.messages import batch, message
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*message("m"), "Records", "prompt", "messages", "x"]), inner, max_size=4)
+    ),
+)
+
+
+@given(st.one_of(JSON, st.fixed_dictionaries({"Records": st.lists(JSON)})))
+def test_any_json_is_an_event_or_refused(event: Any) -> None:
+    with suppress(UnknownEvent):
+        assert isinstance(read_event(event), Invoke | Batch)
+
+
+@pytest.mark.parametrize("event", [{"prompt": "hi"}, {"messages": []}, {"prompt": None}])
+def test_a_request_is_an_invoke(event: Any) -> None:
+    assert read_event(event) == Invoke(event)
+
+
+def test_messages_are_a_batch() -> None:
+    event = batch(message("a"), message("b"))
+    assert read_event(event) == Batch(event["Records"], fifo=False)
+
+
+def test_a_fifo_queue_is_known_by_its_name() -> None:
+    read = read_event(batch(message("a", group="g")))
+    assert isinstance(read, Batch)
+    assert read.fifo
+
+
+@pytest.mark.parametrize(
+    ("event", "named"),
+    [
+        ({"version": "2.0", "rawPath": "/"}, "'version', 'rawPath'"),
+        ({}, "none"),
+        (batch(), "'Records'"),
+        (batch(message("a"), message("b") | {"eventSource": "aws:s3"}), r"Records\[1\].eventSource is 'aws:s3'"),
+        (batch({"EventSource": "aws:sns"}), "null"),
+        ({"Records": [7]}, r"Records\[0\] is 7"),
+        (batch(message("a") | {"messageId": None}), "messageId is null"),
+        (batch(message("a") | {"body": {}}), "body is an object"),
+        (batch(message("a") | {"attributes": None}), "attributes is null"),
+        (batch(message("a") | {"messageAttributes": []}), "messageAttributes is an array"),
+    ],
+)
+def test_anything_else_is_refused_by_what_it_has(event: Any, named: str) -> None:
+    with pytest.raises(UnknownEvent, match=named):
+        read_event(event)

@@ -1,0 +1,98 @@
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handler.artefact import SamplingDefaults
+from handler.chunks import ChatShape, CompletionShape
+from handler.errors import ApiError, InvalidType, InvalidValue, MalformedJson, ModelNotFound, UnsupportedParameter
+from handler.protocol import ChatRequest, CompletionRequest, Served
+from handler.worker.jobs import Job, invoke_job, message_job
+from tests.handler.worker.messages import message
+
+SERVED = Served("owner/name", 100, SamplingDefaults())
+CHAT = {"messages": [{"role": "user", "content": "hi"}]}
+
+
+def invoked(values: Any) -> Job:
+    return invoke_job(values, "request-1", SERVED)
+
+
+def sent(*arguments: Any, **others: Any) -> Job:
+    return message_job(SQSRecord(message(*arguments, **others)), SERVED)
+
+
+def test_messages_are_a_chat_and_a_prompt_is_a_completion() -> None:
+    chat, completion = invoked(CHAT), invoked({"prompt": "hi"})
+    assert isinstance(chat.request, ChatRequest)
+    assert isinstance(chat.shape, ChatShape)
+    assert isinstance(completion.request, CompletionRequest)
+    assert isinstance(completion.shape, CompletionShape)
+    assert (chat.id, chat.source, chat.idempotency_key) == ("request-1", "invoke", None)
+
+
+@pytest.mark.parametrize("model", [{}, {"model": None}, {"model": "name"}])
+def test_the_model_need_not_be_named(model: dict[str, Any]) -> None:
+    assert invoked(CHAT | model).request.options.model == "owner/name"
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        (CHAT | {"model": "other"}, ModelNotFound),
+        (CHAT | {"stream": True}, UnsupportedParameter),
+        (CHAT | {"prompt": "hi"}, InvalidValue),
+        (CHAT | {"temperature": float("nan")}, InvalidValue),
+        ({"prompt": 7}, InvalidType),
+        (CHAT | {"idempotency_key": 7}, InvalidType),
+        (CHAT | {"idempotency_key": "a/b"}, InvalidValue),
+        (CHAT | {"idempotency_key": ""}, InvalidValue),
+        (CHAT | {"idempotency_key": ".."}, InvalidValue),
+        (CHAT | {"idempotency_key": "ä"}, InvalidValue),
+        (CHAT | {"idempotency_key": "a\n"}, InvalidValue),
+        (CHAT | {"idempotency_key": "x" * 201}, InvalidValue),
+    ],
+)
+def test_what_is_wrong_has_its_class(values: Any, error: type[ApiError]) -> None:
+    with pytest.raises(error):
+        invoked(values)
+
+
+MEMBERS = ["model", "prompt", "messages", "idempotency_key", "max_tokens", "stream", "stop", "logprobs", "temperature"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), st.lists, max_leaves=4
+)
+
+
+@given(st.dictionaries(st.sampled_from(MEMBERS), JSON))
+def test_any_object_is_a_job_or_refused(values: dict[str, Any]) -> None:
+    with suppress(ApiError):
+        assert invoked(values).shape
+
+
+def test_the_key_is_the_attribute_else_the_member_else_the_id() -> None:
+    body, attributes = {"prompt": "hi", "idempotency_key": "member"}, {"idempotency_key": "attribute"}
+    keys = [sent("id", body, attributes=attributes), sent("id", body), sent("id")]
+    assert [job.idempotency_key for job in keys] == ["attribute", "member", "id"]
+
+
+def test_an_attribute_that_is_no_text_is_refused() -> None:
+    record = message("id")
+    record["messageAttributes"]["idempotency_key"] = {"binaryValue": "AA==", "dataType": "Binary"}
+    with pytest.raises(InvalidType):
+        message_job(SQSRecord(record), SERVED)
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "7", '{"prompt": NaN}', "\ud800", "[" * 100_000, "{}", "null"])
+def test_a_body_that_is_no_request_is_refused(body: str) -> None:
+    with pytest.raises(ApiError):
+        sent("id", body)
+
+
+def test_a_lone_surrogate_in_the_body_is_no_json() -> None:
+    with pytest.raises(MalformedJson):
+        sent("id", json.dumps({"prompt": "\ud800"}, ensure_ascii=False))

@@ -1,0 +1,33 @@
+import pytest
+
+from handler.worker.pace import Pace
+
+
+def timings(
+    prefill_ms: float | None = 100, decode_ms: float | None = 1000, tokens: int = 11
+) -> dict[str, float | None]:
+    return {"prompt_tokens": 10, "prefill_ms": prefill_ms, "completion_tokens": tokens, "decode_ms": decode_ms}
+
+
+def test_nothing_measured_is_nothing_expected() -> None:
+    assert Pace().expected_s(1000, 1000) == 0
+
+
+def test_one_answer_says_it_all() -> None:
+    pace = Pace()
+    pace.observe(timings())
+    assert pace.expected_s(100, 20) == pytest.approx(1 + 2)
+
+
+def test_newer_answers_weigh_more() -> None:
+    pace = Pace()
+    for decode_ms in (1000, 2000):
+        pace.observe(timings(decode_ms=decode_ms))
+    assert pace.expected_s(0, 1) == pytest.approx(0.13)
+
+
+@pytest.mark.parametrize("empty", [timings(None, None, 0), timings(100, 0, 1)])
+def test_an_answer_without_steps_says_nothing_of_decoding(empty: dict[str, float | None]) -> None:
+    pace = Pace()
+    pace.observe(empty)
+    assert pace.expected_s(0, 100) == 0
