@@ -15,8 +15,6 @@ from image.local.podman import Image, podman, run_command
 from image.local.sandbox import KILL_S, RUNTIME, Exited, forward_lines, send, watch_exit
 from image.local.settings import Settings
 
-REPORTS = 3  # the descriptor on which bootstrap.sh says what happens
-
 
 class Container:
     """One environment's container.
@@ -49,8 +47,10 @@ class Container:
         """
         self._exited = exited
         with tempfile.TemporaryDirectory(prefix="firebrick-local-") as directory:
-            pid_file = Path(directory) / "pid"
-            self._run(run_command(self._settings, self._image, variables, self._network, self._name, pid_file), log)
+            pid_file, reports = Path(directory) / "pid", Path(directory) / "reports"
+            os.mkfifo(reports)
+            command = run_command(self._settings, self._image, variables, self._network, self._name, pid_file)
+            self._run(command, reports, log)
             waiting = [asyncio.ensure_future(event.wait()) for event in (self._listed, self._gone)]
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in waiting:
@@ -61,28 +61,21 @@ class Container:
         self._cgroup = Cgroup(self._pid)
         return self._names
 
-    def _run(self, command: list[str], log: Callable[[str], None]) -> None:
-        read_end, write_end = os.pipe()
-        # podman passes on descriptor 3 and no other number.
-        shell = ["/bin/sh", "-c", f'exec "$@" {REPORTS}>&{write_end} {write_end}>&-', "sh", *command]
-        if write_end == REPORTS:
-            shell = command
-        try:
-            self._process = subprocess.Popen(
-                shell,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[write_end],
-                start_new_session=True,
-            )
-        finally:
-            os.close(write_end)
+    def _run(self, command: list[str], reports: Path, log: Callable[[str], None]) -> None:
+        read_end = os.open(reports, os.O_RDONLY | os.O_NONBLOCK)
+        # podman passes on descriptor 3 and no other.
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", 'exec "$@" 3>"$0"', str(reports), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         assert self._process.stdout is not None
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(forward_lines(self._process.stdout, log)),
-            loop.create_task(forward_lines(os.fdopen(read_end, "rb"), self._reported)),
+            loop.create_task(forward_lines(os.fdopen(read_end, "rb", 0), self._reported)),
         ]
         watch_exit(self._process, self._container_ended)
 
