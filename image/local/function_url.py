@@ -71,7 +71,7 @@ class FunctionUrl:
             self._log.line(f"function URL: 502, {error}")
             await self._bad_gateway(invocation, send)
             return
-        if not first and invocation.ended and invocation.error:
+        if not first and invocation.drained and invocation.error:
             await self._bad_gateway(invocation, send)
             return
         await send_head(send, head.status, [*head.headers, *identifying(invocation.call)])
@@ -105,8 +105,6 @@ class FunctionUrl:
 
 async def _head(invocation: Invocation, chunks: AsyncIterator[bytes]) -> tuple[Head, bytes]:
     """Return status and headers, and what of the body came with them."""
-    if invocation.ended and invocation.error and invocation.content_type != HTTP_INTEGRATION:
-        return Head(502, ()), b""
     if invocation.content_type == HTTP_INTEGRATION:
         return await split_prelude(chunks)
     return Head(200, (("content-type", invocation.content_type),)), b""

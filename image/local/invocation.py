@@ -155,7 +155,7 @@ class Invocation:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the response as it arrives; `error` is known afterwards."""
-        while self._waiting or not self.ended:
+        while not self.drained:
             if not self._waiting:
                 self._news.clear()
                 await self._news.wait()
@@ -164,6 +164,11 @@ class Invocation:
             self._waiting_bytes -= len(chunk)
             self._room.set()
             yield chunk
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing of the response is left to come."""
+        return self.ended and not self._waiting
 
     async def whole(self) -> bytes:
         """Return the whole response, or the error's JSON."""

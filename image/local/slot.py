@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from image.local.environment import Environment
-from image.local.errors import EnvironmentEnded, FunctionError, InitTimedOut, TimedOut
+from image.local.errors import EnvironmentEnded, FunctionError, InitTimedOut, OutOfMemory, TimedOut
 from image.local.invocation import Invocation
 from image.local.limits import INIT_S
 from image.local.logs import Log, Usage
@@ -43,6 +43,8 @@ class Slot:
         duration_ms = (time.monotonic() - started) * 1e3
         ending = self._fail(invocation, error) if error else None
         peak_mb = self._environment.peak_mb() if self._environment else 0
+        if isinstance(error, OutOfMemory):  # Who used it can't be asked any more.
+            peak_mb = self._settings.memory_mb
         usage = Usage(duration_ms, init_ms, self._settings.memory_mb, peak_mb)
         self._log.report(invocation.call.request_id, usage, error)
         invocation.log_tail = self._log.take_tail()
