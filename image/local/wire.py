@@ -101,7 +101,7 @@ class WireServer:
         self._tasks.add(task)
         try:
             await _Connection(reader, writer).serve(self._handler)
-        except (ClientGone, h11.RemoteProtocolError, OSError, asyncio.CancelledError):
+        except (ClientGone, OSError, asyncio.CancelledError):
             pass  # Who is gone needs no answer.
         finally:
             self._tasks.discard(task)
@@ -115,13 +115,13 @@ class _Connection:
         self._h11 = h11.Connection(h11.SERVER)
 
     async def next_event(self) -> Any:
-        while (event := self._h11.next_event()) is h11.NEED_DATA:
-            if self._h11.they_are_waiting_for_100_continue:
-                await self._send(h11.InformationalResponse(status_code=100, headers=[]))
-            try:
+        try:
+            while (event := self._h11.next_event()) is h11.NEED_DATA:
+                if self._h11.they_are_waiting_for_100_continue:
+                    await self._send(h11.InformationalResponse(status_code=100, headers=[]))
                 self._h11.receive_data(await self._reader.read(READ_BYTES))
-            except OSError as error:
-                raise ClientGone() from error
+        except (OSError, h11.RemoteProtocolError) as error:  # Broken off, or no HTTP.
+            raise ClientGone() from error
         return event
 
     async def serve(self, handler: Handler) -> None:

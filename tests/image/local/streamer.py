@@ -34,6 +34,9 @@ def main() -> None:
             body = event["body"]
             event = json.loads(base64.b64decode(body) if event["isBase64Encoded"] else body)
         stream(connection, request_id, event)
+        if event.get("close"):  # in the middle of the response
+            connection.close()
+            time.sleep(600)
         answer = connection.getresponse()
         print("answered", answer.status, answer.read().decode(), flush=True)
 
@@ -56,6 +59,8 @@ def stream(connection: HTTPConnection, request_id: str, event: dict[str, Any]) -
     send(connection, last.encode())
     if event.get("die"):
         os._exit(event["die"])
+    if event.get("close"):
+        return
     error = event.get("error")
     trailers = ""
     if error:

@@ -61,7 +61,9 @@ def test_a_stream_that_lacks_its_prelude(streaming: LocalLambda) -> None:
     assert (answer.status_code, answer.text) == (502, "Internal Server Error")
 
 
-@pytest.mark.parametrize("fault", [{"die": 1}, {"error": {"errorType": "Function.Mine", "errorMessage": "no"}}])
+@pytest.mark.parametrize(
+    "fault", [{"die": 1}, {"close": True}, {"error": {"errorType": "Function.Mine", "errorMessage": "no"}}]
+)
 def test_a_failure_in_mid_stream_cuts_the_answer(streaming: LocalLambda, fault: dict[str, object]) -> None:
     with (
         httpx.stream("POST", streaming.url, json={**STREAMED, **fault}) as answer,
@@ -70,6 +72,11 @@ def test_a_failure_in_mid_stream_cuts_the_answer(streaming: LocalLambda, fault: 
         answer.read()
     assert answer.status_code == 201
     assert httpx.post(streaming.url, json=STREAMED).text == "one two"
+
+
+def test_a_response_that_breaks_off(streaming: LocalLambda) -> None:
+    payload, _ = streaming.invoke({"chunks": ["a", "b"], "close": True})
+    assert payload["errorType"] == "Runtime.TruncatedResponse"
 
 
 def test_trailers_reach_the_invoke_api(streaming: LocalLambda) -> None:
