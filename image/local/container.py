@@ -153,6 +153,15 @@ class Container:
         """Return every process in the container."""
         return self._cgroup.pids() if self._cgroup is not None else []
 
+    def leaders(self) -> list[int]:
+        """Return the children of bootstrap.sh."""
+        if self._pid is None or self._gone.is_set():
+            return []
+        try:
+            return [int(pid) for pid in Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split()]
+        except OSError:
+            return [self._pid]
+
     def _send(self, number: signal.Signals) -> None:
         if self._pid is None or self._gone.is_set():
             return

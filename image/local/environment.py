@@ -20,7 +20,7 @@ from image.local.limits import INIT_S, MIB, RUNTIME_SHARE, SHUTDOWN_INTERNAL_S, 
 from image.local.logs import Log
 from image.local.network import Network
 from image.local.runtime_api import RuntimeApi
-from image.local.sandbox import RUNTIME, Sandbox, peak_bytes
+from image.local.sandbox import RUNTIME, Sandbox, ending, peak_bytes
 from image.local.settings import Settings
 from image.local.variables import function_variables
 from image.local.wire import Answer, Request, WireServer
@@ -46,6 +46,7 @@ class Environment:
         self._task_root = task_root
         self._log = log
         self._exchange = Exchange()
+        self._exchange.ending = lambda: ending(sandbox.leaders())
         self._runtime_api = RuntimeApi(self._exchange, settings.arn)
         self._extensions_api = ExtensionsApi(self._exchange, settings.name)
         self._server = WireServer(network.listening, self._answer)
@@ -127,6 +128,7 @@ class Environment:
     async def _done(self, invocation: Invocation) -> None:
         await invocation.done.wait()
         await self._exchange.all_ready()
+        await self._exchange.settle()
 
     def note_peak(self) -> None:
         """Measure what the processes use; of use while they live."""

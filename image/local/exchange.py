@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ from image.local.errors import FunctionError
 from image.local.invocation import Invocation
 
 T = TypeVar("T")
+DEATH_S = 2.0  # in which a process that has begun to end, or whose connection broke, is gone
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Exchange:
         invocation: The one in flight.
         failed: Holds the first error that ends the environment.
         closing: Whether the environment is being ended, so that nothing counts as a failure any more.
+        ending: Tells whether one of the processes has begun to end.
     """
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class Exchange:
         self.invocation: Invocation | None = None
         self.failed: asyncio.Future[FunctionError] = asyncio.get_running_loop().create_future()
         self.closing = False
+        self.ending: Callable[[], bool] = lambda: False
         self._runtime_ready = asyncio.Event()
         self._registered = asyncio.Event()
         self._deliveries: asyncio.Queue[Invocation] = asyncio.Queue()
@@ -73,6 +76,15 @@ class Exchange:
         """Something happened that ends the environment; the first counts."""
         if not self.closing and not self.failed.done():
             self.failed.set_result(error)
+
+    async def settle(self) -> bool:
+        """Wait until the end of a process that has begun to end is known; return whether all is well.
+
+        A response that comes from an adapter may be complete because the server behind it has just died.
+        """
+        if not self.failed.done() and self.ending():
+            await asyncio.wait([self.failed], timeout=DEATH_S)
+        return not self.failed.done()
 
     # ---------------------------------------------------------------- the environment's side
 

@@ -121,6 +121,10 @@ class Processes:
         sessions = {process.pid for process in self._running.values()}
         return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _session(pid) in sessions]
 
+    def leaders(self) -> list[int]:
+        """Return the command's and the extensions' own."""
+        return [process.pid for process in self._running.values()]
+
     def _send_all(self, number: signal.Signals) -> None:
         for process in self._running.values():
             send(process.pid, number, group=True)

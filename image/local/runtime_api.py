@@ -18,7 +18,7 @@ from image.local.errors import (
     StreamReported,
     TruncatedResponse,
 )
-from image.local.exchange import Exchange
+from image.local.exchange import DEATH_S, Exchange
 from image.local.invocation import OCTET_STREAM, Invocation
 from image.local.limits import REQUEST_BYTES, RESPONSE_BYTES
 from image.local.wire import Answer, Request
@@ -28,7 +28,6 @@ INVOCATION = re.compile(r"/2018-06-01/runtime/invocation/([^/]+)/(response|error
 ERROR_TYPE = "lambda-runtime-function-error-type"
 ERROR_BODY = "lambda-runtime-function-error-body"
 MODE = "lambda-runtime-function-response-mode"
-DEATH_S = 2.0  # in which a process whose connection broke is known to have ended
 
 
 def refusal(status: int, type: str, message: str) -> Answer:
@@ -110,7 +109,7 @@ class RuntimeApi:
         if error_type := request.trailers.get(ERROR_TYPE):
             message, payload = _trailed(request.trailers.get(ERROR_BODY, ""))
             invocation.fail(StreamReported(error_type, message, payload))
-        else:
+        elif await self._exchange.settle():
             invocation.end()
 
     async def _buffer(self, request: Request, invocation: Invocation) -> None:

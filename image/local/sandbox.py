@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 RUNTIME = "runtime"  # the name under which the runtime's end is reported; extensions have their file's
+PF_EXITING = 4  # a flag in /proc/PID/stat, set before the files are closed
 KILL_S = 5.0  # in which the kernel ends what was killed
 
 Exited = Callable[[str, int, bool], None]  # name, return code as subprocess has it, whether memory was used up
@@ -52,6 +53,9 @@ class Sandbox(Protocol):
     def pids(self) -> list[int]:
         """Return the process ids, as this machine has them."""
 
+    def leaders(self) -> list[int]:
+        """Return those of them that were launched: the runtime's and the extensions'."""
+
 
 def peak_bytes(pids: list[int]) -> int:
     """Return the most memory that these processes had resident, each at its own peak, files included."""
@@ -64,6 +68,19 @@ def _high_water(pid: int) -> int:
     except OSError:  # It has ended.
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def ending(pids: list[int]) -> bool:
+    """Whether one of these processes has begun to end: what it had open may be closed before it is gone."""
+    return any(_ending(pid) for pid in pids)
+
+
+def _ending(pid: int) -> bool:
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    except OSError:
+        return True
+    return state in "ZX" or bool(int(fields[5]) & PF_EXITING)
 
 
 def watch_exit(process: "subprocess.Popen[bytes]", exited: Callable[[int], None]) -> None:
