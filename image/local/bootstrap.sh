@@ -37,7 +37,7 @@ trap 'kill -TERM "$runtime" 2>/dev/null' TERM
 
 code=0
 while kill -0 "$runtime" 2>/dev/null; do
-  wait "$runtime"
+  wait "$runtime" 2>/dev/null # or the shell says "Killed" in the log
   code=$?
 done
 echo "exit runtime $code" >&3

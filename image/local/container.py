@@ -29,7 +29,7 @@ class Container:
         self._settings = settings
         self._image = image
         self._network = network
-        self._name = f"firebrick-local-{uuid.uuid4().hex[:12]}"
+        self._name = f"firebrick-local-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._names: list[str] = []
         self._listed = asyncio.Event()
         self._runtime_gone = asyncio.Event()
@@ -137,9 +137,10 @@ class Container:
 
     async def kill(self) -> None:
         """Kill the container's first process, and all others with it."""
+        self.thaw()
         self._send(signal.SIGKILL)
         if self._process is not None and not await _happens(self._gone, KILL_S):
-            self._process.kill()
+            await asyncio.to_thread(subprocess.run, podman("rm", "--force", self._name), capture_output=True)
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
         if self._tasks:

@@ -122,7 +122,7 @@ class Environment:
             await self._exchange.unless_failed(self._done(invocation), timeout_s)
         finally:
             self.note_peak()
-        if self._settings.freeze:
+        if self._settings.freeze and not self._exchange.closing:  # What is frozen can't end.
             self._sandbox.freeze()
 
     async def _done(self, invocation: Invocation) -> None:
