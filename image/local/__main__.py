@@ -46,7 +46,7 @@ def environment_maker(settings: Settings) -> Callable[[Log], Environment]:
         StartError: The image can't be used, or no network can be made.
     """
     if settings.network == "private":
-        private_network().listening.close()
+        private_network().close()
     image = inspect_image(settings.image) if settings.image else None
     return functools.partial(_make_environment, settings, image)
 

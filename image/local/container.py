@@ -15,6 +15,8 @@ from image.local.podman import Image, podman, run_command
 from image.local.sandbox import KILL_S, RUNTIME, Exited, forward_lines, send, watch_exit
 from image.local.settings import Settings
 
+CREATE_S = 60.0  # in which podman makes a container
+
 
 class Container:
     """One environment's container.
@@ -52,7 +54,7 @@ class Container:
             command = run_command(self._settings, self._image, variables, self._network, self._name, pid_file)
             self._run(command, reports, log)
             waiting = [asyncio.ensure_future(event.wait()) for event in (self._listed, self._gone)]
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, timeout=CREATE_S, return_when=asyncio.FIRST_COMPLETED)
             for task in waiting:
                 task.cancel()
             if not self._listed.is_set():

@@ -165,7 +165,7 @@ class Environment:
                 await self._sandbox.gone(deadline - time.monotonic())
         await self._sandbox.kill()
         await self._server.close()
-        await self._network.close()
+        self._network.close()
 
 
 def _shutdown_event(reason: str, deadline: float) -> dict[str, Any]:

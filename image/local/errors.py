@@ -176,11 +176,11 @@ class InitTimedOut(FunctionError):
         super().__init__("Sandbox.Timedout", "init took too long")
 
 
-class EnvironmentEnded(FunctionError):
-    """The local Lambda was told to end while it invoked."""
+class SandboxFailed(FunctionError):
+    """The local Lambda itself failed, or was told to end while it invoked."""
 
-    def __init__(self) -> None:
-        super().__init__("Sandbox.Failure", "the local Lambda was stopped")
+    def __init__(self, reason: str) -> None:
+        super().__init__("Sandbox.Failure", reason)
 
 
 _SIGNALS = {1: "hangup", 2: "interrupt", 6: "aborted", 9: "killed", 11: "segmentation fault", 15: "terminated"}

@@ -11,7 +11,7 @@ from image.local.invocation import Call, Invocation, new_trace_id
 from image.local.limits import REQUEST_BYTES
 from image.local.logs import Log
 from image.local.pool import Pool
-from image.local.prelude import HTTP_INTEGRATION, Head, PreludeInvalid, split_prelude
+from image.local.prelude import HTTP_INTEGRATION, Head, HeadInvalid, split_prelude
 from image.local.settings import Settings
 from image.local.sigv4 import check_signature
 from image.local.url_event import make_event, read_buffered
@@ -67,7 +67,7 @@ class FunctionUrl:
         chunks = invocation.chunks()
         try:
             head, first = await _head(invocation, chunks)
-        except PreludeInvalid as error:
+        except HeadInvalid as error:
             self._log.line(f"function URL: 502, {error}")
             await self._bad_gateway(invocation, send)
             return
@@ -90,8 +90,8 @@ class FunctionUrl:
             return
         try:
             head, body = read_buffered(payload)
-        except (ValueError, TypeError, AttributeError) as error:
-            self._log.line(f"function URL: 502, the response is not one of payload format 2.0: {error}")
+        except ValueError as error:
+            self._log.line(f"function URL: 502, {error}")
             await self._bad_gateway(invocation, send)
             return
         await send_whole(send, head.status, [*head.headers, *identifying(invocation.call)], body)

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class Network:
         """Begin to relay what the namespace may reach outside."""
         self._servers = [await asyncio.start_server(_relay_to(port), sock=opened) for port, opened in self._relayed]
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the sockets; the namespace ends with its last process."""
         for server in self._servers:
             server.close()
@@ -110,7 +110,7 @@ def _listening(host: str, port: int) -> socket.socket:
     return opened
 
 
-def _relay_to(port: int):  # type: ignore[no-untyped-def]  # what asyncio.start_server takes
+def _relay_to(port: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)

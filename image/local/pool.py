@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from image.local.errors import Throttled, Unavailable
+from image.local.errors import SandboxFailed, Throttled, Unavailable
 from image.local.invocation import Call, Invocation
 from image.local.slot import Slot
 
@@ -78,7 +79,11 @@ class Pool:
                 self._idle.append(slot)
             else:
                 self._slots.discard(slot)
+        except Exception as error:  # Ours, not the function's; whoever waits must learn of it all the same.
+            invocation.fail(SandboxFailed(f"{type(error).__name__}: {error}"))
+            raise
         finally:
+            invocation.finished.set()
             del self._active[invocation]
             self._changed.set()
             self._drain_events()
@@ -105,7 +110,7 @@ class Pool:
         while self._events and not self._closed and self._in_flight() < self._concurrency:
             self.submit(self._events.popleft()).abandon()
 
-    def _spawn(self, work) -> None:  # type: ignore[no-untyped-def]  # a coroutine
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custo
 """
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,13 @@ from image.local.limits import RESPONSE_BYTES
 HTTP_INTEGRATION = "application/vnd.awslambda.http-integration-response"
 SEPARATOR = b"\0" * 8
 # The front end speaks for itself about these.
+NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+VALUE = re.compile(r"([\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 HOP_BY_HOP = frozenset({"connection", "content-length", "date", "keep-alive", "transfer-encoding"})
 
 
-class PreludeInvalid(Exception):
-    """The stream doesn't begin as it says."""
+class HeadInvalid(ValueError):
+    """A response has no status and headers that HTTP could have."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ async def split_prelude(chunks: AsyncIterator[bytes]) -> tuple[Head, bytes]:
     """Read up to the separator; return the head, and what of the body came with it.
 
     Raises:
-        PreludeInvalid: There is no separator, or no JSON before it.
+        HeadInvalid: There is no separator, or no JSON before it.
     """
     read = bytearray()
     async for chunk in chunks:
@@ -43,27 +46,43 @@ async def split_prelude(chunks: AsyncIterator[bytes]) -> tuple[Head, bytes]:
             return parse_head(bytes(read[:end])), bytes(read[end + len(SEPARATOR) :])
         if len(read) > RESPONSE_BYTES:
             break
-    raise PreludeInvalid("no eight NUL bytes after the prelude")
+    raise HeadInvalid("no eight NUL bytes after the prelude")
 
 
 def parse_head(prelude: bytes) -> Head:
-    """Read statusCode, headers and cookies.
+    """Read statusCode, headers and cookies from JSON.
 
     Raises:
-        PreludeInvalid: They aren't what they should be.
+        HeadInvalid: They aren't what they should be.
     """
     try:
         value = json.loads(prelude)
-        status = int(value.get("statusCode", 200))
-        return Head(status, head_headers(value))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise PreludeInvalid(f"the prelude is not what it should be: {error}") from error
+    except ValueError as error:
+        raise HeadInvalid(f"the prelude is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise HeadInvalid("the prelude is not an object")
+    return make_head(value)
 
 
-def head_headers(value: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the headers of a response, cookies among them, one pair for each value."""
-    pairs = []
-    for name, given in (value.get("headers") or {}).items():
-        if name.lower() not in HOP_BY_HOP:
-            pairs += [(name, str(one)) for one in (given if isinstance(given, list) else [given])]
-    return (*pairs, *(("set-cookie", str(cookie)) for cookie in value.get("cookies") or ()))
+def make_head(value: dict[str, Any]) -> Head:
+    """Check statusCode, headers and cookies; one pair for each value of a header.
+
+    Raises:
+        HeadInvalid: HTTP can't have them.
+    """
+    status, headers, cookies = value.get("statusCode", 200), value.get("headers") or {}, value.get("cookies") or []
+    if not (str(status).isascii() and str(status).isdigit() and 200 <= int(status) <= 599):
+        raise HeadInvalid(f"statusCode {status!r} is not one of HTTP")
+    if not isinstance(headers, dict) or not isinstance(cookies, list):
+        raise HeadInvalid("headers must be an object, cookies an array")
+    pairs = [
+        (name, str(one))
+        for name, given in headers.items()
+        if name.lower() not in HOP_BY_HOP
+        for one in (given if isinstance(given, list) else [given])
+    ]
+    pairs += [("set-cookie", str(cookie)) for cookie in cookies]
+    for name, text in pairs:
+        if not (NAME.fullmatch(name) and VALUE.fullmatch(text)):
+            raise HeadInvalid(f"{name!r}: {text!r} is not a header of HTTP")
+    return Head(int(status), tuple(pairs))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from image.local.environment import Environment
-from image.local.errors import EnvironmentEnded, FunctionError, InitTimedOut, OutOfMemory, TimedOut
+from image.local.errors import FunctionError, InitTimedOut, OutOfMemory, SandboxFailed, TimedOut
 from image.local.invocation import Invocation
 from image.local.limits import INIT_S
 from image.local.logs import Log, Usage
@@ -118,5 +118,5 @@ class Slot:
         """End the environment in good order, with the invoke that is in flight, if any."""
         self._ended = True
         if invocation is not None:
-            invocation.fail(EnvironmentEnded())
+            invocation.fail(SandboxFailed("the local Lambda was stopped"))
         await self._discard("spindown", keep=True)

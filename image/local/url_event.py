@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from image.local.limits import ACCOUNT
-from image.local.prelude import Head, head_headers
+from image.local.prelude import Head, make_head
 from image.local.settings import Settings
 
 TEXT = re.compile(r"text/.*|application/(json|javascript|xml)|application/.*\+(json|xml)")
@@ -130,7 +130,7 @@ def read_buffered(payload: bytes) -> tuple[Head, bytes]:
     """Turn what a function returned into an HTTP response: by its statusCode, or all of it as JSON.
 
     Raises:
-        ValueError: A member of the response has a value that it can't have.
+        ValueError: Status, headers or base64 aren't what they should be.
     """
     try:
         value = json.loads(payload)
@@ -143,7 +143,7 @@ def read_buffered(payload: bytes) -> tuple[Head, bytes]:
     if not isinstance(text, str):
         text = json.dumps(text)
     body = base64.b64decode(text) if value.get("isBase64Encoded") else text.encode()
-    headers = head_headers(value)
-    if not any(name.lower() == "content-type" for name, _ in headers):
-        headers = (("content-type", "application/json"), *headers)
-    return Head(int(value["statusCode"]), headers), body
+    head = make_head(value)
+    if not any(name.lower() == "content-type" for name, _ in head.headers):
+        head = Head(head.status, (("content-type", "application/json"), *head.headers))
+    return head, body

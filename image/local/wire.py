@@ -156,7 +156,8 @@ class _Connection:
                 self._h11.receive_data(data)  # The next request came early.
 
     async def _reply(self, answer: Answer) -> None:
-        headers = [*answer.headers.items(), ("Content-Length", str(len(answer.body)))]
+        named = {**answer.headers, "Content-Length": str(len(answer.body))}
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in named.items()]
         await self._send(h11.Response(status_code=answer.status, headers=headers))
         await self._send(h11.Data(data=answer.body))
         await self._send(h11.EndOfMessage())

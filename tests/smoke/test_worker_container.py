@@ -12,8 +12,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.image.local.lambda_process import LocalLambda, local_lambda
-from tests.image.local.test_invoke_api import wait_until
+from tests.image.local.lambda_process import LocalLambda, local_lambda, wait_until
 from tests.smoke.containers import WORKER, containers, process, require_image
 
 BUCKET = "results"

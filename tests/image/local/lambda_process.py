@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,3 +101,11 @@ def local_lambda(*arguments: str, **environ: str) -> Iterator[LocalLambda]:
     finally:
         code = running.end()
     assert code == 0, running.lines
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    """Wait for something that has no event of its own."""
+    deadline = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -16,7 +16,7 @@ from image.local.errors import OutOfMemory, Reported, RuntimeExited, TimedOut
 from image.local.event_stream import invoke_complete, message, payload_chunk
 from image.local.limits import LOG_TAIL_BYTES
 from image.local.logs import Log, Usage
-from image.local.prelude import SEPARATOR, Head, PreludeInvalid, parse_head, split_prelude
+from image.local.prelude import SEPARATOR, Head, HeadInvalid, parse_head, split_prelude
 from image.local.settings import Settings
 from image.local.url_event import HttpRequest, make_event, read_buffered
 
@@ -45,9 +45,21 @@ def test_headers_about_the_connection_are_the_front_ends() -> None:
     assert parse_head(json.dumps({"headers": given}).encode()) == Head(200, (("x", "y"),))
 
 
-@pytest.mark.parametrize("prelude", [b"", b"[]", b'{"statusCode": "x"}', b'{"headers": [1]}', b"\xff"])
+@pytest.mark.parametrize(
+    "prelude",
+    [
+        b"",
+        b"[]",
+        b'{"statusCode": "x"}',
+        b'{"headers": [1]}',
+        b"\xff",
+        b'{"statusCode": 99}',
+        b'{"headers": {"a": "b\\nc"}}',
+        b'{"headers": {"a b": ""}}',
+    ],
+)
 def test_preludes_that_are_none(prelude: bytes) -> None:
-    with pytest.raises(PreludeInvalid):
+    with pytest.raises(HeadInvalid):
         parse_head(prelude)
 
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import httpx
 import pytest
 
 from image.local.limits import EVENT_BYTES, REQUEST_BYTES, RESPONSE_BYTES
-from tests.image.local.lambda_process import FUNCTIONS, LocalLambda, local_lambda
+from tests.image.local.lambda_process import FUNCTIONS, LocalLambda, local_lambda, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +180,8 @@ def test_two_environments_at_once(tmp_path: Path) -> None:
     assert len({pid for pid, _ in results}) == 2
 
 
-def wait_until(done: Any) -> None:
-    deadline = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def test_a_trace_id_of_any_characters(running: LocalLambda) -> None:
+    path = "/2015-03-31/functions/firebrick/invocations"
+    answer = httpx.post(running.api + path, headers={b"X-Amzn-Trace-Id": b"Root=\xe4"}, json={})
+    assert answer.status_code == 200
+    assert running.invoke({})[1] is None

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.image.local.lambda_process import FUNCTIONS, STREAMER, LocalLambda, local_lambda
-from tests.image.local.test_invoke_api import wait_until
+from image.local.__main__ import main
+from tests.image.local.lambda_process import FUNCTIONS, STREAMER, LocalLambda, local_lambda, wait_until
 
 EXTENSION = """#!{python}
 import http.client, json, os, sys
@@ -59,7 +60,7 @@ def test_the_first_invoke_reports_the_init_phase() -> None:
 
 def test_a_time_out() -> None:
     with local_lambda("--command", FUNCTIONS, "--timeout", "0.5") as running:
-        payload, error = running.invoke({"do": "wait", "here": "/dev/null", "there": "/nowhere"})
+        payload, error = running.invoke({"do": "wait", "here": "/dev/null", "there": "/not/there"})
         report = running.report()
         again = running.invoke({})
     assert (payload["errorType"], error) == ("Sandbox.Timedout", "Unhandled")
@@ -84,7 +85,7 @@ def test_a_runtime_that_ends(code: int, message: str) -> None:
 
 def test_a_worker_killed_at_work(tmp_path: Path) -> None:
     here, results = tmp_path / "here", list[Any]()
-    event = {"do": "wait", "here": str(here), "there": "/nowhere"}
+    event = {"do": "wait", "here": str(here), "there": "/not/there"}
     with local_lambda("--command", FUNCTIONS) as running:
         busy = threading.Thread(target=lambda: results.append(running.invoke(event)))
         busy.start()
@@ -179,13 +180,13 @@ def test_an_extension_learns_of_a_time_out(tmp_path: Path) -> None:
     with local_lambda(
         "--command", FUNCTIONS, "--extension", str(write_extension(tmp_path)), "--timeout", "0.5"
     ) as running:
-        running.invoke({"do": "wait", "here": "/dev/null", "there": "/nowhere"})
+        running.invoke({"do": "wait", "here": "/dev/null", "there": "/not/there"})
         running.wait_for(lambda line: line == "extension got SHUTDOWN timeout")
 
 
 def test_an_extension_that_crashes(tmp_path: Path) -> None:
     extension = write_extension(tmp_path, crash=True)
-    waiting = {"do": "wait", "here": "/dev/null", "there": "/nowhere"}
+    waiting = {"do": "wait", "here": "/dev/null", "there": "/not/there"}
     with local_lambda("--command", FUNCTIONS, "--extension", str(extension)) as running:
         payload, _ = running.invoke(waiting)
     assert payload["errorType"] == "Extension.Crash"
@@ -203,7 +204,7 @@ def test_an_extension_that_never_registers(tmp_path: Path) -> None:
 
 def test_the_end_while_invoking(tmp_path: Path) -> None:
     here, results = tmp_path / "here", list[Any]()
-    event = {"do": "wait", "here": str(here), "there": "/nowhere"}
+    event = {"do": "wait", "here": str(here), "there": "/not/there"}
     running = LocalLambda("--command", FUNCTIONS)
     busy = threading.Thread(target=lambda: results.append(running.invoke(event)))
     busy.start()
@@ -221,3 +222,15 @@ def test_a_second_function_in_a_network_of_its_own() -> None:
     with local_lambda("--command", STREAMER, "--network", "private", "--concurrency", "2") as running:
         answer = running.client().invoke(FunctionName="firebrick", Payload=b'{"chunks": ["a", "b"]}')
     assert answer["Payload"].read() == b"ab"
+
+
+def test_a_port_in_use_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert main(["--command", "sh", "--port", port], {}) == 2
+    assert capfd.readouterr().err == (
+        f"local Lambda: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "choose another with --port, 0 for any\n"
+    )
