@@ -46,7 +46,6 @@ class Environment:
         self._task_root = task_root
         self._log = log
         self._exchange = Exchange()
-        self._exchange.ending = lambda: ending(sandbox.leaders())
         self._runtime_api = RuntimeApi(self._exchange, settings.arn)
         self._extensions_api = ExtensionsApi(self._exchange, settings.name)
         self._server = WireServer(network.listening, self._answer)
@@ -76,6 +75,8 @@ class Environment:
         await self._exchange.unless_failed(self._launch(), limit_s)
         took_ms = (time.monotonic() - started) * 1e3
         self.note_peak()
+        leaders = self._sandbox.leaders()  # Those that are there now must be there after every invoke.
+        self._exchange.ending = lambda: ending(leaders)
         return took_ms
 
     async def _launch(self) -> None:

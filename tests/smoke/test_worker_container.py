@@ -1,8 +1,10 @@
 """The worker function's image in a container as Lambda restricts it; its results go to moto's S3."""
 
+import functools
 import json
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -12,6 +14,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from image.local.podman import inspect_image, podman
 from tests.image.local.lambda_process import LocalLambda, local_lambda, wait_until
 from tests.smoke.containers import WORKER, containers, process, require_image
 
@@ -98,6 +101,46 @@ def test_an_artefact_that_is_not_there(storage: str) -> None:
     with worker_function(storage, "--env", "FIREBRICK_MODEL_DIR=/not/there") as running:
         payload, _ = running.invoke({"prompt": "Hello"})
     assert "/not/there" in payload["errorMessage"]
+
+
+GREEDY = """
+import json, os, urllib.request
+base = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+while True:
+    with urllib.request.urlopen(base + "next") as answer:
+        eaten = b"x" * json.load(answer)
+        request_id = answer.headers["Lambda-Runtime-Aws-Request-Id"]
+    urllib.request.urlopen(base + request_id + "/response", str(len(eaten)).encode()).close()
+"""
+
+
+@pytest.fixture
+def greedy() -> Iterator[str]:
+    """The worker's image with a function that takes as much memory as it is told."""
+    require_image(WORKER)
+    name, image = f"firebrick-greedy-{os.getpid()}", f"localhost/firebrick-greedy:{os.getpid()}"
+    entry = json.dumps([inspect_image(WORKER).command[0], "-c", GREEDY])
+    changes = ["--change", f"ENTRYPOINT {entry}", "--change", "CMD []"]
+    run = functools.partial(subprocess.run, check=True, capture_output=True)
+    run(podman("create", "--name", name, "--pull", "never", WORKER))
+    try:
+        run(podman("commit", *changes, name, image))
+        yield image
+        run(podman("rmi", image))
+    finally:
+        run(podman("rm", name))
+
+
+def test_out_of_memory(greedy: str) -> None:
+    with local_lambda("--image", greedy, "--memory", "128", "--cpus", "1") as running:
+        assert running.invoke(1000) == (1000, None)
+        payload, error = running.invoke(500_000_000)
+        report = running.report(2)
+        again = running.invoke(1000)
+    assert (payload["errorType"], error) == ("Runtime.OutOfMemory", "Unhandled")
+    assert payload["errorMessage"].endswith("Error: Runtime exited with error: signal: killed")
+    assert "Max Memory Used: 128 MB" in report
+    assert again == (1000, None)
 
 
 @pytest.mark.parametrize("cpus", ["1", "6"])
