@@ -57,7 +57,7 @@ serve: setup ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	FIREBRICK_MODEL_DIR="$(MODEL_DIR)" PORT="$(PORT)" $(PY) -m handler $(ARGS)
 
 local: build/demo/manifest.json build/lwa/bin/lambda-adapter ## the stream function as in Lambda, in plain processes
-	$(PY) -m image.local --command "$(PY) -m handler" --extension build/lwa/bin/lambda-adapter \
+	exec $(PY) -m image.local --command "$(PY) -m handler" --extension build/lwa/bin/lambda-adapter \
 	  --env FIREBRICK_MODEL_DIR="$(MODEL_DIR)" --env FIREBRICK_VERIFY=quick --env AWS_LWA_INVOKE_MODE=response_stream \
 	  --env AWS_LWA_READINESS_CHECK_PATH=/health --env AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS=400 $(ARGS)
 
