@@ -19,7 +19,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --only-binary 
 DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VENV)/.ready $(KERNELS_READY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-reference record export serve local lwa bench lock clean
+.PHONY: help setup demo test check sanitize test-reference record export serve wheel bench lock clean
+.PHONY: local lwa
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,10 @@ ifdef HAS_CARGO
 	cd kernels && CARGO_PROFILE_TEST_OPT_LEVEL=3 $(CARGO) test --quiet --locked --target-dir target
 endif
 
+sanitize: ## the kernels' unit tests under AddressSanitizer (x86-64, needs cargo)
+	cd kernels && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_OPT_LEVEL=3 $(CARGO) test --quiet \
+	  --locked --lib --target x86_64-unknown-linux-gnu --target-dir target/sanitize
+
 test-reference: setup $(REFERENCE_VENV)/.ready ## compare with transformers and optimum (installs torch, 5.7 GB)
 	$(REFERENCE_PY) -m pytest -o norecursedirs= -o filterwarnings= tests/reference $(ARGS)
 
@@ -63,6 +68,9 @@ local: build/demo/manifest.json build/lwa/bin/lambda-adapter ## the stream funct
 
 lwa: build/lwa/bin/lambda-adapter ## build the Web Adapter, with which the local Lambda is tested (cargo, 100 s)
 
+wheel: setup ## dist/*.whl: exporter, handler and the built kernels
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
 bench: build/demo/manifest.json ## start-up, export and streaming, measured on this machine
 	$(PY) -m bench.startup build/demo
 	$(PY) -m bench.serve build/demo
@@ -72,7 +80,7 @@ lock: setup ## pin all requirements anew
 	$(PY) requirements/lock.py
 
 clean: ## remove what was built
-	rm -rf build $(VENV) $(REFERENCE_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
+	rm -rf build dist $(VENV) $(REFERENCE_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
 
 build/demo/manifest.json: $(DEMO_SOURCES)
 	@mkdir -p build

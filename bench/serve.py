@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "decode_tokens_per_second": round(median(a.timings.get("decode_tokens_per_second") or 0 for a in answers), 2),
         "artefact_bytes": size,
         "peak_memory_bytes": memory["peak"],
+        "anonymous_memory_bytes": memory["anonymous"],
         "peak_memory_ratio": round(memory["peak"] / size, 2),
     }
     for name, value in figures.items():

@@ -1,9 +1,8 @@
 """Artefact directory → a model that can make a token; what is slow loads side by side."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from handler.artefact import TOKENIZER, WEIGHTS, Artefact, load_artefact
@@ -15,21 +14,20 @@ from handler.settings import Settings
 if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imported beside the others.
     from handler.engine import Engine
     from handler.model import Model
-    from handler.prompt import PromptEncoder
     from handler.template import ChatTemplate
     from handler.tokenizer import Tokenizer
 
 T = TypeVar("T")
 TEMPLATE = "chat_template.jinja"
-WEB = ("handler.app", "handler.server")  # starlette and uvicorn
 
 
-def load_model(settings: Settings, threads: int) -> "tuple[Model, Mapping[str, float]]":
+def load_model(settings: Settings, threads: int, imports: Sequence[str] = ()) -> "tuple[Model, Mapping[str, float]]":
     """Load the artefact that the settings name.
 
     Args:
         settings: Where it is and how it is checked.
         threads: How many the engine uses.
+        imports: Modules that the caller needs next: imported while the weights are read.
 
     Returns:
         The model, and how long each part took in milliseconds; parts overlap.
@@ -39,23 +37,24 @@ def load_model(settings: Settings, threads: int) -> "tuple[Model, Mapping[str, f
         StartupError: Tokenizer or template can't be read.
     """
     parts: dict[str, float] = {}
-    imports = Background(lambda: _timed(parts, "import_engine_ms", lambda: import_module("handler.engine")))
-    web = Background(lambda: _timed(parts, "import_web_ms", lambda: [import_module(name) for name in WEB]))
-    artefact = _timed(parts, "verify_ms", lambda: load_artefact(settings.model_dir, settings.verify))
-    if settings.populate and settings.verify == "quick":  # otherwise all of it has just been read
-        Background(lambda: populate(artefact.directory / WEIGHTS))
-    engine = Background(lambda: _load_engine(imports, artefact, settings, threads, parts))
-    prompts, tokenizer = _timed(parts, "text_ms", lambda: load_text(artefact))
-    web.result()
-    return _model(artefact, settings, engine.result(), prompts, tokenizer), parts
+    checked = Background(lambda: _timed(parts, "verify_ms", lambda: load_artefact(settings.model_dir, settings.verify)))
+    # kitoken's allocator takes the thread that imports it for the one that never ends, and crashes when it does.
+    _timed(parts, "import_tokenizer_ms", lambda: import_module("handler.tokenizer"))
+    tokenizer = Background(lambda: _timed(parts, "tokenizer_ms", lambda: load_tokenizer(checked.result())))
+    # Imports hold Python's lock and so take turns; the engine's come first, for its weights are then read without it.
+    _timed(parts, "import_engine_ms", lambda: import_module("handler.engine"))
+    artefact = checked.result()
+    engine = Background(lambda: _load_engine(artefact, settings, threads, parts))
+    _timed(parts, "import_rest_ms", lambda: [import_module(name) for name in imports])
+    template = _timed(parts, "template_ms", lambda: load_template(artefact))
+    return _model(artefact, settings, engine.result(), tokenizer.result(), template), parts
 
 
-def _load_engine(
-    imports: Background[ModuleType], artefact: Artefact, settings: Settings, threads: int, parts: dict[str, float]
-) -> "Engine":
-    imports.result()
+def _load_engine(artefact: Artefact, settings: Settings, threads: int, parts: dict[str, float]) -> "Engine":
     from handler.engine import Engine
 
+    if settings.populate and settings.verify == "quick":  # otherwise all of it has just been read
+        Background(lambda: _timed(parts, "populate_ms", lambda: populate(artefact.directory / WEIGHTS)))
     engine = _timed(
         parts, "session_ms", lambda: Engine.load(artefact, threads, settings.prefill_chunk, settings.kernels)
     )
@@ -63,22 +62,23 @@ def _load_engine(
     return engine
 
 
-def load_text(artefact: Artefact) -> "tuple[PromptEncoder, Tokenizer]":
-    """Load what turns requests into ids and ids into text.
+def load_tokenizer(artefact: Artefact) -> "Tokenizer":
+    """Load what turns text into ids and back.
 
     Raises:
-        TokenizerError: The tokenizer can't be read.
-        TemplateInvalid: The chat template can't be read or compiled.
+        TokenizerError: It can't be read.
     """
-    from handler.prompt import PromptEncoder
     from handler.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(artefact.directory / TOKENIZER, artefact.prefix_ids, artefact.suffix_ids)
-    template = _load_template(artefact)
-    return PromptEncoder(tokenizer, template, artefact.model_id, artefact.context_length), tokenizer
+    return Tokenizer.load(artefact.directory / TOKENIZER, artefact.prefix_ids, artefact.suffix_ids)
 
 
-def _load_template(artefact: Artefact) -> "ChatTemplate | None":
+def load_template(artefact: Artefact) -> "ChatTemplate | None":
+    """Load the chat template; None for a base model, which has none.
+
+    Raises:
+        TemplateInvalid: It can't be read or compiled.
+    """
     path = artefact.directory / TEMPLATE
     if not path.exists():
         return None
@@ -91,16 +91,17 @@ def _load_template(artefact: Artefact) -> "ChatTemplate | None":
 
 
 def _model(
-    artefact: Artefact, settings: Settings, engine: "Engine", prompts: "PromptEncoder", tokenizer: "Tokenizer"
+    artefact: Artefact, settings: Settings, engine: "Engine", tokenizer: "Tokenizer", template: "ChatTemplate | None"
 ) -> "Model":
     from handler.engine import Cancellation
     from handler.model import Model
+    from handler.prompt import PromptEncoder
     from handler.protocol import Served
 
     defaults = artefact.sampling_defaults
     return Model(
         served=Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens),
-        prompts=prompts,
+        prompts=PromptEncoder(tokenizer, template, artefact.model_id, artefact.context_length),
         vocabulary=tokenizer,
         generate=engine.generate,
         new_cancellation=Cancellation,

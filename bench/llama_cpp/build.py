@@ -36,6 +36,7 @@ COMMON = {
     # Without these two, cmake would ask git, which would name the commit of the repository around it.
     "LLAMA_BUILD_NUMBER": "0",
     "LLAMA_BUILD_COMMIT": COMMIT,
+    "CMAKE_BUILD_RPATH_USE_ORIGIN": "ON",  # what is built can be moved
     "GGML_OPENMP": "ON",
     "GGML_CCACHE": "OFF",
     "LLAMA_OPENSSL": "OFF",

@@ -11,10 +11,35 @@ pub const MAGIC: f32 = 12_582_912.0;
 /// Blocks whose largest magnitude is below this count as zeros: its inverse is far from infinite.
 const TINY: f32 = 1e-30;
 
-/// Where a row comes from. No closure: one isn't compiled for the instructions of the function around it.
-pub trait Columns {
-    /// Fill a block with the columns from `start` on.
-    fn read(&self, start: usize, block: &mut [f32]);
+/// Where rows come from.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// float32 `(rows, k)`, or `(rows, 2 k)` when gated.
+    pub x: &'a [f32],
+    /// Columns of the product.
+    pub k: usize,
+    /// Whether the product's input is `silu(first half) · second half`.
+    pub gated: bool,
+}
+
+impl Source<'_> {
+    /// Read a block of a row, zeros beyond its end. Inlined, and no closure: so it is compiled for the instructions of
+    /// the function around it.
+    #[inline(always)]
+    pub fn read(&self, row: usize, start: usize) -> [f32; BLOCK] {
+        let Self { x, k, gated } = *self;
+        let mut block = [0.0; BLOCK];
+        let width = k.saturating_sub(start).min(BLOCK);
+        if gated {
+            let (gate, up) = x[row * 2 * k..][..2 * k].split_at(k);
+            for ((value, gate), up) in block[..width].iter_mut().zip(&gate[start.min(k)..]).zip(&up[start.min(k)..]) {
+                *value = silu(*gate) * up;
+            }
+        } else {
+            block[..width].copy_from_slice(&x[row * k..][..k][start.min(k)..][..width]);
+        }
+        block
+    }
 }
 
 /// A few rows, ready to be multiplied.
@@ -45,17 +70,13 @@ impl Panel {
         self.starts.resize(blocks, 0);
     }
 
-    /// Quantize a row of `k` columns into the panel's row `row`.
+    /// Quantize a source's row `from` into the panel's row `row`.
     #[inline(always)]
-    pub fn quantize_row(&mut self, row: usize, k: usize, zero_point: i32, source: impl Columns) {
+    pub fn quantize_row(&mut self, row: usize, source: &Source, from: usize, zero_point: i32) {
         let rows = self.rows;
-        for block in 0..k.next_multiple_of(COLUMNS) / BLOCK {
-            let mut x = [0.0; BLOCK];
+        for block in 0..source.k.next_multiple_of(COLUMNS) / BLOCK {
             let start = block * BLOCK;
-            if start < k {
-                source.read(start, &mut x[..(k - start).min(BLOCK)]);
-            }
-            let (values, scale) = quantize(&x);
+            let (values, scale) = quantize(&source.read(from, start));
             let sum: i32 = values.iter().map(|&v| i32::from(v)).sum();
             let at = block * rows + row;
             self.scales[at] = scale;

@@ -87,8 +87,8 @@ impl Isa {
 /// The variable names none, or one that this machine lacks.
 pub fn chosen() -> Result<Isa> {
     static CHOSEN: OnceLock<std::result::Result<Isa, String>> = OnceLock::new();
-    let forced = std::env::var(VARIABLE).ok();
-    CHOSEN.get_or_init(|| Isa::choose(forced.as_deref()).map_err(|error| error.0)).clone().map_err(crate::ort::Error)
+    let choose = || Isa::choose(std::env::var(VARIABLE).ok().as_deref()).map_err(|error| error.0);
+    CHOSEN.get_or_init(choose).clone().map_err(crate::ort::Error)
 }
 
 /// What `firebrick_describe` gives: JSON.

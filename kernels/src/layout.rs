@@ -39,6 +39,25 @@ impl Bits {
         SCALES + BLOCKS * self.block_bytes()
     }
 
+    /// The scale of a lane (an output row) in a record's block.
+    pub fn scale(record: &[u8], block: usize, lane: usize) -> f32 {
+        let at = (block * ROWS + lane) * 2;
+        F16(u16::from_le_bytes([record[at], record[at + 1]])).to_f32()
+    }
+
+    /// What is stored for a lane and a column of a block: the weight plus the zero point, not yet scaled.
+    pub fn stored(self, record: &[u8], block: usize, lane: usize, column: usize) -> i32 {
+        let values = &record[SCALES + block * self.block_bytes()..][..self.block_bytes()];
+        let value = match self {
+            Self::Four => {
+                let byte = values[column / 8 * 64 + lane * 4 + column % 4];
+                if column % 8 < 4 { byte & 15 } else { byte >> 4 }
+            }
+            Self::Eight => values[column / 4 * 64 + lane * 4 + column % 4],
+        };
+        value.into()
+    }
+
     /// What is stored for a zero.
     pub const fn zero_point(self) -> i32 {
         match self {
@@ -113,18 +132,10 @@ impl<'a> Weights<'a> {
         let group = &self.data[row / ROWS * self.group_bytes()..][..self.group_bytes()];
         for (column, block) in out.chunks_mut(BLOCK).enumerate() {
             let record = &group[column / BLOCKS * self.bits.record()..][..self.bits.record()];
-            let at = (column % BLOCKS * ROWS + lane) * 2;
-            let scale = F16(u16::from_le_bytes([record[at], record[at + 1]])).to_f32();
-            let values = &record[SCALES + column % BLOCKS * self.bits.block_bytes()..][..self.bits.block_bytes()];
+            let scale = Bits::scale(record, column % BLOCKS, lane);
             for (index, value) in block.iter_mut().enumerate() {
-                let stored = match self.bits {
-                    Bits::Four => {
-                        let byte = values[index / 8 * 64 + lane * 4 + index % 4];
-                        if index % 8 < 4 { byte & 15 } else { byte >> 4 }
-                    }
-                    Bits::Eight => values[index / 4 * 64 + lane * 4 + index % 4],
-                };
-                *value = (i32::from(stored) - self.bits.zero_point()) as f32 * scale;
+                let stored = self.bits.stored(record, column % BLOCKS, lane, index);
+                *value = (stored - self.bits.zero_point()) as f32 * scale;
             }
         }
     }

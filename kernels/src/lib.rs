@@ -13,10 +13,15 @@ pub mod ort;
 #[cfg(target_arch = "x86_64")]
 pub mod amx;
 
-use std::ffi::{CString, c_char};
-use std::sync::OnceLock;
+#[cfg(test)]
+mod random;
 
-use ort_sys::{OrtApiBase, OrtCustomOp, OrtSessionOptions, OrtStatusPtr};
+use std::ffi::{CString, c_char};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use ort_sys::{OrtApi, OrtApiBase, OrtCustomOp, OrtCustomOpDomain, OrtSessionOptions, OrtStatusPtr};
 
 use ort::custom_op;
 
@@ -45,17 +50,29 @@ pub unsafe extern "system" fn RegisterCustomOps(
     };
     ort::set_api(api);
     ort::status(isa::chosen().and_then(|_| {
-        let mut domain = std::ptr::null_mut();
-        // SAFETY: the name is zero-terminated; the domain and the operators live as long as the process, as sessions
-        // may. A domain is a few hundred bytes.
-        unsafe {
-            ort::check((api.CreateCustomOpDomain)(c"firebrick".as_ptr(), &mut domain))?;
-            for operator in OPERATORS {
-                ort::check((api.CustomOpDomain_Add)(domain, operator))?;
-            }
-            ort::check((api.AddCustomOpDomain)(options, domain))
-        }
+        let domain = domain(api)?;
+        // SAFETY: the options are valid; the domain lives as long as the process, as sessions may.
+        ort::check(unsafe { (api.AddCustomOpDomain)(options, domain) })
     }))
+}
+
+/// The domain of our operators: one for all sessions, since it can't be released before the last of them.
+fn domain(api: &OrtApi) -> ort::Result<*mut OrtCustomOpDomain> {
+    static DOMAIN: Mutex<Option<AtomicPtr<OrtCustomOpDomain>>> = Mutex::new(None);
+    let mut made = DOMAIN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(domain) = &*made {
+        return Ok(domain.load(Ordering::Relaxed));
+    }
+    let mut domain = ptr::null_mut();
+    // SAFETY: the name is zero-terminated; the operators are static.
+    unsafe {
+        ort::check((api.CreateCustomOpDomain)(c"firebrick".as_ptr(), &mut domain))?;
+        for operator in OPERATORS {
+            ort::check((api.CustomOpDomain_Add)(domain, operator))?;
+        }
+    }
+    *made = Some(AtomicPtr::new(domain));
+    Ok(domain)
 }
 
 /// What this library would use here, as JSON; the text is static.

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ from handler import loading
 from handler.artefact import load_artefact
 from handler.background import Background
 from handler.errors import TemplateInvalid, TokenizerError
-from handler.loading import TEMPLATE, load_model, load_text
+from handler.loading import TEMPLATE, load_model, load_template, load_tokenizer
 from handler.protocol import parse_chat
 from handler.settings import Settings
+from tests.conftest import ROOT
 
 
 def copy(artefact: Path, target: Path) -> Path:
@@ -29,7 +32,7 @@ def test_a_model_makes_a_token(demo_artefact: Path) -> None:
     prompt_ids, max_tokens = model.prompts.encode(request)
     tokens = model.generate(prompt_ids, request.options.sampling, max_tokens, (), model.new_cancellation())
     assert 0 <= next(tokens).id < model.served.vocab_size
-    assert {"verify_ms", "text_ms", "session_ms", "first_token_ms"} <= parts.keys()
+    assert {"verify_ms", "tokenizer_ms", "template_ms", "session_ms", "first_token_ms"} <= parts.keys()
 
 
 @pytest.mark.parametrize(("verify", "switch", "times"), [("quick", True, 1), ("quick", False, 0), ("full", True, 0)])
@@ -42,24 +45,45 @@ def test_weights_that_nobody_has_read_are_read_ahead(
     assert read == [demo_artefact / "model.safetensors"] * times
 
 
+def test_the_thread_that_imports_kitoken_lives_as_long_as_the_process(demo_artefact: Path) -> None:
+    script = f"""
+import sys, threading
+from pathlib import Path
+
+threads = []
+def note(name, args):
+    if name == "import" and args[0] == "kitoken":
+        threads.append(threading.current_thread())
+
+sys.addaudithook(note)
+
+from handler.loading import load_model
+from handler.settings import Settings
+
+load_model(Settings(Path({str(demo_artefact)!r})), threads=1)
+assert threads == [threading.main_thread()], threads
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
 def test_a_model_without_a_template_loads(demo_artefact: Path, tmp_path: Path) -> None:
     directory = copy(demo_artefact, tmp_path / "base")
     (directory / TEMPLATE).unlink()
-    load_text(replace(load_artefact(demo_artefact, "quick"), directory=directory))
+    assert load_template(replace(load_artefact(demo_artefact, "quick"), directory=directory)) is None
 
 
 def test_a_template_that_is_none_is_refused(demo_artefact: Path, tmp_path: Path) -> None:
     directory = copy(demo_artefact, tmp_path / "broken")
     (directory / TEMPLATE).write_bytes(b"\xff")
     with pytest.raises(TemplateInvalid):
-        load_text(replace(load_artefact(demo_artefact, "quick"), directory=directory))
+        load_template(replace(load_artefact(demo_artefact, "quick"), directory=directory))
 
 
 def test_a_tokenizer_that_is_none_is_refused(demo_artefact: Path, tmp_path: Path) -> None:
     directory = copy(demo_artefact, tmp_path / "broken")
     (directory / "tokenizer.kit").write_bytes(b"x")
     with pytest.raises(TokenizerError):
-        load_text(replace(load_artefact(demo_artefact, "quick"), directory=directory))
+        load_tokenizer(replace(load_artefact(demo_artefact, "quick"), directory=directory))
 
 
 def test_the_background_gives_what_the_function_gave() -> None:

@@ -4,22 +4,7 @@ use super::heads::Norm;
 use super::step::{Inputs, Outputs, Shape, Step};
 use crate::isa::Isa;
 use crate::ort::F16;
-
-/// A generator of the same numbers every time (Marsaglia's xorshift).
-struct Random(u64);
-
-impl Random {
-    fn float(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-
-    fn floats(&mut self, count: usize, size: f32) -> Vec<f32> {
-        (0..count).map(|_| self.float() * size).collect()
-    }
-}
+use crate::random::Random;
 
 /// What the tests need to know of a cache's element.
 trait Stored: Few + PartialEq + std::fmt::Debug {

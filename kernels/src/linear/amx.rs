@@ -6,7 +6,6 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::Source;
-use crate::activations::silu;
 use crate::amx::Tiles;
 use crate::layout::{BLOCK, BLOCKS, Bits, COLUMNS, ROWS, SCALES, Weights};
 
@@ -52,23 +51,11 @@ impl Tiled {
 /// The processor has AVX-512 F, BW, VL and BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
 pub unsafe fn fill(part: &mut [u16], source: Source, first: usize, rows: usize) {
-    let Source { x, k, gated } = source;
     for (index, tile) in part.chunks_exact_mut(TILE).enumerate() {
         let start = index / PAIR * BLOCK;
         for (row, to) in tile.chunks_exact_mut(BLOCK).enumerate() {
             let row = first + index % PAIR * TILE_ROWS + row;
-            let mut values = [0.0_f32; BLOCK];
-            if row < rows && start < k {
-                let width = (k - start).min(BLOCK);
-                if gated {
-                    let (gate, up) = (&x[row * 2 * k + start..][..width], &x[(row * 2 + 1) * k + start..][..width]);
-                    for ((value, gate), up) in values.iter_mut().zip(gate).zip(up) {
-                        *value = silu(*gate) * up;
-                    }
-                } else {
-                    values[..width].copy_from_slice(&x[row * k + start..][..width]);
-                }
-            }
+            let values = if row < rows { source.read(row, start) } else { [0.0; BLOCK] };
             // SAFETY: 32 floats are read and 32 bf16 written.
             unsafe {
                 let (low, high) = (_mm512_loadu_ps(values.as_ptr()), _mm512_loadu_ps(values.as_ptr().add(16)));

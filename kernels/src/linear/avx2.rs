@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use crate::activations::Panel;
 use crate::layout::{BLOCKS, Bits, ROWS, SCALES};
 
-use super::{PANEL_ROWS, PREFETCH};
+use super::{PANEL_ROWS, prefetch};
 
 /// Multiply a group of 16 output rows with a panel of up to four rows; see [`super::Kernel`].
 ///
@@ -40,7 +40,7 @@ pub unsafe fn multiply(group: &[u8], bits: Bits, panel: &Panel, out: &mut [[f32;
 /// Add a block's integer sums, `[start, …]` included, to the results of eight rows.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn accumulate(sums: __m256i, scale: f32, offset: f32, weight_scales: __m256, total: __m256) -> __m256 {
+pub(super) fn accumulate(sums: __m256i, scale: f32, offset: f32, weight_scales: __m256, total: __m256) -> __m256 {
     let part = _mm256_fmadd_ps(_mm256_castsi256_ps(sums), _mm256_set1_ps(scale), _mm256_set1_ps(offset));
     _mm256_fmadd_ps(part, weight_scales, total)
 }
@@ -196,11 +196,8 @@ unsafe fn four<const M: usize>(group: &[u8], panel: &Panel, out: &mut [[f32; ROW
     for (r, record) in group.chunks_exact(Bits::Four.record()).enumerate() {
         let record = record.as_ptr();
         // SAFETY: records are 576 bytes; the panel has 8 quads, a start, a scale and an offset per block and row.
-        // Prefetching beyond the end is harmless.
         unsafe {
-            for line in 0..9 {
-                _mm_prefetch::<_MM_HINT_T0>(record.wrapping_add(PREFETCH + line * 64).cast());
-            }
+            prefetch(record, Bits::Four);
             for b in 0..BLOCKS {
                 let block = r * BLOCKS + b;
                 let (weights, x) = (record.add(SCALES + b * 256), values.add(block * 8 * M));
@@ -240,11 +237,8 @@ unsafe fn eight<const M: usize>(group: &[u8], panel: &Panel, out: &mut [[f32; RO
     for (r, record) in group.chunks_exact(Bits::Eight.record()).enumerate() {
         let record = record.as_ptr();
         // SAFETY: records are 1,088 bytes; the panel has 8 quads, a start, a scale and an offset per block and row.
-        // Prefetching beyond the end is harmless.
         unsafe {
-            for line in 0..17 {
-                _mm_prefetch::<_MM_HINT_T0>(record.wrapping_add(PREFETCH + line * 64).cast());
-            }
+            prefetch(record, Bits::Eight);
             for b in 0..BLOCKS {
                 let block = r * BLOCKS + b;
                 let bytes = record.add(SCALES + b * 512);

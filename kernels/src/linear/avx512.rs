@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use crate::activations::Panel;
 use crate::layout::{BLOCKS, Bits, ROWS, SCALES};
 
-use super::{PANEL_ROWS, PREFETCH};
+use super::{PANEL_ROWS, prefetch};
 
 /// Multiply a group of 16 output rows with a panel of up to twelve rows; see [`super::Kernel`].
 ///
@@ -39,11 +39,9 @@ unsafe fn rows<const M: usize, const BITS: usize>(group: &[u8], panel: &Panel, o
     for (r, record) in group.chunks_exact(bits.record()).enumerate() {
         let record = record.as_ptr();
         // SAFETY: `bytes` stays within the record; the panel has 8 quads, a start, a scale and an offset per block and
-        // row. Prefetching beyond the end is harmless.
+        // row.
         unsafe {
-            for line in 0..bits.record() / 64 {
-                _mm_prefetch::<_MM_HINT_T0>(record.wrapping_add(PREFETCH + line * 64).cast());
-            }
+            prefetch(record, bits);
             for b in 0..BLOCKS {
                 let block = r * BLOCKS + b;
                 let bytes = record.add(SCALES + b * bits.block_bytes());

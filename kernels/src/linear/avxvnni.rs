@@ -5,8 +5,8 @@ use std::arch::x86_64::*;
 use crate::activations::Panel;
 use crate::layout::{BLOCKS, Bits, ROWS, SCALES};
 
-use super::avx2::store;
-use super::{PANEL_ROWS, PREFETCH};
+use super::avx2::{accumulate, store};
+use super::{PANEL_ROWS, prefetch};
 
 /// Multiply a group of 16 output rows with a panel of up to four rows; see [`super::Kernel`].
 ///
@@ -42,11 +42,9 @@ unsafe fn rows<const M: usize, const BITS: usize>(group: &[u8], panel: &Panel, o
     for (r, record) in group.chunks_exact(bits.record()).enumerate() {
         let record = record.as_ptr();
         // SAFETY: `bytes` stays within the record; the panel has 8 quads, a start, a scale and an offset per block and
-        // row. Prefetching beyond the end is harmless.
+        // row.
         unsafe {
-            for line in 0..bits.record() / 64 {
-                _mm_prefetch::<_MM_HINT_T0>(record.wrapping_add(PREFETCH + line * 64).cast());
-            }
+            prefetch(record, bits);
             for b in 0..BLOCKS {
                 let block = r * BLOCKS + b;
                 let bytes = record.add(SCALES + b * bits.block_bytes());
@@ -73,10 +71,8 @@ unsafe fn rows<const M: usize, const BITS: usize>(group: &[u8], panel: &Panel, o
                     let weight_scales = _mm256_cvtph_ps(_mm_loadu_si128(scales.add(half)));
                     for m in 0..M {
                         let at = block * M + m;
-                        let scale = _mm256_set1_ps(*panel.scales.get_unchecked(at));
-                        let offset = _mm256_set1_ps(*panel.offsets.get_unchecked(at));
-                        let part = _mm256_fmadd_ps(_mm256_castsi256_ps(sums[m][half]), scale, offset);
-                        totals[m][half] = _mm256_fmadd_ps(part, weight_scales, totals[m][half]);
+                        let (scale, offset) = (*panel.scales.get_unchecked(at), *panel.offsets.get_unchecked(at));
+                        totals[m][half] = accumulate(sums[m][half], scale, offset, weight_scales, totals[m][half]);
                     }
                 }
             }

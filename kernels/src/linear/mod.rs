@@ -16,9 +16,10 @@ mod tiles;
 
 pub use operator::Linear;
 
-use crate::activations::{Columns, Panel, silu};
+use crate::activations::Panel;
+pub use crate::activations::Source;
 use crate::isa::Isa;
-use crate::layout::{Bits, ROWS};
+use crate::layout::{Bits, COLUMNS, ROWS};
 
 /// The most rows of a panel, on any instruction set.
 pub const PANEL_ROWS: usize = 12;
@@ -32,17 +33,6 @@ pub struct Kernel {
     /// The most rows of a panel.
     pub panel_rows: usize,
     isa: Isa,
-}
-
-/// Where a panel's rows come from.
-#[derive(Clone, Copy)]
-pub struct Source<'a> {
-    /// float32 `(rows, k)`, or `(rows, 2 k)` when gated.
-    pub x: &'a [f32],
-    /// Columns of the product.
-    pub k: usize,
-    /// Whether the product's input is `silu(first half) · second half`.
-    pub gated: bool,
 }
 
 impl Kernel {
@@ -69,7 +59,7 @@ impl Kernel {
     /// row `m` are `out[m]`.
     pub fn multiply(&self, group: &[u8], bits: Bits, panel: &Panel, out: &mut [[f32; ROWS]; PANEL_ROWS]) {
         assert!(panel.rows <= self.panel_rows);
-        assert_eq!(panel.values.len(), group.len() / bits.record() * crate::layout::COLUMNS * panel.rows);
+        assert_eq!(panel.values.len(), group.len() / bits.record() * COLUMNS * panel.rows);
         match self.isa {
             Isa::Portable => portable::multiply(group, bits, panel, out),
             // SAFETY: the constructor saw that the processor has it, and the panel's size fits the group's.
@@ -102,42 +92,22 @@ impl Kernel {
     }
 }
 
-/// A row that is multiplied as it is.
-struct Plain<'a>(&'a [f32]);
+/// Fetch what lies [`PREFETCH`] behind a record.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch(record: *const u8, bits: Bits) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
-impl Columns for Plain<'_> {
-    #[inline(always)]
-    fn read(&self, start: usize, block: &mut [f32]) {
-        block.copy_from_slice(&self.0[start..][..block.len()]);
-    }
-}
-
-/// A row that is gated on the way in.
-struct Gated<'a> {
-    gate: &'a [f32],
-    up: &'a [f32],
-}
-
-impl Columns for Gated<'_> {
-    #[inline(always)]
-    fn read(&self, start: usize, block: &mut [f32]) {
-        let (gate, up) = (&self.gate[start..][..block.len()], &self.up[start..][..block.len()]);
-        for ((value, gate), up) in block.iter_mut().zip(gate).zip(up) {
-            *value = silu(*gate) * up;
-        }
+    for line in 0..bits.record() / 64 {
+        // SAFETY: fetching from any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(record.wrapping_add(PREFETCH + line * 64).cast()) };
     }
 }
 
 #[inline(always)]
 fn fill(panel: &mut Panel, source: Source, first: usize, zero_point: i32) {
-    let Source { x, k, gated } = source;
     for row in 0..panel.rows {
-        if gated {
-            let (gate, up) = x[(first + row) * 2 * k..][..2 * k].split_at(k);
-            panel.quantize_row(row, k, zero_point, Gated { gate, up });
-        } else {
-            panel.quantize_row(row, k, zero_point, Plain(&x[(first + row) * k..][..k]));
-        }
+        panel.quantize_row(row, &source, first + row, zero_point);
     }
 }
 

@@ -1,22 +1,8 @@
 use super::*;
+use crate::activations::silu;
 use crate::layout::{COLUMNS, Weights};
 use crate::ort::F16;
-
-/// A generator of the same numbers every time (Marsaglia's xorshift).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-}
+use crate::random::Random;
 
 #[repr(align(64))]
 #[derive(Clone, Copy)]
@@ -30,7 +16,7 @@ fn random_weights(random: &mut Random, n: usize, k: usize, bits: Bits) -> Vec<Li
         for two in scales.0.chunks_exact_mut(2) {
             two.copy_from_slice(&F16::from_f32(random.float() * 0.1).0.to_le_bytes());
         }
-        values.iter_mut().flat_map(|line| &mut line.0).for_each(|byte| *byte = random.next() as u8);
+        values.iter_mut().flat_map(|line| &mut line.0).for_each(|byte| *byte = random.bits() as u8);
     }
     lines
 }
