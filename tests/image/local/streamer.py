@@ -53,7 +53,7 @@ def stream(connection: HTTPConnection, request_id: str, event: dict[str, Any]) -
         send(connection, json.dumps(event["prelude"]).encode() + bytes(8))
     *first, last = event["chunks"]
     for chunk in first:
-        send(connection, chunk.encode())
+        send(connection, chunk.encode() * event.get("times", 1))
     while "wait_before_last" in event and not Path(event["wait_before_last"]).exists():
         time.sleep(0.01)
     send(connection, last.encode())

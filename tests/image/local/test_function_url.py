@@ -51,6 +51,11 @@ def test_a_chunk_arrives_before_the_next_is_made(streaming: LocalLambda, tmp_pat
         assert b"".join(chunks) == b"two"
 
 
+def test_a_stream_may_be_larger_than_a_buffered_response(streaming: LocalLambda) -> None:
+    answer = httpx.post(streaming.url, json={**STREAMED, "chunks": ["x" * 1024] * 7 + ["."], "times": 1024}, timeout=60)
+    assert len(answer.content) == 7 * 2**20 + 1
+
+
 def test_a_stream_without_a_prelude(streaming: LocalLambda) -> None:
     answer = httpx.post(streaming.url, json={"chunks": ["a", "b"], "content_type": "text/plain"})
     assert (answer.status_code, answer.text, answer.headers["content-type"]) == (200, "ab", "text/plain")
