@@ -151,7 +151,7 @@ def test_not_frozen_on_request() -> None:
         pid = running.invoke({})[0]["pid"]
         running.report()
         running.invoke({})
-        assert state(pid) == "S"
+        wait_until(lambda: state(pid) == "S")
 
 
 def test_an_extension_sees_invokes_and_the_end(tmp_path: Path) -> None:
