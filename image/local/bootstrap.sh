@@ -5,6 +5,9 @@
 # Standard input is the other way: a line starts the extensions, another the runtime; its end is ours.
 # Arguments: variables that podman sets and Lambda doesn't, joined by commas; then the entry point.
 
+# It ends by killing every process that it can see, which must be those of its container and no others.
+[ "$$" = 1 ] || { echo "$0: not the first process of a container" >&2; exit 2; }
+
 unset $(echo "$1" | tr , ' ')
 shift
 exec 4<&0 </dev/null
@@ -35,9 +38,11 @@ trap 'kill -TERM "$runtime" 2>/dev/null' TERM
 # Whoever started us holds the other end: when that is gone, nobody needs us.
 ( trap - TERM; while read -r _; do :; done; kill -KILL -1 ) <&4 3>&- &
 
-code=0
+wait "$runtime" 2>/dev/null # or the shell says "Killed" in the log
+code=$?
+# A signal that we pass on ends the waiting, not the runtime.
 while kill -0 "$runtime" 2>/dev/null; do
-  wait "$runtime" 2>/dev/null # or the shell says "Killed" in the log
+  wait "$runtime" 2>/dev/null
   code=$?
 done
 echo "exit runtime $code" >&3

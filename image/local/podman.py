@@ -90,7 +90,7 @@ def run_command(
         *("--entrypoint", json.dumps(["/bin/sh", INSIDE])),
     ]
     assert settings.image is not None
-    return podman("run", *options, settings.image, ",".join(added) or "-", *image.command)
+    return podman("run", *options, settings.image, ",".join(added) or "_", *image.command)
 
 
 def _visible_cpus(settings: Settings) -> Sequence[str]:

@@ -131,6 +131,12 @@ def greedy() -> Iterator[str]:
         run(podman("rm", name))
 
 
+def test_an_exit_code_comes_through(greedy: str) -> None:
+    with local_lambda("--image", greedy, "--env", "AWS_LAMBDA_RUNTIME_API=nowhere:1") as running:
+        payload, _ = running.invoke(1)
+    assert payload["errorMessage"].endswith("Runtime exited with error: exit status 1")
+
+
 def test_out_of_memory(greedy: str) -> None:
     with local_lambda("--image", greedy, "--memory", "128", "--cpus", "1") as running:
         assert running.invoke(1000) == (1000, None)

@@ -1,11 +1,12 @@
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from image.local.cgroup import ROOT, _paths
 from image.local.errors import ImageUnusable, ProgramMissing
-from image.local.podman import Image, inspect_image, run_command
+from image.local.podman import BOOTSTRAP, Image, inspect_image, run_command
 from image.local.settings import Settings
 
 IMAGE = Image(("python", "-m", "handler"), frozenset({"PATH"}))
@@ -69,3 +70,9 @@ def test_control_groups_of_both_versions() -> None:
     assert paths["freezer"] == ROOT / "freezer" / "a" / "b"
     assert paths["cpuacct"] == ROOT / "cpu,cpuacct" / "c"
     assert paths[""] == ROOT / "u"
+
+
+def test_the_bootstrap_runs_in_a_container_only() -> None:
+    outside = subprocess.run(["sh", str(BOOTSTRAP), "-", "true"], capture_output=True, text=True)
+    assert (outside.returncode, outside.stdout) == (2, "")
+    assert "not the first process of a container" in outside.stderr
