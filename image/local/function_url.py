@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 
 from starlette.types import Receive, Scope, Send
 
-from image.local.errors import ClientGone, Forbidden, RequestTooLarge, ServiceError
+from image.local.errors import ClientGone
 from image.local.invocation import Call, Invocation, new_trace_id
 from image.local.limits import REQUEST_BYTES
 from image.local.logs import Log
 from image.local.pool import Pool
 from image.local.prelude import HTTP_INTEGRATION, Head, HeadInvalid, split_prelude
+from image.local.refusals import Forbidden, RequestTooLarge, ServiceError
 from image.local.settings import Settings
 from image.local.sigv4 import check_signature
 from image.local.url_event import make_event, read_buffered

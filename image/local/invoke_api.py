@@ -11,8 +11,12 @@ from urllib.parse import parse_qs, unquote
 
 from starlette.types import Receive, Scope, Send
 
-from image.local.errors import (
-    ClientGone,
+from image.local.errors import ClientGone
+from image.local.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
+from image.local.invocation import Call, Invocation, new_trace_id
+from image.local.limits import ACCOUNT, EVENT_BYTES, VERSION
+from image.local.pool import Pool
+from image.local.refusals import (
     FunctionNotFound,
     InvalidContent,
     InvalidParameter,
@@ -20,10 +24,6 @@ from image.local.errors import (
     RequestTooLarge,
     ServiceError,
 )
-from image.local.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
-from image.local.invocation import Call, Invocation, new_trace_id
-from image.local.limits import ACCOUNT, EVENT_BYTES, VERSION
-from image.local.pool import Pool
 from image.local.settings import Settings
 from image.local.url_event import HttpRequest
 from image.local.web import Pairs, identifying, read_request, send_head, send_part, send_refusal, send_whole

@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from image.local.errors import SandboxFailed, Throttled, Unavailable
+from image.local.errors import SandboxFailed
 from image.local.invocation import Call, Invocation
+from image.local.refusals import Throttled, Unavailable
 from image.local.slot import Slot
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 from starlette.types import Receive, Scope, Send
 
-from image.local.errors import ClientGone, RequestTooLarge, ServiceError
+from image.local.errors import ClientGone
 from image.local.invocation import Call
 from image.local.limits import REQUEST_BYTES
+from image.local.refusals import RequestTooLarge, ServiceError
 from image.local.url_event import HttpRequest
 
 Pairs = Iterable[tuple[str, str]]

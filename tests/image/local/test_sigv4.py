@@ -7,7 +7,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from image.local.errors import Forbidden
+from image.local.refusals import Forbidden
 from image.local.settings import Settings
 from image.local.sigv4 import check_signature
 from image.local.url_event import HttpRequest
