@@ -22,3 +22,4 @@ EXTENSIONS = 10  # at most, external and internal together
 
 ACCOUNT = "123456789012"
 VERSION = "$LATEST"
+RUNTIME_API_PORT = 9001  # on the loopback of an environment with a network of its own

@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from image.local.errors import NetworkUnavailable
+from image.local.limits import RUNTIME_API_PORT
 
-RUNTIME_API_PORT = 9001  # in a network of its own; Lambda's own choice too
 CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 RELAY_BYTES = 65_536
@@ -90,7 +90,7 @@ def _enter_and_listen(reach: Sequence[int]) -> Network:
     namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     _raise_loopback()
     listening = _listening("127.0.0.1", RUNTIME_API_PORT)
-    relayed = [(port, _listening("127.0.0.1", port)) for port in reach if port != RUNTIME_API_PORT]
+    relayed = [(port, _listening("127.0.0.1", port)) for port in reach]
     path = f"/proc/{os.getpid()}/fd/{namespace}"
     return Network(listening, f"127.0.0.1:{RUNTIME_API_PORT}", path, relayed, namespace)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from image.local.errors import OptionInvalid, OptionMisplaced, ProgramMissing
-from image.local.limits import ACCOUNT, MB_PER_VCPU, MOST_VCPUS
+from image.local.limits import ACCOUNT, MB_PER_VCPU, MOST_VCPUS, RUNTIME_API_PORT
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -81,7 +81,7 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
         invoke_mode=given.invoke_mode,
         cpus=_number("--cpus", given.cpus, 0.01, 1024) if given.cpus is not None else None,
         network=cast(Literal["private", "host"], private),
-        reach=tuple(_integer("--reach", port, 1, 65_535) for port in given.reach),
+        reach=tuple(_reach(port) for port in given.reach),
         freeze=not given.no_freeze,
         region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or Settings.region,
         access_key=environ.get("AWS_ACCESS_KEY_ID") or Settings.access_key,
@@ -96,6 +96,13 @@ def _check_combination(given: argparse.Namespace) -> None:
         raise OptionMisplaced("--cpus goes with --image; the processes of --command are not limited")
     if given.reach and given.network == "host":
         raise OptionMisplaced("--reach goes with --network private; on the host's, every port can be reached")
+
+
+def _reach(text: str) -> int:
+    port = _integer("--reach", text, 1, 65_535)
+    if port == RUNTIME_API_PORT:
+        raise OptionInvalid("--reach", text, "another port: in a private network the Runtime API has this one")
+    return port
 
 
 def _command(text: str) -> tuple[str, ...]:

@@ -119,7 +119,9 @@ def greedy() -> Iterator[str]:
     """The worker's image with a function that takes as much memory as it is told."""
     require_image(WORKER)
     name, image = f"firebrick-greedy-{os.getpid()}", f"localhost/firebrick-greedy:{os.getpid()}"
-    entry = json.dumps([inspect_image(WORKER).command[0], "-c", GREEDY])
+    words = inspect_image(WORKER).command
+    interpreter = next(number for number, word in enumerate(words) if "python" in word)
+    entry = json.dumps([*words[: interpreter + 1], "-c", GREEDY])
     changes = ["--change", f"ENTRYPOINT {entry}", "--change", "CMD []"]
     run = functools.partial(subprocess.run, check=True, capture_output=True)
     run(podman("create", "--name", name, "--pull", "never", WORKER))

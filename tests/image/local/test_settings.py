@@ -48,6 +48,7 @@ def test_keys_and_region_come_from_the_environment() -> None:
         *(["--concurrency", value] for value in ("0", "1001")),
         ["--port", "65536"],
         ["--name", "a b"],
+        ["--reach", "9001"],
         ["--env", "A"],
         ["--env", "1=2"],
     ],
