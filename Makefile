@@ -20,6 +20,7 @@ DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check sanitize test-reference record export serve wheel bench lock clean
+.PHONY: local lwa
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +61,13 @@ serve: setup ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
 	FIREBRICK_MODEL_DIR="$(MODEL_DIR)" PORT="$(PORT)" $(PY) -m handler $(ARGS)
 
+local: build/demo/manifest.json build/lwa/bin/lambda-adapter ## the stream function as in Lambda, in plain processes
+	exec $(PY) -m image.local --command "$(PY) -m handler" --extension build/lwa/bin/lambda-adapter \
+	  --env FIREBRICK_MODEL_DIR="$(MODEL_DIR)" --env FIREBRICK_VERIFY=quick --env AWS_LWA_INVOKE_MODE=response_stream \
+	  --env AWS_LWA_READINESS_CHECK_PATH=/health --env AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS=400 $(ARGS)
+
+lwa: build/lwa/bin/lambda-adapter ## build the Web Adapter, with which the local Lambda is tested (cargo, 100 s)
+
 wheel: setup ## dist/*.whl: exporter, handler and the built kernels
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
@@ -85,6 +93,9 @@ $(KERNELS): $(KERNEL_SOURCES)
 	cd kernels && $(CARGO) build --release --locked --target-dir target
 	@cp kernels/target/release/$(@F) $@.new && mv $@.new $@
 endif
+
+build/lwa/bin/lambda-adapter:
+	$(CARGO) install --quiet --locked lambda_web_adapter --version 0.9.1 --root build/lwa
 
 $(VENV)/.ready: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

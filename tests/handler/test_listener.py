@@ -1,3 +1,6 @@
+import asyncio
+import socket
+
 import pytest
 
 from handler.errors import PortInUse
@@ -28,3 +31,24 @@ def test_of_two_that_load_at_once_the_second_is_refused() -> None:
 def test_an_address_of_somebody_else_is_refused(host: str) -> None:
     with pytest.raises(PortInUse, match="cannot listen"):
         open_socket(host, 0)
+
+
+def test_answers_leave_at_once() -> None:
+    async def nodelay_of_an_accepted_connection() -> int:
+        options: asyncio.Queue[int] = asyncio.Queue()
+
+        async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted = writer.get_extra_info("socket")
+            options.put_nowait(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with open_socket("127.0.0.1", 0) as opened:
+            listen(opened)
+            server = await asyncio.start_server(note, sock=opened)
+            _, writer = await asyncio.open_connection(*opened.getsockname())
+            writer.close()
+            option = await options.get()
+            server.close()
+        return option
+
+    assert asyncio.run(nodelay_of_an_accepted_connection()) == 1

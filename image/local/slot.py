@@ -1,0 +1,122 @@
+"""What one environment goes through from invoke to invoke: Lambda's rules for init, time-outs and failures."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from image.local.environment import Environment
+from image.local.errors import FunctionError, InitTimedOut, OutOfMemory, SandboxFailed, TimedOut
+from image.local.invocation import Invocation
+from image.local.limits import INIT_S
+from image.local.logs import Log, Usage
+from image.local.settings import Settings
+
+
+class Slot:
+    """A place for one environment; it is made at the first invoke.
+
+    Args:
+        settings: The function.
+        make: Makes an environment; raises FunctionError where that can't be.
+        log: The slot's log stream.
+    """
+
+    def __init__(self, settings: Settings, make: Callable[[Log], Environment], log: Log) -> None:
+        self._settings = settings
+        self._make = make
+        self._log = log
+        self._environment: Environment | None = None
+        self._ended = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can take another invoke."""
+        return not self._ended and (self._environment is None or self._environment.usable)
+
+    async def serve(self, invocation: Invocation) -> None:
+        """Take one invoke from START to REPORT."""
+        init_ms = None if self._environment else await self._init_phase()
+        started = time.monotonic()
+        invocation.deadline_ms = int((time.time() + self._settings.timeout_s) * 1e3)
+        self._log.start(invocation.call.request_id)
+        error = await self._attempt(invocation, started + self._settings.timeout_s)
+        duration_ms = (time.monotonic() - started) * 1e3
+        ending = self._fail(invocation, error) if error else None
+        peak_mb = self._environment.peak_mb() if self._environment else 0
+        if isinstance(error, OutOfMemory):  # Who used it can't be asked any more.
+            peak_mb = self._settings.memory_mb
+        usage = Usage(duration_ms, init_ms, self._settings.memory_mb, peak_mb)
+        self._log.report(invocation.call.request_id, usage, error)
+        invocation.log_tail = self._log.take_tail()
+        invocation.finished.set()
+        if ending:
+            await ending
+
+    async def _init_phase(self) -> float | None:
+        """Start an environment before the invoke; what fails here is tried again within it.
+
+        Returns:
+            Milliseconds, or None if it failed.
+        """
+        started = time.monotonic()
+        self._log.take_tail()
+        try:
+            return await self._start(INIT_S)
+        except TimeoutError:
+            error: FunctionError = InitTimedOut()
+        except FunctionError as failure:
+            error = failure
+        self._log.init_report((time.monotonic() - started) * 1e3, "init", error)
+        await self._discard("timeout" if isinstance(error, InitTimedOut) else "failure")
+        return None
+
+    async def _attempt(self, invocation: Invocation, deadline: float) -> FunctionError | None:
+        try:
+            if self._environment is None:
+                await self._init_again(deadline)
+            assert self._environment is not None
+            await self._environment.invoke(invocation, deadline - time.monotonic())
+        except TimeoutError:
+            return TimedOut(self._settings.timeout_s)
+        except FunctionError as error:
+            return error
+        return None
+
+    async def _init_again(self, deadline: float) -> None:
+        started = time.monotonic()
+        try:
+            await self._start(deadline - started)
+        except (FunctionError, TimeoutError) as failure:
+            error = failure if isinstance(failure, FunctionError) else InitTimedOut()
+            self._log.init_report((time.monotonic() - started) * 1e3, "invoke", error)
+            raise
+
+    async def _start(self, limit_s: float) -> float:
+        self._environment = self._make(self._log)
+        return await self._environment.init(limit_s)
+
+    def _fail(self, invocation: Invocation, error: FunctionError) -> "asyncio.Task[None]":
+        """Answer first, clean up after: the next invoke needn't wait for the shutdown."""
+        self._ended = True
+        if self._environment is not None:
+            self._environment.note_peak()
+        invocation.fail(error)
+        if isinstance(error, TimedOut):
+            self._log.timed_out(invocation.call.request_id, error)
+        else:
+            self._log.failed(invocation.call.request_id, error)
+        reason = "timeout" if isinstance(error, TimedOut) else "failure"
+        return asyncio.get_running_loop().create_task(self._discard(reason, keep=True))
+
+    async def _discard(self, reason: str, keep: bool = False) -> None:
+        if self._environment is not None:
+            await self._environment.end(reason)
+            if not keep:
+                self._environment = None
+
+    async def end(self, invocation: Invocation | None) -> None:
+        """End the environment in good order, with the invoke that is in flight, if any."""
+        self._ended = True
+        if invocation is not None:
+            invocation.fail(SandboxFailed("the local Lambda was stopped"))
+        await self._discard("spindown", keep=True)

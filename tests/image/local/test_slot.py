@@ -1,0 +1,64 @@
+"""The rules for init, with their time shortened."""
+
+import asyncio
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from image.local import slot
+from image.local.environment import Environment
+from image.local.invocation import Call, Invocation
+from image.local.logs import Log
+from image.local.network import host_network
+from image.local.processes import Processes
+from image.local.settings import Settings
+from image.local.slot import Slot
+
+SLOW_ONCE = """
+import os, pathlib, time
+from tests.image.local.streamer import main
+marker = pathlib.Path({marker!r})
+if not marker.exists():
+    marker.touch()
+    time.sleep(600)
+main()
+"""
+ALWAYS_SLOW = "import time; time.sleep(600)"
+
+
+async def invoke(script: str, log: Log, timeout_s: float) -> Invocation:
+    settings = Settings(command=(sys.executable, "-c", script), timeout_s=timeout_s)
+
+    def make(log: Log) -> Environment:
+        return Environment(settings, Processes(settings.command, ()), host_network(), "/", log)
+
+    made = Slot(settings, make, log)
+    invocation = Invocation(Call(b'{"chunks": ["a", "b"]}'))
+    await made.serve(invocation)
+    await made.end(None)
+    return invocation
+
+
+def test_an_init_that_takes_too_long_is_run_again_within_the_invoke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot, "INIT_S", 1.0)
+    written = io.StringIO()
+    invocation = asyncio.run(invoke(SLOW_ONCE.format(marker=str(tmp_path / "slow")), Log(written), 60.0))
+    lines = written.getvalue().splitlines()
+    assert invocation.error is None
+    assert "Phase: init\tStatus: timeout" in lines[0]
+    assert lines[1].startswith("START")
+    assert "Init Duration" not in lines[-1]
+
+
+def test_an_init_that_takes_longer_than_the_function_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot, "INIT_S", 0.2)
+    written = io.StringIO()
+    invocation = asyncio.run(invoke(ALWAYS_SLOW, Log(written), 0.3))
+    assert invocation.error is not None
+    assert invocation.error.message == "Task timed out after 0.30 seconds"
+    assert "Phase: invoke\tStatus: timeout" in written.getvalue()
+    assert written.getvalue().splitlines()[-1].endswith("Status: timeout")
