@@ -1,0 +1,1 @@
+"""What the image adds to the handler: entry points, smoke test, the local Lambda."""

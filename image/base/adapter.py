@@ -1,0 +1,55 @@
+"""The Web Adapter out of the Rust package registry, as an image with that one file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from image.base.names import ADAPTER
+from image.engines import Build, Engine
+from image.errors import CommandFailed
+from image.tools import require
+
+CRATE, VERSION, BINARY = "lambda_web_adapter", "0.9.1", "lambda-adapter"
+DOCKERFILE = f"FROM scratch\nCOPY --chmod=0755 {BINARY} /{BINARY}\n"
+
+
+def make_adapter(engine: Engine, cache: Path) -> None:
+    """Build the adapter, unless it has been, and put it in an image.
+
+    Args:
+        engine: keeps the image.
+        cache: directory for the binary.
+
+    Raises:
+        ToolMissing: there is no cargo.
+        CommandFailed: it can't be built.
+    """
+    binary = cache / f"{CRATE}-{VERSION}" / "bin" / BINARY
+    if not binary.is_file():
+        compile_adapter(binary.parent.parent, os.environ)
+    with tempfile.TemporaryDirectory() as directory:
+        context = Path(directory)
+        shutil.copyfile(binary, context / BINARY)
+        (context / "Dockerfile").write_text(DOCKERFILE)
+        engine.build(Build(context, None, ADAPTER))
+
+
+def compile_adapter(root: Path, environ: Mapping[str, str]) -> None:
+    """Compile the crate with its own lock file; the binary tells nothing of where it was built.
+
+    Raises:
+        ToolMissing: there is no cargo.
+        CommandFailed: cargo failed; it has said why.
+    """
+    require("cargo", "compiles the Web Adapter", "https://rustup.rs has it")
+    registry = environ.get("CARGO_HOME") or str(Path.home() / ".cargo")
+    flags = f"{environ.get('RUSTFLAGS', '')} --remap-path-prefix={registry}=/cargo".strip()
+    command = ["cargo", "install", "--locked", "--version", VERSION, "--root", str(root), CRATE]
+    done = subprocess.run(command, env={**environ, "RUSTFLAGS": flags, "CARGO_PROFILE_RELEASE_STRIP": "symbols"})
+    if done.returncode:
+        raise CommandFailed(f"cargo install {CRATE}", done.returncode)
