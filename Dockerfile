@@ -34,6 +34,7 @@ COPY --chmod=0644 ${MODEL_DIR}/*[^s] /opt/firebrick/model/
 LABEL com.amazonaws.lambda.feature.snapstart="Allow"
 ENV FIREBRICK_MODEL_DIR=/opt/firebrick/model \
     FIREBRICK_VERIFY=quick \
+    ORT_DISABLE_TELEMETRY=1 \
     PYTHONPATH=/opt/firebrick/app:/opt/firebrick/site \
     PYTHONDONTWRITEBYTECODE=1
 

@@ -24,7 +24,12 @@ GIVEN = ("BASE_IMAGE", "BUILDER_IMAGE", "LWA_IMAGE", "PYTHON_VERSION")
 
 
 def build_images(
-    engine: Engine, sources: Sources, context: Path, targets: Sequence[str] = TARGETS, repository: str = REPOSITORY
+    engine: Engine,
+    sources: Sources,
+    context: Path,
+    targets: Sequence[str] = TARGETS,
+    repository: str = REPOSITORY,
+    cached: bool = True,
 ) -> dict[str, str]:
     """Build the targets of a context.
 
@@ -34,6 +39,7 @@ def build_images(
         context: from `image.context.build_context`.
         targets: of the Dockerfile.
         repository: what the images are called before the colon.
+        cached: whether layers of earlier builds may be used.
 
     Returns:
         tag → image id.
@@ -47,7 +53,7 @@ def build_images(
         secrets = write_secrets(Path(directory))
         for target in targets:
             tag = f"{repository}:{target}"
-            engine.build(Build(context, target, tag, arguments, secrets))
+            engine.build(Build(context, target, tag, arguments, secrets, cached))
             ids[tag] = engine.image_id(tag)
     return ids
 

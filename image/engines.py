@@ -26,6 +26,7 @@ class Build:
         tag: the image's name.
         arguments: build arguments.
         secrets: id → file; mounted while building, in no layer.
+        cached: whether layers of earlier builds may be used.
     """
 
     context: Path
@@ -33,6 +34,7 @@ class Build:
     tag: str
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Path] = field(default_factory=dict)
+    cached: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Engine:
         else:
             # chroot needs no privileges that a build machine may lack; buildah's own label would tell its version.
             command += ["--isolation", "chroot", "--layers", "--timestamp", str(EPOCH), "--identity-label=false"]
+        command += [] if build.cached else ["--no-cache"]
         command += ["--target", build.target] if build.target else []
         for key, value in build.arguments.items():
             command += ["--build-arg", f"{key}={value}"]
