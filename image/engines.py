@@ -112,9 +112,10 @@ class Engine:
             self._call("push", "--quiet", "--tls-verify=false", image, f"docker://{reference}")
 
     def remove(self, *images: str) -> None:
-        """Forget names; what isn't there doesn't matter."""
-        words = {"buildah": ["rmi", "--force"]}.get(self.name, ["image", "rm", "--force"])
-        subprocess.run([self.name, *words, *images], capture_output=True)
+        """Forget names, one after another; what isn't there, or is in use, doesn't matter."""
+        words = {"buildah": ["rmi"]}.get(self.name, ["image", "rm"])
+        for image in images:
+            subprocess.run([self.name, *words, image], capture_output=True)
 
     def _call(self, *words: str) -> None:
         done = subprocess.run([self.name, *words], capture_output=True, text=True)
