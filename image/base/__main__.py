@@ -13,7 +13,7 @@ from image.context import ROOT
 from image.engines import Engine, choose
 from image.errors import ImageError
 
-CACHE = ROOT / "build" / "image"
+CACHE = ROOT / "build" / "lwa"
 
 
 def make_images(engine: Engine, anew: bool = False) -> None:

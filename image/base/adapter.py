@@ -23,15 +23,15 @@ def make_adapter(engine: Engine, cache: Path) -> None:
 
     Args:
         engine: keeps the image.
-        cache: directory for the binary.
+        cache: directory for the binary, as `cargo install --root` takes it.
 
     Raises:
         ToolMissing: there is no cargo.
         CommandFailed: it can't be built.
     """
-    binary = cache / f"{CRATE}-{VERSION}" / "bin" / BINARY
+    binary = cache / "bin" / BINARY
     if not binary.is_file():
-        compile_adapter(binary.parent.parent, os.environ)
+        compile_adapter(cache, os.environ)
     with tempfile.TemporaryDirectory() as directory:
         context = Path(directory)
         shutil.copyfile(binary, context / BINARY)
