@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from image.build import TARGETS, prepare
+from image.build import TARGETS, build_images, prepare
 from image.check import compare
+from image.context import build_context
 from image.engines import Engine
 from image.push_check import measure
 from image.sources import Sources
@@ -15,7 +16,7 @@ from image.sources import Sources
 @pytest.fixture(scope="module")
 def prepared() -> tuple[Engine, Sources]:
     """What builds here, and on what."""
-    return prepare("", os.environ)
+    return prepare("podman", os.environ)
 
 
 def test_two_builds_of_the_same_are_the_same(prepared: tuple[Engine, Sources], demo_artefact: Path) -> None:
@@ -23,9 +24,6 @@ def test_two_builds_of_the_same_are_the_same(prepared: tuple[Engine, Sources], d
 
 
 def test_podman_and_buildah_build_the_same(prepared: tuple[Engine, Sources], demo_artefact: Path) -> None:
-    from image.build import build_images
-    from image.context import build_context
-
     names = ("podman", "buildah")
     with build_context(demo_artefact) as context:
         built = [build_images(Engine(name), prepared[1], context, ["stream"], f"smoke-{name}") for name in names]
