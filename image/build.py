@@ -10,11 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from handler.errors import StartupError
 from image.base.__main__ import make_images
+from image.command import exit_code
 from image.context import MODEL, build_context
 from image.engines import Build, Engine, choose
-from image.errors import ImageError
 from image.secrets import write_secrets
 from image.sources import Sources, choose_sources
 
@@ -87,18 +86,17 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser.add_argument("--target", action="append", choices=TARGETS, help="only this; default: both")
     parser.add_argument("--repository", default=REPOSITORY, help="the images' name (default: %(default)s)")
     given = parser.parse_args(arguments)
+    return exit_code(lambda: _build(given, environ))
+
+
+def _build(given: argparse.Namespace, environ: Mapping[str, str]) -> None:
     started = time.monotonic()
-    try:
-        with build_context(given.model_dir) as context:
-            engine, sources = prepare(given.engine, environ)
-            ids = build_images(engine, sources, context, given.target or TARGETS, given.repository)
-    except (ImageError, StartupError) as error:
-        print(f"firebrick: {error}", file=sys.stderr)
-        return error.exit_code
+    with build_context(given.model_dir) as context:
+        engine, sources = prepare(given.engine, environ)
+        ids = build_images(engine, sources, context, given.target or TARGETS, given.repository)
     for tag, digest in ids.items():
         _say(f"{tag} {digest}")
     _say(f"{time.monotonic() - started:.0f} s")
-    return 0
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from handler.errors import StartupError
 from handler.kernels import NAME as LIBRARY
 from image.build import TARGETS, build_images, prepare
+from image.command import exit_code
 from image.context import BUILDING, ROOT, build_context, handler_files
 from image.engines import Engine
-from image.errors import ImageError, NotReproducible
+from image.errors import NotReproducible
 from image.sources import Sources
 
 REPOSITORY = "firebrick-check"
@@ -73,14 +73,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("model_dir", type=Path, metavar="MODEL_DIR")
     parser.add_argument("--engine", default="", help="docker, podman or buildah")
     given = parser.parse_args(arguments)
-    try:
-        engine, sources = prepare(given.engine, os.environ)
-        for target, digest in compare(engine, sources, given.model_dir).items():
-            print(f"{target} {digest}: twice the same")
-    except (ImageError, StartupError) as error:
-        print(f"firebrick: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: _check(given))
+
+
+def _check(given: argparse.Namespace) -> None:
+    engine, sources = prepare(given.engine, os.environ)
+    for target, digest in compare(engine, sources, given.model_dir).items():
+        print(f"{target} {digest}: twice the same")
 
 
 if __name__ == "__main__":

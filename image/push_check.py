@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from handler.errors import StartupError
 from image.build import TARGETS, build_images, prepare
+from image.command import exit_code
 from image.context import build_context
 from image.engines import Engine
-from image.errors import ImageError, TooMuchPushed
+from image.errors import TooMuchPushed
 from image.registry import Registry, loopback_registry
 from image.sources import Sources
 
@@ -80,18 +80,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("model_dir", type=Path, metavar="MODEL_DIR")
     parser.add_argument("--engine", default="", help="docker, podman or buildah")
     given = parser.parse_args(arguments)
-    try:
-        engine, sources = prepare(given.engine, os.environ)
-        for target in TARGETS:
-            pushed = measure(engine, sources, given.model_dir, target)
-            print(
-                f"{target}: {pushed.first:,} bytes into an empty registry; a changed line in {CHANGED}: "
-                f"{pushed.second:,} bytes, 1 of {pushed.layers} layers"
-            )
-    except (ImageError, StartupError) as error:
-        print(f"firebrick: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: _check(given))
+
+
+def _check(given: argparse.Namespace) -> None:
+    engine, sources = prepare(given.engine, os.environ)
+    for target in TARGETS:
+        pushed = measure(engine, sources, given.model_dir, target)
+        print(
+            f"{target}: {pushed.first:,} bytes into an empty registry; a changed line in {CHANGED}: "
+            f"{pushed.second:,} bytes, 1 of {pushed.layers} layers"
+        )
 
 
 if __name__ == "__main__":

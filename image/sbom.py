@@ -14,9 +14,9 @@ from typing import Any
 
 from image.archive import SavedImage, read_image
 from image.base.adapter import CRATE, VERSION
+from image.command import exit_code
 from image.context import ROOT
 from image.engines import choose
-from image.errors import ImageError
 
 STATUS = "var/lib/dpkg/status"
 ADAPTER = "opt/extensions/lambda-adapter"
@@ -97,19 +97,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--engine", default="", help="docker, podman or buildah")
     parser.add_argument("--out", type=Path, default=OUT, help="a directory (default: build/image)")
     given = parser.parse_args(arguments)
+    return exit_code(lambda: _write(given))
+
+
+def _write(given: argparse.Namespace) -> None:
     lock = (ROOT / "kernels" / "Cargo.lock").read_text()
-    try:
-        engine, _ = choose(given.engine)
-        given.out.mkdir(parents=True, exist_ok=True)
-        for name in given.image:
-            document = bill(name, engine.image_id(name), read_image(engine, name, wanted), lock)
-            path = given.out / f"{name.rpartition('/')[2].replace(':', '-')}.cdx.json"
-            path.write_text(json.dumps(document, indent=1) + "\n")
-            print(f"{path}: {len(document['components'])} components")
-    except ImageError as error:
-        print(f"firebrick: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    engine, _ = choose(given.engine)
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name in given.image:
+        document = bill(name, engine.image_id(name), read_image(engine, name, wanted), lock)
+        path = given.out / f"{name.rpartition('/')[2].replace(':', '-')}.cdx.json"
+        path.write_text(json.dumps(document, indent=1) + "\n")
+        print(f"{path}: {len(document['components'])} components")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from image.archive import SavedImage, read_image
+from image.command import exit_code
 from image.engines import choose
-from image.errors import ImageError, TooLarge
+from image.errors import TooLarge
 
 LIMIT = 10 * 2**30  # bytes, uncompressed, all layers: https://docs.aws.amazon.com/lambda/latest/dg/images-create.html
 
@@ -42,16 +43,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("image", nargs="*", default=["firebrick:stream", "firebrick:worker"])
     parser.add_argument("--engine", default="", help="docker, podman or buildah")
     given = parser.parse_args(arguments)
-    try:
-        engine, _ = choose(given.engine)
-        for name in given.image:
-            saved = read_image(engine, name, compress=True)
-            print(report(name, saved), end="\n\n", flush=True)
-            check(name, saved)
-    except ImageError as error:
-        print(f"firebrick: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: _print(given))
+
+
+def _print(given: argparse.Namespace) -> None:
+    engine, _ = choose(given.engine)
+    for name in given.image:
+        saved = read_image(engine, name, compress=True)
+        print(report(name, saved), end="\n\n", flush=True)
+        check(name, saved)
 
 
 if __name__ == "__main__":

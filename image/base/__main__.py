@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from image.base.adapter import make_adapter
 from image.base.debian import PACKAGES, make_debian
 from image.base.names import ADAPTER
+from image.command import exit_code
 from image.context import ROOT
 from image.engines import Engine, choose
-from image.errors import ImageError
 
 CACHE = ROOT / "build" / "lwa"
 
@@ -37,15 +37,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--engine", default="", help="docker, podman or buildah")
     parser.add_argument("--anew", action="store_true", help="with today's packages, also if they are there")
     given = parser.parse_args(arguments)
-    try:
-        engine, _ = choose(given.engine)
-        make_images(engine, given.anew)
-    except ImageError as error:
-        print(f"firebrick: {error}", file=sys.stderr)
-        return error.exit_code
+    return exit_code(lambda: _make(given))
+
+
+def _make(given: argparse.Namespace) -> None:
+    engine, _ = choose(given.engine)
+    make_images(engine, given.anew)
     for name in (*PACKAGES, ADAPTER):
         print(f"{name} {engine.image_id(name)}")
-    return 0
 
 
 if __name__ == "__main__":

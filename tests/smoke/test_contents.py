@@ -41,8 +41,13 @@ def target(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def saved(engine: Engine, target: str) -> SavedImage:
-    """The image, with every small file that we added."""
-    return read_image(engine, NAMES[target], lambda path: path.startswith(("opt/firebrick/app", "opt/extensions")))
+    """The image, with the contents of what could tell of the machine."""
+    return read_image(engine, NAMES[target], is_telling)
+
+
+def is_telling(path: str) -> bool:
+    """Whether a file could tell of the machine that built it."""
+    return path.startswith(("etc/", "opt/firebrick/app/", "opt/extensions/")) or ".dist-info/" in path
 
 
 def added(saved: SavedImage) -> Mapping[str, int]:
