@@ -9,6 +9,14 @@ MODEL_DIR ?= build/demo
 PORT ?= 8080
 ARGS ?=
 CARGO ?= cargo
+# Images: docker, podman or buildah; empty for the first that works. The rest goes to the Dockerfile.
+ENGINE ?=
+BASE_IMAGE ?=
+BUILDER_IMAGE ?=
+LWA_IMAGE ?=
+PYTHON_VERSION ?=
+export BASE_IMAGE BUILDER_IMAGE LWA_IMAGE PYTHON_VERSION
+IMAGE_TOOLS := buildah podman runc mmdebstrap docker-registry
 # Without cargo the stock kernels do, so nothing may depend on the library unless it can be built or is there.
 HAS_CARGO := $(shell command -v $(CARGO) 2>/dev/null)
 KERNELS := handler/libfirebrick_kernels.so
@@ -20,7 +28,7 @@ DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check sanitize test-reference record export serve wheel bench lock clean
-.PHONY: local lwa
+.PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +69,32 @@ serve: setup ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
 	FIREBRICK_MODEL_DIR="$(MODEL_DIR)" PORT="$(PORT)" $(PY) -m handler $(ARGS)
 
+image: setup ## MODEL_DIR=artefact: images firebrick:stream and firebrick:worker; ENGINE, BASE_IMAGE, LWA_IMAGE
+	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
+	$(PY) -m image.build "$(MODEL_DIR)" --engine "$(ENGINE)"
+
+image-base: setup ## base and adapter images from Debian's packages and a crate, where no registry is reachable
+	$(PY) -m image.base --engine "$(ENGINE)" $(ARGS)
+
+image-size: setup ## what each layer of the images weighs
+	$(PY) -m image.size --engine "$(ENGINE)" $(ARGS)
+
+image-sbom: setup ## bills of materials (CycloneDX) of the images, in build/image/
+	$(PY) -m image.sbom --engine "$(ENGINE)" $(ARGS)
+
+image-check: setup ## built twice the images are the same, and a changed line pushes one layer
+	$(PY) -m image.check "$(MODEL_DIR)" --engine "$(ENGINE)"
+	$(PY) -m image.push_check "$(MODEL_DIR)" --engine "$(ENGINE)"
+
+image-tools: ## install what building and trying images needs (Debian, Ubuntu; as root)
+	@test "$$(id -u)" = 0 || { echo "error: run as root: sudo make image-tools" >&2; exit 2; }
+	@command -v apt-get >/dev/null || { echo "error: no apt-get here; install $(IMAGE_TOOLS)" >&2; exit 2; }
+	apt-get update --quiet=2
+	apt-get install --yes --quiet=2 --no-install-recommends $(IMAGE_TOOLS)
+
+smoke: setup ## try the built images in containers, as restricted as Lambda's
+	$(PY) -m pytest -o "norecursedirs=.*" tests/smoke $(ARGS)
+
 local: build/demo/manifest.json build/lwa/bin/lambda-adapter ## the stream function as in Lambda, in plain processes
 	exec $(PY) -m image.local --command "$(PY) -m handler" --extension build/lwa/bin/lambda-adapter \
 	  --env FIREBRICK_MODEL_DIR="$(MODEL_DIR)" --env FIREBRICK_VERIFY=quick --env AWS_LWA_INVOKE_MODE=response_stream \
@@ -94,8 +128,8 @@ $(KERNELS): $(KERNEL_SOURCES)
 	@cp kernels/target/release/$(@F) $@.new && mv $@.new $@
 endif
 
-build/lwa/bin/lambda-adapter:
-	$(CARGO) install --quiet --locked lambda_web_adapter --version 0.9.1 --root build/lwa
+build/lwa/bin/lambda-adapter: $(VENV)/.ready
+	$(PY) -m image.base --binary
 
 $(VENV)/.ready: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -80,6 +80,7 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports to its makers unless told not to
     code = main(sys.argv[1:], os.environ)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,0 +1,61 @@
+# Layers lie in the order in which they change: base, weights, adapter, dependencies, code. The final stages only copy,
+# so whatever builds stays behind. `make image` builds both targets; docs/image.md says what each part is for.
+ARG PYTHON_VERSION=3.13
+ARG BASE_IMAGE=public.ecr.aws/lambda/python:${PYTHON_VERSION}
+# Where pip runs: another image than the base only if the base has no pip. Its Python must be the base's.
+ARG BUILDER_IMAGE=${BASE_IMAGE}
+ARG LWA_IMAGE=public.ecr.aws/awsguru/aws-lambda-adapter:0.9.1
+
+FROM ${LWA_IMAGE} AS adapter
+
+# The secrets are optional: a pip.conf for a private index, and the authorities that its certificate needs.
+FROM ${BUILDER_IMAGE} AS runtime-site
+COPY image/install.py requirements/runtime.txt /build/
+RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem \
+    python3 /build/install.py site /opt/firebrick/site --requirements /build/runtime.txt
+
+FROM ${BUILDER_IMAGE} AS worker-site
+COPY image/install.py requirements/runtime.txt requirements/worker.txt /build/
+RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem \
+    python3 /build/install.py site /opt/firebrick/site --requirements /build/worker.txt --without /build/runtime.txt
+
+# Compiled by the base's own Python, and tried there: a library that wants a newer glibc fails now, not in Lambda.
+FROM ${BASE_IMAGE} AS code
+COPY image/install.py /build/
+COPY handler /opt/firebrick/app/handler
+RUN --mount=type=bind,from=runtime-site,source=/opt/firebrick/site,target=/opt/firebrick/site \
+    python3 /build/install.py code /opt/firebrick/app --site /opt/firebrick/site
+
+FROM ${BASE_IMAGE} AS model
+ARG MODEL_DIR=build/demo
+COPY --chmod=0644 ${MODEL_DIR}/model.safetensors /opt/firebrick/model/
+# All the rest: every name that doesn't end as the weights' does.
+COPY --chmod=0644 ${MODEL_DIR}/*[^s] /opt/firebrick/model/
+LABEL com.amazonaws.lambda.feature.snapstart="Allow"
+ENV FIREBRICK_MODEL_DIR=/opt/firebrick/model \
+    FIREBRICK_VERIFY=quick \
+    ORT_DISABLE_TELEMETRY=1 \
+    PYTHONPATH=/opt/firebrick/app:/opt/firebrick/site \
+    PYTHONDONTWRITEBYTECODE=1
+
+FROM model AS stream
+COPY --from=adapter --chmod=0755 /lambda-adapter /opt/extensions/lambda-adapter
+COPY --from=runtime-site /opt/firebrick/site /opt/firebrick/site
+COPY --from=code /opt/firebrick/app /opt/firebrick/app
+ENV AWS_LWA_PORT=8080 \
+    AWS_LWA_INVOKE_MODE=response_stream \
+    AWS_LWA_READINESS_CHECK_PATH=/health \
+    AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS=400 \
+    AWS_LWA_ERROR_STATUS_CODES=501
+WORKDIR /opt/firebrick/app
+# Lambda wants an absolute path; where Python lies is the base's own affair.
+ENTRYPOINT ["/usr/bin/env", "python3", "-m", "handler"]
+CMD []
+
+FROM model AS worker
+COPY --from=runtime-site /opt/firebrick/site /opt/firebrick/site
+COPY --from=worker-site /opt/firebrick/site /opt/firebrick/site
+COPY --from=code /opt/firebrick/app /opt/firebrick/app
+WORKDIR /opt/firebrick/app
+ENTRYPOINT ["/usr/bin/env", "python3", "-m", "awslambdaric"]
+CMD ["handler.worker.function.handle"]

@@ -1,0 +1,1 @@
+"""Base and adapter images from package registries alone, for where no image registry can be reached."""

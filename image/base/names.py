@@ -1,0 +1,5 @@
+"""What the local images are called."""
+
+BASE = "localhost/firebrick-base"
+BUILDER = "localhost/firebrick-builder"
+ADAPTER = "localhost/firebrick-lwa"

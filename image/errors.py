@@ -1,0 +1,95 @@
+"""What can go wrong while an image is made: one cause per class, one line on stderr, exit code 2."""
+
+from typing import ClassVar
+
+
+class ImageError(Exception):
+    """The root of all of them."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class NoEngine(ImageError):
+    """None of docker, podman and buildah works here."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        tried = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        super().__init__(f"nothing here can build an image ({tried}); on Debian: apt-get install buildah podman runc")
+
+
+class UnknownEngine(ImageError):
+    """ENGINE names something else."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"ENGINE={name} is not known: expected one of {', '.join(known)}")
+
+
+class ToolMissing(ImageError):
+    """A program isn't installed."""
+
+    def __init__(self, program: str, what: str, remedy: str) -> None:
+        super().__init__(f"{program} is missing, which {what}: {remedy}")
+
+
+class CommandFailed(ImageError):
+    """A program that was called ended with an error; what it said stands above."""
+
+    def __init__(self, what: str, code: int, said: str = "") -> None:
+        lines = said.strip().splitlines()
+        super().__init__(f"{what} failed with exit code {code}{': ' + lines[-1] if lines else ''}")
+
+
+class NotRoot(ImageError):
+    """Something that only root may do here."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} has to run as root; use sudo")
+
+
+class KernelsMissing(ImageError):
+    """The artefact asks for native kernels, and their library isn't built."""
+
+    def __init__(self, artefact: object, library: object) -> None:
+        super().__init__(
+            f"{artefact} asks for native kernels, and {library} is missing: build it with `make setup` where there is "
+            f"cargo, or convert the artefact with `python -m model_export.convert {artefact} --kernels stock`"
+        )
+
+
+class ImageMissing(ImageError):
+    """An image that was asked for isn't in the engine's storage."""
+
+    def __init__(self, image: str, engine: str) -> None:
+        super().__init__(f"{engine} has no image {image}; build it with `make image`")
+
+
+class ImageUnreadable(ImageError):
+    """What the engine saved isn't the archive that was expected."""
+
+
+class TooLarge(ImageError):
+    """The image is beyond Lambda's limit."""
+
+    def __init__(self, image: str, size: int, limit: int) -> None:
+        super().__init__(f"{image} has {size:,} bytes, Lambda takes {limit:,} at most; bake a smaller model")
+
+
+class NotReproducible(ImageError):
+    """Two builds of the same differ."""
+
+    def __init__(self, target: str, first: str, second: str) -> None:
+        super().__init__(f"{target} was built twice with two outcomes: {first} and {second}")
+
+
+class TooMuchPushed(ImageError):
+    """A changed line cost more than the code layer."""
+
+    def __init__(self, target: str, pushed: int, limit: int) -> None:
+        super().__init__(f"{target}: a changed line pushed {pushed:,} bytes, more than the code layer's {limit:,}")
+
+
+class RegistryFailed(ImageError):
+    """The registry on loopback didn't start."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"docker-registry didn't start: {reason}")
