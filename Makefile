@@ -92,7 +92,7 @@ image-tools: ## install what building and trying images needs (Debian, Ubuntu; a
 	apt-get update --quiet=2
 	apt-get install --yes --quiet=2 --no-install-recommends $(IMAGE_TOOLS)
 
-smoke: setup ## try the built images in containers, as restricted as Lambda's
+smoke: setup build/emulator/aws-lambda-rie ## try the built images in containers, as restricted as Lambda's
 	$(PY) -m pytest -o "norecursedirs=.*" tests/smoke $(ARGS)
 
 local: build/demo/manifest.json build/lwa/bin/lambda-adapter ## the stream function as in Lambda, in plain processes
@@ -127,6 +127,14 @@ $(KERNELS): $(KERNEL_SOURCES)
 	cd kernels && $(CARGO) build --release --locked --target-dir target
 	@cp kernels/target/release/$(@F) $@.new && mv $@.new $@
 endif
+
+# AWS's own emulator comes inside a Python package, of which nothing else is wanted.
+build/emulator/aws-lambda-rie: requirements/emulator.txt $(VENV)/.ready
+	@mkdir -p build/emulator
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --dest build/emulator -r $<
+	$(PY) -m zipfile --extract build/emulator/aws_sam_cli-*.whl build/emulator/package
+	@mv build/emulator/package/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $@
+	@chmod +x $@ && rm -r build/emulator/package build/emulator/*.whl
 
 build/lwa/bin/lambda-adapter: $(VENV)/.ready
 	$(PY) -m image.base --binary

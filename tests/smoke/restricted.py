@@ -55,7 +55,7 @@ class Stream:
         self.words: list[str] = []
         self._name = f"firebrick-smoke-{uuid.uuid4().hex[:12]}"
         self._news = threading.Condition()
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         given = ("--env", f"AWS_LWA_PORT={port}", "--unsetenv", "HOME", *options)
         command = podman("run", "--rm", "--name", self._name, *RESTRICTIONS, *given, image)
@@ -101,7 +101,8 @@ class Stream:
         self.process.stdout.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
