@@ -43,6 +43,7 @@ def plain(name):
     return name.lower().replace("-", "_")
 
 runtime = {plain(line.split("==")[0]) for line in Path(sys.argv[2]).read_text().splitlines()}
+runtime.add("firebrick")  # itself, where `make wheel` has described it
 hidden = {
     module
     for module, distributions in packages_distributions().items()

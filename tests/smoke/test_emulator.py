@@ -29,8 +29,10 @@ def url() -> Iterator[str]:
         pytest.skip(f"NOT TESTED: {EMULATOR} is not there; `make {EMULATOR.relative_to(ROOT)}` fetches it")
     port, api_port = free_port(), free_port()
     name = f"firebrick-emulator-{uuid.uuid4().hex[:12]}"
-    addresses = ("--runtime-interface-emulator-address", f"127.0.0.1:{port}")
-    addresses = (*addresses, "--runtime-api-address", f"127.0.0.1:{api_port}")
+    addresses = (
+        *("--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
+        *("--runtime-api-address", f"127.0.0.1:{api_port}"),
+    )
     entry = ("/usr/bin/env", "python3", "-m", "awslambdaric", "handler.worker.function.handle")
     options = ("--name", name, "--volume", f"{EMULATOR}:/emulator:ro", "--entrypoint", "/emulator")
     process = subprocess.Popen(podman("run", "--rm", *RESTRICTIONS, *options, WORKER, *addresses, *entry))
