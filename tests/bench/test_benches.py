@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.conftest import ROOT
 from tests.kernels.models import needs_library
@@ -51,6 +54,13 @@ def test_session_measures_every_variant(demo_artefact: Path) -> None:
 
     result = run("bench.session", str(demo_artefact), "--prompt-tokens", "20", "--tokens", "2", "--rounds", "1")
     assert result["variants"].keys() == VARIANTS.keys()
+
+
+@pytest.mark.skipif(not os.access("/sys/fs/cgroup/cpu", os.W_OK), reason="no control groups that can be written")
+def test_quota_tries_every_number_of_threads(demo_artefact: Path) -> None:
+    rows = run("bench.quota", str(demo_artefact), "--rounds", "1")["rows"]
+    assert {row["threads"] for row in rows} == set(range(1, len(os.sched_getaffinity(0)) + 1))
+    assert all(row["decode"] > 0 for row in rows)
 
 
 def test_decode_compares_artefacts(demo_artefact: Path) -> None:
