@@ -13,8 +13,6 @@ from image.errors import CommandFailed, NotRoot
 from image.tools import require
 
 SUITE = "bookworm"
-MIRROR = "http://deb.debian.org/debian"
-SECURITY = "http://deb.debian.org/debian-security"
 RUNTIME = ("python3", "ca-certificates", "libstdc++6")  # numpy's wheel brings no libstdc++
 PACKAGES = {BASE: RUNTIME, BUILDER: (*RUNTIME, "python3-pip")}
 EXCLUDED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
@@ -57,7 +55,5 @@ def mmdebstrap_command(packages: tuple[str, ...], out: Path) -> list[str]:
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED),
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         f"--customize-hook=rm -rf {removed}",
-        *(SUITE, str(out)),
-        *(f"deb {MIRROR} {suite} main" for suite in (SUITE, f"{SUITE}-updates")),
-        f"deb {SECURITY} {SUITE}-security main",
+        *(SUITE, str(out)),  # without a mirror it is Debian's own, with the updates and security fixes of the suite
     ]
