@@ -172,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "native": stack.enter_context(Worker("bench.decode", "--worker", str(native), FIREBRICK_ISA=ISAS[isa])),
                 "stock": stack.enter_context(Worker("bench.decode", "--worker", str(stock))),
             }
+            for worker in workers.values():
+                worker.ask("prefill 1")  # all have loaded before anything counts
             figures = measure(workers, gguf, isa, machine["threads"], args.rounds, args.tokens, not args.no_deep)
         all_figures[isa] = figures
         result[isa] = ratios(figures, native) | {"ready_ms": serving(native)["ready_ms"]}
