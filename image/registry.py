@@ -57,7 +57,7 @@ def loopback_registry() -> Iterator[Registry]:
     """
     program = require("docker-registry", "takes pushed images", "apt-get install docker-registry")
     with tempfile.TemporaryDirectory() as directory:
-        port = _free_port()
+        port = free_port()
         configuration = Path(directory) / "registry.yml"
         configuration.write_text(CONFIGURATION.format(directory=directory, host=HOST, port=port))
         with subprocess.Popen(
@@ -71,7 +71,8 @@ def loopback_registry() -> Iterator[Registry]:
                 process.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody has."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -16,6 +16,12 @@ USER = "993:990"  # as foreign to the image as Lambda's
 FILES, PROCESSES, TMP_MB = 1024, 1024, 512
 BOOTSTRAP = Path(__file__).parent / "bootstrap.sh"
 INSIDE = "/var/rapid/bootstrap"
+RESTRICTIONS = (
+    *("--read-only", "--read-only-tmpfs=false", "--tmpfs", f"/tmp:size={TMP_MB}m,mode=1777"),
+    *("--user", USER, "--cap-drop", "all", "--security-opt", "no-new-privileges"),
+    *("--ipc", "none", "--security-opt", "mask=/sys/devices/system/cpu"),
+    *("--ulimit", f"nofile={FILES}:{FILES}", "--ulimit", f"nproc={PROCESSES}:{PROCESSES}"),
+)
 ADDED_BY_PODMAN = ("HOME", "HOSTNAME", "TERM", "container")
 
 
@@ -79,10 +85,7 @@ def run_command(
         *("--name", name, "--rm", "--interactive", "--preserve-fds", "1", "--pidfile", str(pid_file)),
         *("--pull", "never", "--log-driver", "none", "--http-proxy=false"),
         *("--network", f"ns:{network}" if network else "host"),
-        *("--read-only", "--read-only-tmpfs=false", "--tmpfs", f"/tmp:size={TMP_MB}m,mode=1777"),
-        *("--user", USER, "--cap-drop", "all", "--security-opt", "no-new-privileges"),
-        *("--ipc", "none", "--security-opt", "mask=/sys/devices/system/cpu"),
-        *("--ulimit", f"nofile={FILES}:{FILES}", "--ulimit", f"nproc={PROCESSES}:{PROCESSES}"),
+        *RESTRICTIONS,
         *("--memory", memory, "--memory-swap", memory, "--cpus", f"{settings.vcpus:.3f}"),
         *_visible_cpus(settings),
         *("--volume", f"{BOOTSTRAP}:{INSIDE}:ro"),

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
-import socket
 import subprocess
 import threading
 import uuid
-from os import geteuid
 from types import TracebackType
 from typing import Any, Self
 
 from image.base.names import BASE
+from image.local.podman import RESTRICTIONS as LAMBDAS
+from image.local.podman import podman
+from image.registry import free_port
 
 READY_S = 60
-RESTRICTIONS = (
-    *("--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp:size=512m,mode=1777"),
-    *("--user", "993:990", "--cap-drop", "all", "--security-opt", "no-new-privileges"),
-    *("--ipc", "none", "--security-opt", "mask=/sys/devices/system/cpu"),
-    *("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"),
-    *("--pull", "never", "--network", "host", "--http-proxy=false"),
-)
-
-
-def podman(*words: str) -> list[str]:
-    """A command line of podman, as it works without systemd too."""
-    manager = ["--cgroup-manager", "cgroupfs"] if geteuid() == 0 else []
-    runtime = ["--runtime", "runc"] if shutil.which("runc") else []
-    return ["podman", *manager, *runtime, *words]
+RESTRICTIONS = (*LAMBDAS, "--pull", "never", "--network", "host", "--http-proxy=false")
 
 
 def run(image: str, *words: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -99,11 +86,3 @@ class Stream:
         self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
-
-
-def free_port() -> int:
-    """A port of this machine that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from image.local.podman import podman
+from image.registry import free_port
 from tests.conftest import ROOT
 from tests.smoke.containers import WORKER, require_image
-from tests.smoke.restricted import READY_S, RESTRICTIONS, free_port, podman
+from tests.smoke.restricted import READY_S, RESTRICTIONS
 
 EMULATOR = ROOT / "build" / "emulator" / "aws-lambda-rie"
 FUNCTION = "/2015-03-31/functions/function/invocations"

@@ -1,16 +1,13 @@
 """Both images start with as little as Lambda gives."""
 
 import json
-import os
 import urllib.request
 from typing import Any
 
 import pytest
 
+from tests.smoke.containers import STREAM, WORKER
 from tests.smoke.restricted import Stream, run
-
-STREAM = os.environ.get("STREAM_IMAGE", "firebrick:stream")
-WORKER = os.environ.get("WORKER_IMAGE", "firebrick:worker")
 
 
 def ask(url: str, **members: Any) -> list[dict[str, Any]]:
