@@ -41,7 +41,6 @@ def work(model_dir: Path) -> None:
     artefact = load_artefact(model_dir, "quick")
     threads = resolve_threads(os.environ)
     engine = Engine.load(artefact, threads)
-    engine.warm_up()
     for line in sys.stdin:
         kind, length, tokens = [*line.split(), "0", "0"][:3]
         if kind == "read":

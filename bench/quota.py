@@ -67,7 +67,6 @@ def work(model_dir: Path, threads: int) -> None:
     from handler.sampling import SamplingParams
 
     engine = Engine.load(load_artefact(model_dir, "quick"), threads)
-    engine.warm_up()
     prompt = [random.Random(n).randrange(engine.vocab_size) for n in range(PROMPT)]
     for _ in sys.stdin:
         started = time.perf_counter()

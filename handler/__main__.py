@@ -8,13 +8,13 @@ import gc  # noqa: E402
 
 gc.disable()  # What is imported stays: looking for garbage among it takes 5 % of start-up.
 
-import argparse  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import Any  # noqa: E402
 
+from handler.environment import configure_libraries  # noqa: E402
 from handler.errors import StartupError  # noqa: E402
 from handler.listener import listen, open_socket  # noqa: E402
 from handler.loading import load_model  # noqa: E402
@@ -34,8 +34,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     try:
-        given = _parse_arguments(arguments)
-        settings = read_settings(environ, model_dir=given.model_dir, host=given.host, port=given.port)
+        settings = read_settings(environ, **_parse_arguments(arguments))
         run(settings, resolve_threads(environ))
     except StartupError as error:
         print(f"firebrick: {error}", file=sys.stderr)
@@ -71,16 +70,21 @@ def run(settings: Settings, threads: int) -> None:
     serve(app, scheduler, opened, settings.shutdown_grace_s, ready)
 
 
-def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+def _parse_arguments(arguments: Sequence[str]) -> dict[str, str | None]:
+    """What overrides the environment, by the settings' names."""
+    if not arguments:
+        return {}
+    import argparse  # 10 ms that a function has no use for
+
     parser = argparse.ArgumentParser("python -m handler", description="Serve an exported model over OpenAI's API.")
     parser.add_argument("--model-dir", metavar="DIR", help="an exported model (FIREBRICK_MODEL_DIR)")
     parser.add_argument("--host", help="the address to listen on (FIREBRICK_HOST, default 127.0.0.1)")
     parser.add_argument("--port", help="the port, 0 for any (AWS_LWA_PORT, PORT, default 8080)")
-    return parser.parse_args(arguments)
+    return vars(parser.parse_args(arguments))
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports to its makers unless told not to
+    configure_libraries(os.environ)
     code = main(sys.argv[1:], os.environ)
     sys.stdout.flush()
     sys.stderr.flush()

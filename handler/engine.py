@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from handler.errors import Cancelled
 from handler.kernels import library_of
 from handler.sampling import Sampler, SamplingParams, log_probabilities
 from handler.session import create_session
+from handler.weights import Weights
+
+WARM_UP_S = 0.005  # a few layers of a 3B model, all of a small one
 
 
 @dataclass(frozen=True)
@@ -67,23 +71,38 @@ class Cancellation:
 class Engine:
     """A session with a preallocated cache; one generation at a time."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, artefact: Artefact, prefill_chunk: int) -> None:
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        artefact: Artefact,
+        prefill_chunk: int,
+        weights: Weights | None = None,
+    ) -> None:
         """Allocate the cache; its pages cost no memory until they are written.
 
         Args:
             session: from `handler.session.create_session`.
             artefact: what the session was made of.
             prefill_chunk: tokens of a prompt that are run at a time.
+            weights: what the session computes with, if it was given them: they stay mapped as long as the engine lives.
         """
         self.context_length = artefact.context_length
         self.vocab_size = artefact.vocab_size
         self._session = session
         self._prefill_chunk = prefill_chunk
         self._cache = allocate(artefact, artefact.context_length)
+        self._weights = weights
         self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, artefact: Artefact, threads: int, prefill_chunk: int = 256, kernels: Path | None = None) -> Engine:
+    def load(
+        cls,
+        artefact: Artefact,
+        threads: int,
+        prefill_chunk: int = 256,
+        kernels: Path | None = None,
+        weights: Weights | None = None,
+    ) -> Engine:
         """Create the session of an artefact and the engine around it.
 
         Args:
@@ -91,19 +110,28 @@ class Engine:
             threads: of the session.
             prefill_chunk: tokens of a prompt that are run at a time.
             kernels: the library of native kernels; None for the package's own.
+            weights: mapped already; None to let onnxruntime map them.
 
         Raises:
             ArtefactDamaged: onnxruntime refuses the graph.
             StartupError: the artefact asks for native kernels, which are missing or can't be used.
         """
         library = library_of(artefact, kernels)
-        session = create_session(artefact.directory / GRAPH, threads, library=library)
-        return cls(session, artefact, prefill_chunk)
+        session = create_session(artefact.directory / GRAPH, threads, library=library, weights=weights)
+        return cls(session, artefact, prefill_chunk, weights)
 
     def warm_up(self) -> None:
-        """Make one token, so that whatever can fail has failed before the first request."""
-        for _ in self.generate([0], SamplingParams(temperature=0), 1, (), Cancellation()):
-            pass
+        """Work on a token for a moment, so that what can fail has failed before the first request.
+
+        Not for all of a token: the first request would only have to wait for it.
+        """
+        cancellation = Cancellation()
+        timer = threading.Timer(WARM_UP_S, cancellation.cancel)
+        timer.daemon = True
+        timer.start()
+        with suppress(Cancelled):
+            list(self.generate([0], SamplingParams(temperature=0), 1, (), cancellation))
+        timer.cancel()
 
     def generate(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
@@ -63,7 +63,24 @@ def register(options: onnxruntime.SessionOptions, path: Path) -> None:
         before, found, reason = text.partition("FIREBRICK_ISA")
         if found:
             raise IsaUnavailable(f"{found}{reason}: name one of these, or none for the best") from None
-        raise KernelsUnusable(f"{path} can't be loaded: {before}; build it anew with `make setup`") from None
+        raise _unusable(path, before) from None
+
+
+def populate_function(path: Path) -> Callable[[int, int, int], None]:
+    """The library's function that reads a mapped file ahead, of a file handle, an address and a length.
+
+    Raises:
+        KernelsUnusable: the library can't be loaded, or it is another one.
+    """
+    import ctypes
+
+    try:
+        function = ctypes.CDLL(str(path)).firebrick_populate
+    except (OSError, AttributeError) as error:
+        raise _unusable(path, error) from None
+    function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+    function.restype = None
+    return function
 
 
 @dataclass(frozen=True)
@@ -99,4 +116,8 @@ def describe(path: Path) -> Description:
         said: dict[str, Any] = json.loads(function())
         return Description(said["version"], said["isa"], tuple(said["available"]), said["forced"], said["error"])
     except (OSError, AttributeError, ValueError, TypeError, KeyError) as error:
-        raise KernelsUnusable(f"{path} can't be loaded: {error}; build it anew with `make setup`") from None
+        raise _unusable(path, error) from None
+
+
+def _unusable(path: Path, reason: object) -> KernelsUnusable:
+    return KernelsUnusable(f"{path} can't be loaded: {reason}; build it anew with `make setup`")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 from handler.artefact import TOKENIZER, WEIGHTS, Artefact, load_artefact
 from handler.background import Background
 from handler.errors import TemplateInvalid
-from handler.populate import populate
+from handler.kernels import library_of, populate_function
+from handler.populate import populate, read_ahead
 from handler.settings import Settings
 
 if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imported beside the others.
@@ -16,9 +17,13 @@ if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imp
     from handler.model import Model
     from handler.template import ChatTemplate
     from handler.tokenizer import Tokenizer
+    from handler.weights import Weights
 
 T = TypeVar("T")
 TEMPLATE = "chat_template.jinja"
+# Where processors are short, the imports go first: all else has time until they are done.
+TOKENIZER_NICE = 5
+POPULATE_NICE = 19
 
 
 def load_model(settings: Settings, threads: int, imports: Sequence[str] = ()) -> "tuple[Model, Mapping[str, float]]":
@@ -40,25 +45,49 @@ def load_model(settings: Settings, threads: int, imports: Sequence[str] = ()) ->
     checked = Background(lambda: _timed(parts, "verify_ms", lambda: load_artefact(settings.model_dir, settings.verify)))
     # kitoken's allocator takes the thread that imports it for the one that never ends, and crashes when it does.
     _timed(parts, "import_tokenizer_ms", lambda: import_module("handler.tokenizer"))
-    tokenizer = Background(lambda: _timed(parts, "tokenizer_ms", lambda: load_tokenizer(checked.result())))
-    # Imports hold Python's lock and so take turns; the engine's come first, for its weights are then read without it.
+    tokenizer = Background(
+        lambda: _timed(parts, "tokenizer_ms", lambda: load_tokenizer(checked.result())), TOKENIZER_NICE
+    )
+    weights = Background(lambda: _map_weights(checked.result(), settings))
+    populated = Background(lambda: _populate(checked.result(), weights.result(), settings, parts), POPULATE_NICE)
+    # Imports hold Python's lock and so take turns; the engine's come first, for it is then made without it.
     _timed(parts, "import_engine_ms", lambda: import_module("handler.engine"))
     artefact = checked.result()
-    engine = Background(lambda: _load_engine(artefact, settings, threads, parts))
+    engine = Background(lambda: _load_engine(artefact, weights.result(), settings, threads, parts))
     _timed(parts, "import_rest_ms", lambda: [import_module(name) for name in imports])
     template = _timed(parts, "template_ms", lambda: load_template(artefact))
-    return _model(artefact, settings, engine.result(), tokenizer.result(), template), parts
+    model = _model(artefact, settings, engine.result(), tokenizer.result(), template)
+    populated.result()
+    return model, parts
 
 
-def _load_engine(artefact: Artefact, settings: Settings, threads: int, parts: dict[str, float]) -> "Engine":
+def _map_weights(artefact: Artefact, settings: Settings) -> "Weights | None":
+    if library_of(artefact, settings.kernels) is None:
+        return None  # onnxruntime's kernels pack what they read: the file is read once, and not where it is mapped
+    from handler.weights import Weights
+
+    return Weights(artefact.directory / WEIGHTS)
+
+
+def _populate(artefact: Artefact, weights: "Weights | None", settings: Settings, parts: dict[str, float]) -> None:
+    if not settings.populate:
+        return
+    library = library_of(artefact, settings.kernels)
+    if weights is not None and library is not None:
+        function = populate_function(library)
+        _timed(parts, "populate_ms", lambda: populate(weights, function))
+    elif settings.verify == "quick":  # otherwise all of it has just been read
+        _timed(parts, "populate_ms", lambda: read_ahead(artefact.directory / WEIGHTS))
+
+
+def _load_engine(
+    artefact: Artefact, weights: "Weights | None", settings: Settings, threads: int, parts: dict[str, float]
+) -> "Engine":
     from handler.engine import Engine
 
-    if settings.populate and settings.verify == "quick":  # otherwise all of it has just been read
-        Background(lambda: _timed(parts, "populate_ms", lambda: populate(artefact.directory / WEIGHTS)))
-    engine = _timed(
-        parts, "session_ms", lambda: Engine.load(artefact, threads, settings.prefill_chunk, settings.kernels)
-    )
-    _timed(parts, "first_token_ms", engine.warm_up)
+    chunk, library = settings.prefill_chunk, settings.kernels
+    engine = _timed(parts, "session_ms", lambda: Engine.load(artefact, threads, chunk, library, weights))
+    _timed(parts, "warm_up_ms", engine.warm_up)
     return engine
 
 

@@ -1,19 +1,24 @@
-"""Reading the weights ahead: into the page cache, in file order, while Python still imports.
+"""Reading the weights ahead, in file order, while Python still imports.
 
-The system is only told what will be needed, and reads with as many requests as the disk takes. mmap's
-MADV_POPULATE_READ is as fast, but Python holds its lock meanwhile, and so would stop the imports.
+The system is told what will be needed, and reads with as many requests as the disk takes. mmap's MADV_POPULATE_READ is
+as fast, but Python holds its lock meanwhile, and so would stop the imports.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-PIECE = 16 * 1024 * 1024  # bytes asked for at a time: small enough that others get their turn
+if TYPE_CHECKING:
+    from handler.weights import Weights
+
+PIECE = 128 * 1024 * 1024  # bytes asked for at a time; between them this thread waits for Python's lock
 
 
-def populate(path: Path) -> int:
-    """Ask for a whole file.
+def read_ahead(path: Path) -> int:
+    """Ask for a whole file, so that it gets into the page cache.
 
     Returns:
         bytes asked for; fewer than the file has where the system refuses, which costs nothing but time later.
@@ -32,3 +37,14 @@ def populate(path: Path) -> int:
     except OSError:
         pass
     return asked
+
+
+def populate(weights: Weights, function: Callable[[int, int, int], None]) -> None:
+    """Get mapped weights into the page cache and from there into the page tables, and wait until they are there.
+
+    Args:
+        weights: what to read.
+        function: from `handler.kernels.populate_function`.
+    """
+    with weights.path.open("rb") as file:
+        function(file.fileno(), weights.address, weights.nbytes)

@@ -10,6 +10,7 @@ import onnxruntime
 
 from handler.errors import ArtefactDamaged
 from handler.kernels import register
+from handler.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class SessionOptions:
 
     optimization: Literal["disabled", "basic", "extended", "all"] = "all"  # the graph comes fused: little is left to do
     spinning: bool = True  # threads wait actively between operators; sleeping costs a wake-up each
+    spin_us: int = 1000  # microseconds, longer than any gap between operators; the default burns 40 ms after each run
     memory_arena: bool = True  # activations come from an arena that is kept; without, every step asks the system
     memory_pattern: bool = True  # activations of a repeated shape are planned once
     denormal_as_zero: bool = False  # it would change the calling thread's arithmetic for everybody else in the process
@@ -33,7 +35,11 @@ ERRORS_ONLY = 3
 
 
 def create_session(
-    path: Path, threads: int, chosen: SessionOptions | None = None, library: Path | None = None
+    path: Path,
+    threads: int,
+    chosen: SessionOptions | None = None,
+    library: Path | None = None,
+    weights: Weights | None = None,
 ) -> onnxruntime.InferenceSession:
     """Load the graph and its weights.
 
@@ -42,6 +48,7 @@ def create_session(
         threads: of one operator; operators follow one another.
         chosen: other options than the defaults.
         library: of the native kernels, from `handler.kernels.library_of`; None for a graph that needs none.
+        weights: mapped already, and outliving the session; None to let onnxruntime map them.
 
     Raises:
         KernelsUnusable: the library can't be loaded.
@@ -58,11 +65,20 @@ def create_session(
     options.enable_mem_pattern = chosen.memory_pattern
     options.log_severity_level = ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(chosen.spinning)))
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(chosen.spin_us))
     options.add_session_config_entry("session.set_denormal_as_zero", str(int(chosen.denormal_as_zero)))
     if library is not None:
         register(options, library)
+    values = _values(weights) if weights else {}
+    for name, value in values.items():
+        options.add_initializer(name, value)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no better base
         lines = str(error).splitlines() or [type(error).__name__]
         raise ArtefactDamaged(f"{path} can't be loaded: {lines[0]}; export the model again") from None
+
+
+def _values(weights: Weights) -> dict[str, onnxruntime.OrtValue]:
+    """Tensors in the mapping as onnxruntime's values, without a copy."""
+    return {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in weights.arrays().items()}

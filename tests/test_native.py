@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from handler.artefact import load_artefact
 from handler.engine import Cancellation, Engine
-from handler.errors import KernelsMissing
+from handler.errors import ArtefactDamaged, KernelsMissing
 from handler.sampling import SamplingParams
+from handler.weights import Weights
 from model_export.convert import convert
 from model_export.verify import log_softmax
 from model_export.verify import main as verify
@@ -168,6 +169,32 @@ def test_the_context_can_be_filled_to_its_last_position(demo: Path) -> None:
     engine = Engine.load(load_artefact(demo / "f16", "quick"), 2, kernels=LIBRARY)
     prompt: list[Any] = [7] * (engine.context_length - 3)
     assert len(list(engine.generate(prompt, SamplingParams(temperature=0), 3, (), Cancellation()))) == 3
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_weights_that_are_mapped_already_give_the_same_answers(cache: str, demo: Path) -> None:
+    weights = Weights(demo / cache / "model.safetensors")
+    engine = Engine.load(load_artefact(demo / cache, "quick"), 2, kernels=LIBRARY, weights=weights)
+    del weights
+    tokens = [engine.generate(prompt, SamplingParams(temperature=0), 24, (), Cancellation()) for prompt in PROMPTS]
+    assert [[token.id for token in each] for each in tokens] == list(answers(demo / cache, PROMPTS))
+
+
+def test_weights_that_are_mapped_already_are_not_copied(tmp_path: Path, demo: Path) -> None:
+    weights = Weights(demo / "int8" / "model.safetensors")
+    before = Path("/proc/self/maps").read_text().count("model.safetensors")
+    engine = Engine.load(load_artefact(demo / "int8", "quick"), 1, kernels=LIBRARY, weights=weights)
+    assert Path("/proc/self/maps").read_text().count("model.safetensors") == before
+    del engine
+
+
+def test_weights_that_are_mapped_off_their_lines_are_refused(demo: Path, tmp_path: Path) -> None:
+    content = (demo / "int8" / "model.safetensors").read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    moved = (end - 8 + 4).to_bytes(8, "little") + content[8:end] + b" " * 4 + content[end:]
+    (tmp_path / "moved").write_bytes(moved)
+    with pytest.raises(ArtefactDamaged, match="aligned to 64 bytes"):
+        Engine.load(load_artefact(demo / "int8", "quick"), 1, kernels=LIBRARY, weights=Weights(tmp_path / "moved"))
 
 
 def test_without_the_library_nothing_starts(demo: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from awslambdaric.lambda_runtime_exception import FaultException  # noqa: E402
 
+from handler.environment import configure_libraries  # noqa: E402
 from handler.errors import ApiError, StartupError  # noqa: E402
 from handler.worker.start import start_worker  # noqa: E402
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 def _start() -> "Worker":
+    configure_libraries(os.environ)
     try:
         return start_worker(os.environ, STARTED)
     except StartupError as error:

@@ -9,6 +9,7 @@ pub mod isa;
 pub mod layout;
 pub mod linear;
 pub mod ort;
+pub mod pages;
 
 #[cfg(target_arch = "x86_64")]
 pub mod amx;

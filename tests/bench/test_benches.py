@@ -29,7 +29,11 @@ def test_startup_tells_the_parts(demo_artefact: Path) -> None:
 
 def test_startup_of_the_worker_tells_the_parts(demo_artefact: Path) -> None:
     result = run("bench.startup", str(demo_artefact), "--runs", "1", "--worker")
-    assert {"ready", "import_rest", "session", "first_token"} <= result["ms"].keys()
+    assert {"ready", "import_rest", "session", "warm_up"} <= result["ms"].keys()
+
+
+def test_startup_can_read_the_weights_from_the_disk(demo_artefact: Path) -> None:
+    assert run("bench.startup", str(demo_artefact), "--runs", "1", "--cold")["cold"]
 
 
 def test_serve_tells_speed_and_memory(demo_artefact: Path) -> None:

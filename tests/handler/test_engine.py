@@ -152,6 +152,14 @@ def test_warming_up_changes_no_answer(directory: Path) -> None:
     assert ids(engine, PROMPT, 4) == cold
 
 
+def test_warming_up_takes_no_longer_than_it_may(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(directory)
+    cold = ids(engine, PROMPT, 4)
+    monkeypatch.setattr("handler.engine.WARM_UP_S", 0)  # ends in the middle of the token, or before it
+    engine.warm_up()
+    assert ids(engine, PROMPT, 4) == cold
+
+
 def test_two_engines_live_side_by_side(directory: Path, demo_artefact: Path) -> None:
     first, second = load(directory), load(demo_artefact)
     tokens = first.generate(PROMPT, GREEDY, 6, (), Cancellation())

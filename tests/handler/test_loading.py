@@ -10,12 +10,13 @@ import pytest
 
 from handler import loading
 from handler.artefact import load_artefact
-from handler.background import Background
-from handler.errors import TemplateInvalid, TokenizerError
+from handler.errors import ArtefactDamaged, TemplateInvalid, TokenizerError
 from handler.loading import TEMPLATE, load_model, load_template, load_tokenizer
 from handler.protocol import parse_chat
 from handler.settings import Settings
+from model_export.convert import convert
 from tests.conftest import ROOT
+from tests.kernels.models import needs_library
 
 
 def copy(artefact: Path, target: Path) -> Path:
@@ -32,7 +33,7 @@ def test_a_model_makes_a_token(demo_artefact: Path) -> None:
     prompt_ids, max_tokens = model.prompts.encode(request)
     tokens = model.generate(prompt_ids, request.options.sampling, max_tokens, (), model.new_cancellation())
     assert 0 <= next(tokens).id < model.served.vocab_size
-    assert {"verify_ms", "tokenizer_ms", "template_ms", "session_ms", "first_token_ms"} <= parts.keys()
+    assert {"verify_ms", "tokenizer_ms", "template_ms", "session_ms", "warm_up_ms"} <= parts.keys()
 
 
 @pytest.mark.parametrize(("verify", "switch", "times"), [("quick", True, 1), ("quick", False, 0), ("full", True, 0)])
@@ -40,9 +41,37 @@ def test_weights_that_nobody_has_read_are_read_ahead(
     verify: Any, switch: bool, times: int, demo_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    monkeypatch.setattr(loading, "populate", read.append)
+    monkeypatch.setattr(loading, "read_ahead", read.append)
     load_model(Settings(demo_artefact, verify=verify, populate=switch), threads=1)
     assert read == [demo_artefact / "model.safetensors"] * times
+
+
+@pytest.fixture(scope="module")
+def native(demo_artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("native") / "artefact"
+    convert(demo_artefact, directory, "native", "int8")
+    return directory
+
+
+@needs_library
+@pytest.mark.parametrize(("verify", "switch", "times"), [("quick", True, 1), ("quick", False, 0), ("full", True, 1)])
+def test_native_weights_are_mapped_and_in_memory_when_the_model_is_loaded(
+    verify: Any, switch: bool, times: int, native: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(loading, "populate", lambda weights, function: read.append(weights.path))
+    load_model(Settings(native, verify=verify, populate=switch), threads=1)
+    assert read == [native / "model.safetensors"] * times
+
+
+@needs_library
+def test_damaged_weights_are_one_error(native: Path, tmp_path: Path) -> None:
+    directory = copy(native, tmp_path / "damaged")
+    with (directory / "model.safetensors").open("r+b") as file:
+        file.seek(8)
+        file.write(b"no JSON")
+    with pytest.raises(ArtefactDamaged, match=r"model\.safetensors can't be mapped"):
+        load_model(Settings(directory, verify="quick"), threads=1)
 
 
 def test_the_thread_that_imports_kitoken_lives_as_long_as_the_process(demo_artefact: Path) -> None:
@@ -84,15 +113,3 @@ def test_a_tokenizer_that_is_none_is_refused(demo_artefact: Path, tmp_path: Path
     (directory / "tokenizer.kit").write_bytes(b"x")
     with pytest.raises(TokenizerError):
         load_tokenizer(replace(load_artefact(demo_artefact, "quick"), directory=directory))
-
-
-def test_the_background_gives_what_the_function_gave() -> None:
-    assert Background(lambda: 5).result() == 5
-
-
-def test_the_background_raises_what_the_function_raised() -> None:
-    def fail() -> None:
-        raise KeyError("x")
-
-    with pytest.raises(KeyError):
-        Background(fail).result()

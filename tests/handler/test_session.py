@@ -48,9 +48,13 @@ def test_no_level_of_optimization_changes_the_logits(level: Any, directory: Path
     np.testing.assert_allclose(logits(directory, 1, SessionOptions(level)), logits(directory), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(SessionOptions) if field.name != "optimization"])
-def test_no_option_changes_the_logits(name: str, directory: Path) -> None:
-    opposite: Any = {name: not getattr(SessionOptions(), name)}
+SWITCHES = [field.name for field in fields(SessionOptions) if field.type == "bool"]
+
+
+@pytest.mark.parametrize(
+    "opposite", [{name: not getattr(SessionOptions(), name)} for name in SWITCHES] + [{"spin_us": 1}]
+)
+def test_no_option_changes_the_logits(opposite: Any, directory: Path) -> None:
     np.testing.assert_allclose(logits(directory, 2, SessionOptions(**opposite)), logits(directory), atol=1e-5)
 
 
