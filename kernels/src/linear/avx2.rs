@@ -6,35 +6,29 @@
 use std::arch::x86_64::*;
 
 use crate::activations::Panel;
-use crate::layout::{BLOCKS, Bits, ROWS, SCALES};
+use crate::layout::{BLOCKS, Bits, SCALES};
 
-use super::{PANEL_ROWS, prefetch};
+use super::{Results, prefetch, side_by_side};
 
-/// Multiply a group of 16 output rows with a panel of up to four rows; see [`super::Kernel`].
+/// Multiply groups of 16 output rows with a panel of up to six rows; see [`super::Kernel`].
 ///
 /// # Safety
-/// The processor has AVX2, FMA and F16C; the panel's buffers have the sizes of its rows and the group's columns.
+/// The processor has AVX2, FMA and F16C; the panel's buffers have the sizes of its rows and the groups' columns.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn multiply(group: &[u8], bits: Bits, panel: &Panel, out: &mut [[f32; ROWS]; PANEL_ROWS]) {
-    debug_assert_eq!(panel.starts.len(), group.len() / bits.record() * BLOCKS * panel.rows);
-    // SAFETY: passed on to the caller.
-    unsafe {
-        match (bits, panel.rows) {
-            (Bits::Four, 1) => four::<1>(group, panel, out),
-            (Bits::Four, 2) => four::<2>(group, panel, out),
-            (Bits::Four, 3) => four::<3>(group, panel, out),
-            (Bits::Four, 4) => four::<4>(group, panel, out),
-            (Bits::Four, 5) => four::<5>(group, panel, out),
-            (Bits::Four, 6) => four::<6>(group, panel, out),
-            (Bits::Eight, 1) => eight::<1>(group, panel, out),
-            (Bits::Eight, 2) => eight::<2>(group, panel, out),
-            (Bits::Eight, 3) => eight::<3>(group, panel, out),
-            (Bits::Eight, 4) => eight::<4>(group, panel, out),
-            (Bits::Eight, 5) => eight::<5>(group, panel, out),
-            (Bits::Eight, 6) => eight::<6>(group, panel, out),
-            (_, rows) => unreachable!("a panel of {rows} rows"),
-        }
+pub unsafe fn multiply(groups: &[u8], streams: usize, bits: Bits, panel: &Panel, out: &mut Results) {
+    macro_rules! dispatch {
+        ($($streams:literal: $($rows:literal)*;)*) => {
+            // SAFETY: passed on to the caller.
+            unsafe {
+                match (bits, streams, panel.rows) {
+                    $($((Bits::Four, $streams, $rows) => four::<$rows, $streams>(groups, panel, out),
+                    (Bits::Eight, $streams, $rows) => eight::<$rows, $streams>(groups, panel, out),)*)*
+                    (_, streams, rows) => unreachable!("{streams} groups and a panel of {rows} rows"),
+                }
+            }
+        };
     }
+    dispatch!(1: 1 2 3 4 5 6; 4: 1 2;);
 }
 
 /// Add a block's integer sums, `[start, …]` included, to the results of eight rows.
@@ -189,36 +183,37 @@ block_sums!(sums_of_6, 6);
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-unsafe fn four<const M: usize>(group: &[u8], panel: &Panel, out: &mut [[f32; ROWS]; PANEL_ROWS]) {
+unsafe fn four<const M: usize, const G: usize>(groups: &[u8], panel: &Panel, out: &mut Results) {
     let ones = _mm256_set1_epi16(1);
     let values = panel.values.as_ptr().cast::<i32>();
-    let mut totals = [[_mm256_setzero_ps(); 2]; M];
-    for (r, record) in group.chunks_exact(Bits::Four.record()).enumerate() {
-        let record = record.as_ptr();
-        // SAFETY: records are 576 bytes; the panel has 8 quads, a start, a scale and an offset per block and row.
-        unsafe {
-            prefetch(record, Bits::Four);
-            for b in 0..BLOCKS {
-                let block = r * BLOCKS + b;
-                let (weights, x) = (record.add(SCALES + b * 256), values.add(block * 8 * M));
-                let sums = match M {
-                    1 => sums_of_1(weights, x),
-                    2 => sums_of_2(weights, x),
-                    3 => sums_of_3(weights, x),
-                    4 => sums_of_4(weights, x),
-                    5 => sums_of_5(weights, x),
-                    _ => sums_of_6(weights, x),
-                };
-                let scales = record.add(b * 32).cast::<__m128i>();
-                let weight_scales =
-                    [_mm256_cvtph_ps(_mm_loadu_si128(scales)), _mm256_cvtph_ps(_mm_loadu_si128(scales.add(1)))];
-                for m in 0..M {
-                    let at = block * M + m;
-                    let start = _mm256_set1_epi32(*panel.starts.get_unchecked(at));
-                    let (scale, offset) = (*panel.scales.get_unchecked(at), *panel.offsets.get_unchecked(at));
-                    for half in 0..2 {
-                        let wide = _mm256_add_epi32(_mm256_madd_epi16(sums[m * 2 + half], ones), start);
-                        totals[m][half] = accumulate(wide, scale, offset, weight_scales[half], totals[m][half]);
+    let mut totals = [[[_mm256_setzero_ps(); 2]; M]; G];
+    for (r, records) in side_by_side::<G>(groups, Bits::Four) {
+        for (record, totals) in records.into_iter().zip(&mut totals) {
+            // SAFETY: records are 576 bytes; the panel has 8 quads, a start, a scale and an offset per block and row.
+            unsafe {
+                prefetch::<G>(record, Bits::Four);
+                for b in 0..BLOCKS {
+                    let block = r * BLOCKS + b;
+                    let (weights, x) = (record.add(SCALES + b * 256), values.add(block * 8 * M));
+                    let sums = match M {
+                        1 => sums_of_1(weights, x),
+                        2 => sums_of_2(weights, x),
+                        3 => sums_of_3(weights, x),
+                        4 => sums_of_4(weights, x),
+                        5 => sums_of_5(weights, x),
+                        _ => sums_of_6(weights, x),
+                    };
+                    let scales = record.add(b * 32).cast::<__m128i>();
+                    let weight_scales =
+                        [_mm256_cvtph_ps(_mm_loadu_si128(scales)), _mm256_cvtph_ps(_mm_loadu_si128(scales.add(1)))];
+                    for m in 0..M {
+                        let at = block * M + m;
+                        let start = _mm256_set1_epi32(*panel.starts.get_unchecked(at));
+                        let (scale, offset) = (*panel.scales.get_unchecked(at), *panel.offsets.get_unchecked(at));
+                        for half in 0..2 {
+                            let wide = _mm256_add_epi32(_mm256_madd_epi16(sums[m * 2 + half], ones), start);
+                            totals[m][half] = accumulate(wide, scale, offset, weight_scales[half], totals[m][half]);
+                        }
                     }
                 }
             }
@@ -229,43 +224,46 @@ unsafe fn four<const M: usize>(group: &[u8], panel: &Panel, out: &mut [[f32; ROW
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-unsafe fn eight<const M: usize>(group: &[u8], panel: &Panel, out: &mut [[f32; ROWS]; PANEL_ROWS]) {
+unsafe fn eight<const M: usize, const G: usize>(groups: &[u8], panel: &Panel, out: &mut Results) {
     let low = _mm256_set1_epi8(15);
     let (ones, sixteens) = (_mm256_set1_epi16(1), _mm256_set1_epi16(16));
     let values = panel.values.as_ptr().cast::<i32>();
-    let mut totals = [[_mm256_setzero_ps(); 2]; M];
-    for (r, record) in group.chunks_exact(Bits::Eight.record()).enumerate() {
-        let record = record.as_ptr();
-        // SAFETY: records are 1,088 bytes; the panel has 8 quads, a start, a scale and an offset per block and row.
-        unsafe {
-            prefetch(record, Bits::Eight);
-            for b in 0..BLOCKS {
-                let block = r * BLOCKS + b;
-                let bytes = record.add(SCALES + b * 512);
-                let quads = values.add(block * 8 * M);
-                for half in 0..2 {
-                    let mut lows = [_mm256_setzero_si256(); M];
-                    let mut highs = [_mm256_setzero_si256(); M];
-                    for j in 0..8 {
-                        let weights = _mm256_loadu_si256(bytes.add(j * 64 + half * 32).cast());
-                        let lower = _mm256_and_si256(weights, low);
-                        let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(weights), low);
-                        for m in 0..M {
-                            let x = _mm256_set1_epi32(quads.add(j * M + m).read_unaligned());
-                            lows[m] = _mm256_add_epi16(lows[m], _mm256_maddubs_epi16(lower, x));
-                            highs[m] = _mm256_add_epi16(highs[m], _mm256_maddubs_epi16(upper, x));
+    let mut totals = [[[_mm256_setzero_ps(); 2]; M]; G];
+    for (r, records) in side_by_side::<G>(groups, Bits::Eight) {
+        for (record, totals) in records.into_iter().zip(&mut totals) {
+            // SAFETY: records are 1,088 bytes; the panel has 8 quads, a start, a scale and an offset per block and row.
+            unsafe {
+                prefetch::<G>(record, Bits::Eight);
+                for b in 0..BLOCKS {
+                    let block = r * BLOCKS + b;
+                    let bytes = record.add(SCALES + b * 512);
+                    let quads = values.add(block * 8 * M);
+                    for half in 0..2 {
+                        let mut lows = [_mm256_setzero_si256(); M];
+                        let mut highs = [_mm256_setzero_si256(); M];
+                        for j in 0..8 {
+                            let weights = _mm256_loadu_si256(bytes.add(j * 64 + half * 32).cast());
+                            let lower = _mm256_and_si256(weights, low);
+                            let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(weights), low);
+                            for m in 0..M {
+                                let x = _mm256_set1_epi32(quads.add(j * M + m).read_unaligned());
+                                lows[m] = _mm256_add_epi16(lows[m], _mm256_maddubs_epi16(lower, x));
+                                highs[m] = _mm256_add_epi16(highs[m], _mm256_maddubs_epi16(upper, x));
+                            }
                         }
-                    }
-                    let scales = _mm_loadu_si128(record.add(b * 32 + half * 16).cast());
-                    let weight_scales = _mm256_cvtph_ps(scales);
-                    for m in 0..M {
-                        let at = block * M + m;
-                        let start = _mm256_set1_epi32(*panel.starts.get_unchecked(at));
-                        let (scale, offset) = (*panel.scales.get_unchecked(at), *panel.offsets.get_unchecked(at));
-                        let wide =
-                            _mm256_add_epi32(_mm256_madd_epi16(lows[m], ones), _mm256_madd_epi16(highs[m], sixteens));
-                        let sums = _mm256_add_epi32(wide, start);
-                        totals[m][half] = accumulate(sums, scale, offset, weight_scales, totals[m][half]);
+                        let scales = _mm_loadu_si128(record.add(b * 32 + half * 16).cast());
+                        let weight_scales = _mm256_cvtph_ps(scales);
+                        for m in 0..M {
+                            let at = block * M + m;
+                            let start = _mm256_set1_epi32(*panel.starts.get_unchecked(at));
+                            let (scale, offset) = (*panel.scales.get_unchecked(at), *panel.offsets.get_unchecked(at));
+                            let wide = _mm256_add_epi32(
+                                _mm256_madd_epi16(lows[m], ones),
+                                _mm256_madd_epi16(highs[m], sixteens),
+                            );
+                            let sums = _mm256_add_epi32(wide, start);
+                            totals[m][half] = accumulate(sums, scale, offset, weight_scales, totals[m][half]);
+                        }
                     }
                 }
             }
@@ -276,8 +274,8 @@ unsafe fn eight<const M: usize>(group: &[u8], panel: &Panel, out: &mut [[f32; RO
 
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn store<const M: usize>(totals: &[[__m256; 2]; M], out: &mut [[f32; ROWS]; PANEL_ROWS]) {
-    for (total, row) in totals.iter().zip(out.iter_mut()) {
+pub(super) fn store<const M: usize, const G: usize>(totals: &[[[__m256; 2]; M]; G], out: &mut Results) {
+    for (total, row) in totals.as_flattened().iter().zip(out.iter_mut()) {
         // SAFETY: a row has 16 places.
         unsafe {
             _mm256_storeu_ps(row.as_mut_ptr(), total[0]);

@@ -24,8 +24,22 @@ use crate::layout::{Bits, COLUMNS, ROWS};
 /// The most rows of a panel, on any instruction set.
 pub const PANEL_ROWS: usize = 12;
 
-/// How far ahead weights are fetched, in bytes: about eight records.
-const PREFETCH: usize = 4608;
+/// Groups of 16 output rows that are read side by side where memory is what limits: the processor fetches ahead in each
+/// of them, and memory gives more to many streams than to one.
+const STREAMS: usize = 4;
+
+/// The most rows of a panel for which it does.
+const STREAMED_ROWS: usize = 2;
+
+/// How far ahead weights are fetched in a stream, in bytes: two records of each of several, or eight of a single one.
+const fn ahead(streams: usize) -> usize {
+    if streams > 1 { 1152 } else { 4608 }
+}
+
+/// Results of a multiplication, by group and row of the panel: as many as the largest has.
+pub type Results = [[f32; ROWS]; PANEL_ROWS];
+
+const _: () = assert!(STREAMS * STREAMED_ROWS <= PANEL_ROWS);
 
 /// The part of an instruction set in a linear layer.
 #[derive(Clone, Copy)]
@@ -55,22 +69,29 @@ impl Kernel {
         return false;
     }
 
-    /// Multiply a group of 16 output rows, its records one after another, with a panel: results of the panel's
-    /// row `m` are `out[m]`.
-    pub fn multiply(&self, group: &[u8], bits: Bits, panel: &Panel, out: &mut [[f32; ROWS]; PANEL_ROWS]) {
-        assert!(panel.rows <= self.panel_rows);
-        assert_eq!(panel.values.len(), group.len() / bits.record() * COLUMNS * panel.rows);
+    /// How many groups [`Self::multiply`] takes at once when that many rows are all there are.
+    pub fn streams(&self, rows: usize) -> usize {
+        if rows <= STREAMED_ROWS { STREAMS } else { 1 }
+    }
+
+    /// Multiply groups of 16 output rows, each group's records one after another, with a panel: results of group `g`
+    /// and the panel's row `m` are `out[g * rows + m]`.
+    ///
+    /// `streams`, the number of groups, is 1 or, for a few rows, what [`Self::streams`] says.
+    pub fn multiply(&self, groups: &[u8], streams: usize, bits: Bits, panel: &Panel, out: &mut Results) {
+        assert!(panel.rows <= self.panel_rows && (streams == 1 || streams == self.streams(panel.rows)));
+        assert_eq!(panel.values.len() * streams, groups.len() / bits.record() * COLUMNS * panel.rows);
         match self.isa {
-            Isa::Portable => portable::multiply(group, bits, panel, out),
+            Isa::Portable => portable::multiply(groups, streams, bits, panel, out),
             // SAFETY: the constructor saw that the processor has it, and the panel's size fits the group's.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { avx2::multiply(group, bits, panel, out) },
+            Isa::Avx2 => unsafe { avx2::multiply(groups, streams, bits, panel, out) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni => unsafe { avxvnni::multiply(group, bits, panel, out) },
+            Isa::AvxVnni => unsafe { avxvnni::multiply(groups, streams, bits, panel, out) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx | Isa::Avx512 => unsafe { avx512::multiply(group, bits, panel, out) },
+            Isa::Amx | Isa::Avx512 => unsafe { avx512::multiply(groups, streams, bits, panel, out) },
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("no other is available"),
         }
@@ -92,15 +113,24 @@ impl Kernel {
     }
 }
 
-/// Fetch what lies [`PREFETCH`] behind a record.
+/// Give the groups' records with their number in the group, those of the same number together.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn prefetch(record: *const u8, bits: Bits) {
+fn side_by_side<const G: usize>(groups: &[u8], bits: Bits) -> impl Iterator<Item = (usize, [*const u8; G])> {
+    let (start, group) = (groups.as_ptr(), groups.len() / G);
+    (0..group / bits.record())
+        .map(move |r| (r, std::array::from_fn(|g| start.wrapping_add(g * group + r * bits.record()))))
+}
+
+/// Fetch what lies [`ahead`] of a record.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch<const G: usize>(record: *const u8, bits: Bits) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
     for line in 0..bits.record() / 64 {
         // SAFETY: fetching from any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(record.wrapping_add(PREFETCH + line * 64).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(record.wrapping_add(ahead(G) + line * 64).cast()) };
     }
 }
 

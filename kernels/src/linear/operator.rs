@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::{Kernel, PANEL_ROWS, Source};
+use super::{Kernel, Results, Source};
 use crate::activations::Panel;
 use crate::fail;
 use crate::isa;
@@ -118,24 +118,31 @@ impl Linear {
         })
     }
 
-    /// Multiply group by group; a group's weights stay in the cache while the panels pass by.
+    /// Multiply a few groups at a time; their weights stay in the cache while the panels pass by.
     fn multiply(&self, context: &Context, panels: &[Panel], out: &Output) -> Result<()> {
         let weights = self.weights;
         let (groups, group_bytes) = (weights.groups(), weights.group_bytes());
-        let tasks = groups.min((groups * group_bytes).div_ceil(TASK_BYTES));
+        let streams = if let [only] = panels { self.kernel.streams(only.rows) } else { 1 };
+        let units = groups.div_ceil(streams);
+        let tasks = units.min((groups * group_bytes).div_ceil(TASK_BYTES));
         context.parallel_for(tasks, |task| {
-            let mut results = [[0.0; ROWS]; PANEL_ROWS];
-            for group in task * groups / tasks..(task + 1) * groups / tasks {
-                let data = &weights.data[group * group_bytes..][..group_bytes];
+            let mut results = Results::default();
+            let mut group = task * units / tasks * streams;
+            let end = groups.min((task + 1) * units / tasks * streams);
+            while group < end {
+                let streams = if end - group < streams { 1 } else { streams };
+                let data = &weights.data[group * group_bytes..][..streams * group_bytes];
                 let mut row = 0;
                 for panel in panels {
-                    self.kernel.multiply(data, weights.bits, panel, &mut results);
-                    for result in &results[..panel.rows] {
+                    self.kernel.multiply(data, streams, weights.bits, panel, &mut results);
+                    for (index, result) in results[..streams * panel.rows].iter().enumerate() {
+                        let (stream, m) = (index / panel.rows, index % panel.rows);
                         // SAFETY: the output has as many rows as all panels, and a task writes its own groups' columns.
-                        unsafe { out.write(row, group * ROWS, result) };
-                        row += 1;
+                        unsafe { out.write(row + m, (group + stream) * ROWS, result) };
                     }
+                    row += panel.rows;
                 }
+                group += streams;
             }
         })
     }

@@ -3,12 +3,18 @@
 use crate::activations::Panel;
 use crate::layout::{BLOCK, BLOCKS, Bits, ROWS};
 
-use super::PANEL_ROWS;
+use super::Results;
 
-/// Multiply a group of 16 output rows with a panel; see [`super::Kernel`].
-pub fn multiply(group: &[u8], bits: Bits, panel: &Panel, out: &mut [[f32; ROWS]; PANEL_ROWS]) {
+/// Multiply groups of 16 output rows with a panel; see [`super::Kernel`].
+pub fn multiply(groups: &[u8], streams: usize, bits: Bits, panel: &Panel, out: &mut Results) {
+    for (group, out) in groups.chunks_exact(groups.len() / streams).zip(out.chunks_exact_mut(panel.rows)) {
+        multiply_group(group, bits, panel, out);
+    }
+}
+
+fn multiply_group(group: &[u8], bits: Bits, panel: &Panel, out: &mut [[f32; ROWS]]) {
     let rows = panel.rows;
-    out[..rows].fill([0.0; ROWS]);
+    out.fill([0.0; ROWS]);
     for (r, record) in group.chunks_exact(bits.record()).enumerate() {
         for b in 0..BLOCKS {
             let block = r * BLOCKS + b;

@@ -34,8 +34,8 @@ fn product(kernel: Kernel, weights: &Weights, source: Source, first: usize, rows
     let mut panel = Panel::default();
     panel.resize(rows, weights.k);
     kernel.fill(&mut panel, source, first, weights.bits.zero_point());
-    let mut out = [[0.0; ROWS]; PANEL_ROWS];
-    kernel.multiply(&weights.data[..weights.group_bytes()], weights.bits, &panel, &mut out);
+    let mut out = Results::default();
+    kernel.multiply(&weights.data[..weights.group_bytes()], 1, weights.bits, &panel, &mut out);
     out[..rows].to_vec()
 }
 
@@ -58,6 +58,32 @@ fn every_isa_gives_the_bits_of_the_portable_kernel() {
                     let same =
                         plain.iter().flatten().zip(got.iter().flatten()).all(|(a, b)| a.to_bits() == b.to_bits());
                     assert!(same, "{isa:?} {bits:?} k={k} rows={rows} gated={gated}:\n{plain:?}\n{got:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn groups_side_by_side_give_the_bits_of_each_alone() {
+    let mut random = Random(6);
+    for bits in [Bits::Four, Bits::Eight] {
+        let (n, k) = (ROWS * STREAMS, 200);
+        let lines = random_weights(&mut random, n, k, bits);
+        let weights = Weights::new(bytes(&lines), n, k, bits).unwrap();
+        let x: Vec<f32> = (0..STREAMED_ROWS * k).map(|_| random.float() * 8.0).collect();
+        let source = Source { x: &x, k, gated: false };
+        for isa in isas() {
+            for rows in 1..=STREAMED_ROWS {
+                let kernel = Kernel::new(isa);
+                let mut panel = Panel::default();
+                panel.resize(rows, k);
+                kernel.fill(&mut panel, source, 0, bits.zero_point());
+                let (mut together, mut alone) = (Results::default(), Results::default());
+                kernel.multiply(weights.data, kernel.streams(rows), bits, &panel, &mut together);
+                for (group, together) in weights.data.chunks(weights.group_bytes()).zip(together.chunks(rows)) {
+                    kernel.multiply(group, 1, bits, &panel, &mut alone);
+                    assert_eq!(together, &alone[..rows], "{isa:?} {bits:?}");
                 }
             }
         }
