@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import http.client
 import json
 import os
@@ -39,8 +40,13 @@ def process_memory(pid: int) -> dict[str, int]:
     return {ours: int(fields[theirs].split()[0]) * 1024 for theirs, ours in names.items()}
 
 
+def compile_handler() -> None:
+    """Compile the handler's byte code, as it is in the image; some environments forbid Python to do so at the start."""
+    compileall.compile_dir(Path(__file__).parent.parent / "handler", quiet=1)
+
+
 class Server:
-    """``python -m handler`` on a free port."""
+    """``python -m handler`` on a free port, told by the environment as in a function."""
 
     def __init__(self, model_dir: Path, **environ: str) -> None:
         """Start it and wait until it is ready.
@@ -48,10 +54,11 @@ class Server:
         Raises:
             SystemExit: it doesn't start; its own message is on stderr.
         """
+        compile_handler()
         started = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "handler", "--model-dir", str(model_dir), "--port", "0"],
-            env={**os.environ, **environ},
+            [sys.executable, "-m", "handler"],
+            env={**os.environ, "FIREBRICK_MODEL_DIR": str(model_dir), "AWS_LWA_PORT": "0", **environ},
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import compileall
 import json
 import os
 import subprocess
@@ -15,10 +14,8 @@ from statistics import median
 from typing import Any
 
 from bench.machine import print_ceiling
-from bench.server import Server
+from bench.server import Server, compile_handler
 from handler.artefact import WEIGHTS
-
-HANDLER = Path(__file__).parent.parent / "handler"
 
 
 def measure(model_dir: Path) -> dict[str, float]:
@@ -55,6 +52,7 @@ def measure_worker(model_dir: Path) -> dict[str, float]:
         SystemExit: it doesn't start; its own message is on stderr.
     """
     environ = {**os.environ, "FIREBRICK_MODEL_DIR": str(model_dir), "FIREBRICK_VERIFY": "quick"}
+    compile_handler()
     started = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-c", "import handler.worker.function"], env=environ, stdout=subprocess.PIPE, text=True
@@ -80,7 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cold", action="store_true", help="with the weights on the disk only")
     args = parser.parse_args(arguments)
     machine = print_ceiling()
-    compileall.compile_dir(HANDLER, quiet=1)  # as in the image; some environments forbid Python to do it
     measured = measure_worker if args.worker else measure
     measured(args.model_dir)
     runs = []
