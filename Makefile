@@ -98,7 +98,8 @@ smoke: setup build/emulator/aws-lambda-rie ## try the built images in containers
 local: build/demo/manifest.json build/lwa/bin/lambda-adapter ## the stream function as in Lambda, in plain processes
 	exec $(PY) -m image.local --command "$(PY) -m handler" --extension build/lwa/bin/lambda-adapter \
 	  --env FIREBRICK_MODEL_DIR="$(MODEL_DIR)" --env FIREBRICK_VERIFY=quick --env AWS_LWA_INVOKE_MODE=response_stream \
-	  --env AWS_LWA_READINESS_CHECK_PATH=/health --env AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS=400 $(ARGS)
+	  --env AWS_LWA_READINESS_CHECK_PATH=/health --env AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS=400 \
+	  --env AWS_LWA_ERROR_STATUS_CODES=501 $(ARGS)
 
 lwa: build/lwa/bin/lambda-adapter ## build the Web Adapter, with which the local Lambda is tested (cargo, 100 s)
 

@@ -180,7 +180,14 @@ def test_weights_that_are_mapped_already_give_the_same_answers(cache: str, demo:
     assert [[token.id for token in each] for each in tokens] == list(answers(demo / cache, PROMPTS))
 
 
-def test_weights_that_are_mapped_already_are_not_copied(tmp_path: Path, demo: Path) -> None:
+@pytest.mark.parametrize("name", CONFIGS)
+def test_weights_of_every_configuration_can_be_mapped(name: str, artefacts: Path) -> None:
+    weights = Weights(artefacts / name / "int8" / "model.safetensors")
+    engine = Engine.load(load_artefact(artefacts / name / "int8", "quick"), 1, kernels=LIBRARY, weights=weights)
+    assert len(list(engine.generate([1, 2, 3], SamplingParams(temperature=0), 3, (), Cancellation()))) == 3
+
+
+def test_weights_that_are_mapped_already_are_not_mapped_again(demo: Path) -> None:
     weights = Weights(demo / "int8" / "model.safetensors")
     before = Path("/proc/self/maps").read_text().count("model.safetensors")
     engine = Engine.load(load_artefact(demo / "int8", "quick"), 1, kernels=LIBRARY, weights=weights)
