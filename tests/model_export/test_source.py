@@ -126,7 +126,9 @@ def test_a_file_is_no_checkpoint(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     "model", ["", "nonsense", "a/b/c", "/no/such/directory", "owner/", "ow ner/x", "../x", "x\0/y"]
 )
-def test_what_is_neither_directory_nor_hub_id(model: str) -> None:
+def test_what_is_neither_directory_nor_hub_id(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # where nothing lies that a name could mean
     with pytest.raises(ModelNotFound, match="neither a directory nor a hub id"):
         resolve(model, None)
 
