@@ -13,6 +13,8 @@ from handler.artefact import Artefact
 from handler.errors import IsaUnavailable, KernelsMissing, KernelsUnusable
 
 if TYPE_CHECKING:
+    import ctypes
+
     import onnxruntime
 
 NAME = "libfirebrick_kernels.so"
@@ -74,10 +76,7 @@ def populate_function(path: Path) -> Callable[[int, int, int], None]:
     """
     import ctypes
 
-    try:
-        function = ctypes.CDLL(str(path)).firebrick_populate
-    except (OSError, AttributeError) as error:
-        raise _unusable(path, error) from None
+    function = _function(path, "firebrick_populate")
     function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
     function.restype = None
     return function
@@ -110,12 +109,21 @@ def describe(path: Path) -> Description:
     """
     import ctypes
 
+    function = _function(path, "firebrick_describe")
+    function.restype = ctypes.c_char_p
     try:
-        function = ctypes.CDLL(str(path)).firebrick_describe
-        function.restype = ctypes.c_char_p
         said: dict[str, Any] = json.loads(function())
         return Description(said["version"], said["isa"], tuple(said["available"]), said["forced"], said["error"])
-    except (OSError, AttributeError, ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
+        raise _unusable(path, error) from None
+
+
+def _function(path: Path, name: str) -> ctypes._NamedFuncPointer:
+    import ctypes
+
+    try:
+        return ctypes.CDLL(str(path))[name]
+    except (OSError, AttributeError) as error:
         raise _unusable(path, error) from None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from handler.artefact import TOKENIZER, WEIGHTS, Artefact, load_artefact
 from handler.background import Background
 from handler.errors import TemplateInvalid
-from handler.kernels import library_of, populate_function
+from handler.kernels import library_of, library_path, populate_function
 from handler.populate import populate, read_ahead
 from handler.settings import Settings
 
@@ -72,9 +72,8 @@ def _map_weights(artefact: Artefact, settings: Settings) -> "Weights | None":
 def _populate(artefact: Artefact, weights: "Weights | None", settings: Settings, parts: dict[str, float]) -> None:
     if not settings.populate:
         return
-    library = library_of(artefact, settings.kernels)
-    if weights is not None and library is not None:
-        function = populate_function(library)
+    if weights is not None:
+        function = populate_function(library_path(settings.kernels))
         _timed(parts, "populate_ms", lambda: populate(weights, function))
     elif settings.verify == "quick":  # otherwise all of it has just been read
         _timed(parts, "populate_ms", lambda: read_ahead(artefact.directory / WEIGHTS))

@@ -33,13 +33,11 @@ class Tensor:
     Attributes:
         dtype: SafeTensors' name of it.
         start: bytes from the start of the file.
-        nbytes: its size in bytes.
     """
 
     dtype: str
     shape: tuple[int, ...]
     start: int
-    nbytes: int
 
 
 class Weights:
@@ -76,7 +74,7 @@ class Weights:
         whole = np.frombuffer(memoryview(self._memory), dtype=np.uint8)
         whole.flags.writeable = False
         return {
-            name: whole[tensor.start : tensor.start + tensor.nbytes].view(DTYPES[tensor.dtype][0]).reshape(tensor.shape)
+            name: np.ndarray(tensor.shape, DTYPES[tensor.dtype][0], whole, tensor.start)
             for name, tensor in self.tensors.items()
         }
 
@@ -100,7 +98,7 @@ def _tensor(name: str, entry: Mapping[str, Any], data: int, nbytes: int) -> Tens
     expected = prod(shape) * DTYPES[dtype][1]
     if end - begin != expected or end > nbytes - data:
         raise ValueError(f"{name} of {expected} bytes has data_offsets {begin}, {end} in {nbytes - data} bytes of data")
-    return Tensor(dtype, tuple(shape), data + begin, expected)
+    return Tensor(dtype, tuple(shape), data + begin)
 
 
 def _libc() -> ctypes.CDLL:

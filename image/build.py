@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from image.base.__main__ import make_images
-from image.command import exit_code
+from image.command import exit_code, model_parser
 from image.context import MODEL, build_context
 from image.engines import Build, Engine, choose
 from image.secrets import write_secrets
@@ -80,9 +80,7 @@ def _say(text: str) -> None:
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command; the exit code is 0, or 2 if something that the user can mend prevents a build."""
-    parser = argparse.ArgumentParser("python -m image.build", description="Build the function's images.")
-    parser.add_argument("model_dir", type=Path, metavar="MODEL_DIR", help="an artefact made by `make export`")
-    parser.add_argument("--engine", default="", help="docker, podman or buildah; default: the first that works")
+    parser = model_parser("build", "Build the function's images.")
     parser.add_argument("--target", action="append", choices=TARGETS, help="only this; default: both")
     parser.add_argument("--repository", default=REPOSITORY, help="the images' name (default: %(default)s)")
     given = parser.parse_args(arguments)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from handler.kernels import NAME as LIBRARY
 from image.build import TARGETS, build_images, prepare
-from image.command import exit_code
+from image.command import exit_code, model_parser
 from image.context import BUILDING, ROOT, build_context, handler_files
 from image.engines import Engine
 from image.errors import NotReproducible
@@ -69,9 +69,7 @@ def compare(engine: Engine, sources: Sources, model_dir: Path) -> dict[str, str]
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; the exit code is 0, or 2 if the builds differ or can't be made."""
-    parser = argparse.ArgumentParser("python -m image.check", description="Build twice and compare.")
-    parser.add_argument("model_dir", type=Path, metavar="MODEL_DIR")
-    parser.add_argument("--engine", default="", help="docker, podman or buildah")
+    parser = model_parser("check", "Build twice and compare.")
     given = parser.parse_args(arguments)
     return exit_code(lambda: _check(given))
 

@@ -1,14 +1,37 @@
-"""What every command line of this package does with errors: one line on stderr and an exit code, never a traceback."""
+"""What the command lines of this package share: their arguments, and errors in one line on stderr with an exit code."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from handler.errors import StartupError
 from image.errors import ImageError
 
 INTERRUPTED = 130
+
+
+def engine_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """A parser of ``python -m image.{name}`` that takes an engine."""
+    parser = argparse.ArgumentParser(f"python -m image.{name}", description=description)
+    parser.add_argument("--engine", default="", help="docker, podman or buildah; default: the first that works")
+    return parser
+
+
+def model_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """One that takes an artefact besides."""
+    parser = engine_parser(name, description)
+    parser.add_argument("model_dir", type=Path, metavar="MODEL_DIR", help="an artefact made by `make export`")
+    return parser
+
+
+def images_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """One that takes images besides."""
+    parser = engine_parser(name, description)
+    parser.add_argument("image", nargs="*", default=["firebrick:stream", "firebrick:worker"])
+    return parser
 
 
 def exit_code(work: Callable[[], None]) -> int:

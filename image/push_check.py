@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from image.build import TARGETS, build_images, prepare
-from image.command import exit_code
+from image.command import exit_code, model_parser
 from image.context import build_context
 from image.engines import Engine
 from image.errors import TooMuchPushed
@@ -76,9 +76,7 @@ def _push(
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; the exit code is 0, or 2 if more was pushed or something failed."""
-    parser = argparse.ArgumentParser("python -m image.push_check", description="Count what a changed line pushes.")
-    parser.add_argument("model_dir", type=Path, metavar="MODEL_DIR")
-    parser.add_argument("--engine", default="", help="docker, podman or buildah")
+    parser = model_parser("push_check", "Count what a changed line pushes.")
     given = parser.parse_args(arguments)
     return exit_code(lambda: _check(given))
 

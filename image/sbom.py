@@ -14,7 +14,7 @@ from typing import Any
 
 from image.archive import SavedImage, read_image
 from image.base.adapter import CRATE, VERSION
-from image.command import exit_code
+from image.command import exit_code, images_parser
 from image.context import ROOT
 from image.engines import choose
 
@@ -92,9 +92,7 @@ def _library(name: str, version: str, purl: str) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; the exit code is 0, or 2 if an image is missing."""
-    parser = argparse.ArgumentParser("python -m image.sbom", description="Write bills of materials (CycloneDX).")
-    parser.add_argument("image", nargs="*", default=["firebrick:stream", "firebrick:worker"])
-    parser.add_argument("--engine", default="", help="docker, podman or buildah")
+    parser = images_parser("sbom", "Write bills of materials (CycloneDX).")
     parser.add_argument("--out", type=Path, default=OUT, help="a directory (default: build/image)")
     given = parser.parse_args(arguments)
     return exit_code(lambda: _write(given))

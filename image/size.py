@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from image.archive import SavedImage, read_image
-from image.command import exit_code
+from image.command import exit_code, images_parser
 from image.engines import choose
 from image.errors import TooLarge
 
@@ -39,9 +39,7 @@ def check(name: str, saved: SavedImage) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; the exit code is 0, or 2 if an image is missing or too large."""
-    parser = argparse.ArgumentParser("python -m image.size", description="Show what the layers of images weigh.")
-    parser.add_argument("image", nargs="*", default=["firebrick:stream", "firebrick:worker"])
-    parser.add_argument("--engine", default="", help="docker, podman or buildah")
+    parser = images_parser("size", "Show what the layers of images weigh.")
     given = parser.parse_args(arguments)
     return exit_code(lambda: _print(given))
 

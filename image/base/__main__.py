@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from image.base.adapter import compile_adapter, make_adapter
 from image.base.debian import PACKAGES, make_debian
 from image.base.names import ADAPTER
-from image.command import exit_code
+from image.command import engine_parser, exit_code
 from image.context import ROOT
 from image.engines import Engine, choose
 
@@ -34,8 +34,7 @@ def make_images(engine: Engine, anew: bool = False) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; the exit code is 0, or 2 if an image can't be made."""
-    parser = argparse.ArgumentParser("python -m image.base", description="Make base and adapter images locally.")
-    parser.add_argument("--engine", default="", help="docker, podman or buildah")
+    parser = engine_parser("base", "Make base and adapter images locally.")
     parser.add_argument("--anew", action="store_true", help="with today's packages, also if they are there")
     parser.add_argument("--binary", action="store_true", help="only compile the adapter, into build/lwa")
     given = parser.parse_args(arguments)

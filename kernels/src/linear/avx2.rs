@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use crate::activations::Panel;
 use crate::layout::{BLOCKS, Bits, SCALES};
 
-use super::{Results, prefetch, side_by_side};
+use super::{Results, dispatch, prefetch, side_by_side};
 
 /// Multiply groups of 16 output rows with a panel of up to six rows; see [`super::Kernel`].
 ///
@@ -16,19 +16,8 @@ use super::{Results, prefetch, side_by_side};
 /// The processor has AVX2, FMA and F16C; the panel's buffers have the sizes of its rows and the groups' columns.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn multiply(groups: &[u8], streams: usize, bits: Bits, panel: &Panel, out: &mut Results) {
-    macro_rules! dispatch {
-        ($($streams:literal: $($rows:literal)*;)*) => {
-            // SAFETY: passed on to the caller.
-            unsafe {
-                match (bits, streams, panel.rows) {
-                    $($((Bits::Four, $streams, $rows) => four::<$rows, $streams>(groups, panel, out),
-                    (Bits::Eight, $streams, $rows) => eight::<$rows, $streams>(groups, panel, out),)*)*
-                    (_, streams, rows) => unreachable!("{streams} groups and a panel of {rows} rows"),
-                }
-            }
-        };
-    }
-    dispatch!(1: 1 2 3 4 5 6; 4: 1 2;);
+    // SAFETY: passed on to the caller.
+    unsafe { dispatch!(groups, streams, bits, panel, out; 1: 1 2 3 4 5 6; 4: 1 2;) }
 }
 
 /// Add a block's integer sums, `[start, …]` included, to the results of eight rows.
@@ -180,6 +169,13 @@ block_sums!(sums_of_3, 3);
 block_sums!(sums_of_4, 4);
 block_sums!(sums_of_5, 5);
 block_sums!(sums_of_6, 6);
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn rows<const M: usize, const G: usize, const BITS: usize>(groups: &[u8], panel: &Panel, out: &mut Results) {
+    // SAFETY: passed on to the caller.
+    unsafe { if BITS == 4 { four::<M, G>(groups, panel, out) } else { eight::<M, G>(groups, panel, out) } }
+}
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use crate::activations::Panel;
 use crate::layout::{BLOCKS, Bits, SCALES};
 
-use super::{Results, prefetch, side_by_side};
+use super::{Results, dispatch, prefetch, side_by_side};
 
 /// Multiply groups of 16 output rows with a panel of up to twelve rows; see [`super::Kernel`].
 ///
@@ -13,19 +13,8 @@ use super::{Results, prefetch, side_by_side};
 /// The processor has AVX-512 F, BW, VL and VNNI; the panel's buffers have the sizes of its rows and the groups' columns.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub unsafe fn multiply(groups: &[u8], streams: usize, bits: Bits, panel: &Panel, out: &mut Results) {
-    macro_rules! dispatch {
-        ($($streams:literal: $($rows:literal)*;)*) => {
-            // SAFETY: passed on to the caller.
-            unsafe {
-                match (bits, streams, panel.rows) {
-                    $($((Bits::Four, $streams, $rows) => rows::<$rows, $streams, 4>(groups, panel, out),
-                    (Bits::Eight, $streams, $rows) => rows::<$rows, $streams, 8>(groups, panel, out),)*)*
-                    (_, streams, rows) => unreachable!("{streams} groups and a panel of {rows} rows"),
-                }
-            }
-        };
-    }
-    dispatch!(1: 1 2 3 4 5 6 7 8 9 10 11 12; 4: 1 2;);
+    // SAFETY: passed on to the caller.
+    unsafe { dispatch!(groups, streams, bits, panel, out; 1: 1 2 3 4 5 6 7 8 9 10 11 12; 4: 1 2;) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

@@ -6,7 +6,7 @@ use crate::activations::Panel;
 use crate::layout::{BLOCKS, Bits, SCALES};
 
 use super::avx2::{accumulate, store};
-use super::{Results, prefetch, side_by_side};
+use super::{Results, dispatch, prefetch, side_by_side};
 
 /// Multiply groups of 16 output rows with a panel of up to four rows; see [`super::Kernel`].
 ///
@@ -15,19 +15,8 @@ use super::{Results, prefetch, side_by_side};
 /// columns.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 pub unsafe fn multiply(groups: &[u8], streams: usize, bits: Bits, panel: &Panel, out: &mut Results) {
-    macro_rules! dispatch {
-        ($($streams:literal: $($rows:literal)*;)*) => {
-            // SAFETY: passed on to the caller.
-            unsafe {
-                match (bits, streams, panel.rows) {
-                    $($((Bits::Four, $streams, $rows) => rows::<$rows, $streams, 4>(groups, panel, out),
-                    (Bits::Eight, $streams, $rows) => rows::<$rows, $streams, 8>(groups, panel, out),)*)*
-                    (_, streams, rows) => unreachable!("{streams} groups and a panel of {rows} rows"),
-                }
-            }
-        };
-    }
-    dispatch!(1: 1 2 3 4; 4: 1 2;);
+    // SAFETY: passed on to the caller.
+    unsafe { dispatch!(groups, streams, bits, panel, out; 1: 1 2 3 4; 4: 1 2;) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]

@@ -41,6 +41,20 @@ pub type Results = [[f32; ROWS]; PANEL_ROWS];
 
 const _: () = assert!(STREAMS * STREAMED_ROWS <= PANEL_ROWS);
 
+/// Call what is compiled for so many rows, groups and bits: `rows::<rows, groups, bits>`.
+#[cfg(target_arch = "x86_64")]
+macro_rules! dispatch {
+    ($groups:ident, $streams:ident, $bits:ident, $panel:ident, $out:ident; $($count:literal: $($rows:literal)*;)*) => {
+        match ($bits, $streams, $panel.rows) {
+            $($((Bits::Four, $count, $rows) => rows::<$rows, $count, 4>($groups, $panel, $out),
+            (Bits::Eight, $count, $rows) => rows::<$rows, $count, 8>($groups, $panel, $out),)*)*
+            (_, streams, rows) => unreachable!("{streams} groups and a panel of {rows} rows"),
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+use dispatch;
+
 /// The part of an instruction set in a linear layer.
 #[derive(Clone, Copy)]
 pub struct Kernel {
