@@ -13,6 +13,7 @@ from image.errors import CommandFailed, ImageMissing, NoEngine, UnknownEngine
 
 ORDER = ("docker", "podman", "buildah")
 PROBE_S = 60
+LOOPBACK = ("127.0.0.1", "localhost")
 EPOCH = 1767225600  # 2026-01-01: one time for all files of all images, so that no layer depends on when it was built
 
 
@@ -80,10 +81,7 @@ class Engine:
         """
         inspect = {"buildah": ["inspect", "--type", "image", "--format", "{{.FromImageID}}"]}
         words = inspect.get(self.name, ["image", "inspect", "--format", "{{.Id}}"])
-        done = subprocess.run([self.name, *words, image], capture_output=True, text=True)
-        if done.returncode:
-            raise ImageMissing(image, self.name)
-        return done.stdout.strip().removeprefix("sha256:")
+        return self._inspect(words, image).removeprefix("sha256:")
 
     def has(self, image: str) -> bool:
         """Whether an image is in the storage."""
@@ -99,8 +97,19 @@ class Engine:
         form = ["--quiet", "--format", "docker-archive"] if self.name == "podman" else []
         return [self.name, "save", *form, image]
 
+    def log_in(self, host: str, user: str, password: str) -> None:
+        """Log in to a registry; the password goes through a pipe, so that no list of processes shows it.
+
+        Raises:
+            CommandFailed: it refuses.
+        """
+        words = ("login", "--username", user, "--password-stdin", host)
+        done = subprocess.run([self.name, *words], input=password, capture_output=True, text=True)
+        if done.returncode:
+            raise CommandFailed(f"{self.name} login to {host}", done.returncode, done.stderr)
+
     def push(self, image: str, reference: str) -> None:
-        """Push an image to a registry on loopback, which speaks plain HTTP.
+        """Push an image; a registry on loopback speaks plain HTTP.
 
         Raises:
             CommandFailed: it can't be pushed.
@@ -109,13 +118,30 @@ class Engine:
             self._call("tag", image, reference)
             self._call("push", "--quiet", reference)
         else:
-            self._call("push", "--quiet", "--tls-verify=false", image, f"docker://{reference}")
+            plain = ["--tls-verify=false"] if reference.startswith(LOOPBACK) else []
+            self._call("push", "--quiet", *plain, image, f"docker://{reference}")
+
+    def architecture(self, image: str) -> str:
+        """The processors that an image is for, by Go's names: amd64, arm64.
+
+        Raises:
+            ImageMissing: there is no such image.
+        """
+        inspect = {"buildah": ["inspect", "--type", "image", "--format", "{{.OCIv1.Architecture}}"]}
+        words = inspect.get(self.name, ["image", "inspect", "--format", "{{.Architecture}}"])
+        return self._inspect(words, image)
 
     def remove(self, *images: str) -> None:
         """Forget names, one after another; what isn't there, or is in use, doesn't matter."""
         words = {"buildah": ["rmi"]}.get(self.name, ["image", "rm"])
         for image in images:
             subprocess.run([self.name, *words, image], capture_output=True)
+
+    def _inspect(self, words: Sequence[str], image: str) -> str:
+        done = subprocess.run([self.name, *words, image], capture_output=True, text=True)
+        if done.returncode:
+            raise ImageMissing(image, self.name)
+        return done.stdout.strip()
 
     def _call(self, *words: str) -> None:
         done = subprocess.run([self.name, *words], capture_output=True, text=True)

@@ -93,3 +93,68 @@ class RegistryFailed(ImageError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"docker-registry didn't start: {reason}")
+
+
+class WrongArchitecture(ImageError):
+    """The image is for other processors than the function's."""
+
+    def __init__(self, image: str, found: str, wanted: str) -> None:
+        super().__init__(
+            f"{image} was built for {found}, the function has {wanted}: build on such a machine, or name images that are "
+            "there already in image_uri"
+        )
+
+
+class RepositoryInvalid(ImageError):
+    """What should name a repository in ECR doesn't."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"{url!r} names no repository in ECR: expected ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME, as `terraform "
+            "output` shows it"
+        )
+
+
+class PushInvalid(ImageError):
+    """--push has no target and tag."""
+
+    def __init__(self, text: str, targets: tuple[str, ...]) -> None:
+        super().__init__(f"--push {text!r} is not valid: expected TARGET:TAG, with one of {', '.join(targets)}")
+
+
+# ---------------------------------------------------------------- AWS
+
+
+class AwsError(ImageError):
+    """Something between us and AWS."""
+
+
+class NoCredentials(AwsError):
+    """Nothing says who is calling."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"no AWS credentials that work ({reason.rstrip('.')}): run `aws configure` or `aws sso login`, or set "
+            "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+
+
+class NoRegion(AwsError):
+    """Nothing says where."""
+
+    def __init__(self) -> None:
+        super().__init__("no AWS region: set AWS_REGION, or region in terraform/terraform.tfvars or the profile")
+
+
+class AwsRefused(AwsError):
+    """A service said no."""
+
+    def __init__(self, service: str, what: str, code: str, message: str) -> None:
+        super().__init__(f"{service} refused to {what}: {code}{': ' + message if message else ''}")
+
+
+class AwsUnreachable(AwsError):
+    """A service gave no answer."""
+
+    def __init__(self, service: str, what: str, reason: str) -> None:
+        super().__init__(f"{service} gave no answer when asked to {what}: {reason}; check region and network")

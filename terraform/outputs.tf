@@ -1,0 +1,136 @@
+# What a person pastes next.
+
+locals {
+  url          = aws_lambda_function_url.stream.function_url
+  openai_url   = "${trimsuffix(local.url, "/")}/v1"
+  model        = try(jsondecode(file("${local.model_dir}/firebrick.json")).model.id, "…")
+  example_body = jsonencode({ messages = [{ role = "user", content = "What is a cold start?" }], stream = true, model = local.model })
+  prices       = jsondecode(file("${path.module}/prices.json")).usd_per_month
+  image_gb     = sum(concat([0], [for image in data.aws_ecr_image.built : image.image_size_in_bytes / 1e9]))
+  zones        = try(length(var.vpc.subnet_ids), 0)
+  idle = {
+    "images in ECR"           = max(local.image_gb, 0) * local.prices.image_gb
+    "API key"                 = local.secret_count * local.prices.secret
+    "alarms"                  = length(aws_cloudwatch_metric_alarm.all) * local.prices.alarm
+    "dashboard"               = (var.monitoring.dashboard ? 1 : 0) * local.prices.dashboard
+    "endpoints"               = length(local.services) * local.zones * local.prices.interface_endpoint_in_a_zone
+    "provisioned concurrency" = try(var.provisioned_concurrency.minimum, 0) * var.memory_mb / 1024 * local.prices.provisioned_gb
+    "SnapStart's snapshot"    = (var.snap_start ? 1 : 0) * var.memory_mb / 1024 * local.prices.snap_start_gb
+  }
+}
+
+output "url" {
+  description = "The function URL."
+  value       = local.url
+}
+
+output "region" {
+  description = "Where it all is."
+  value       = local.region
+}
+
+output "functions" {
+  description = "What to call with the Lambda API."
+  value       = { for name in local.function_names : trimprefix(name, "${var.name}-") => "${name}:${local.alias}" }
+}
+
+output "images" {
+  description = "What runs, by digest."
+  value       = local.images
+}
+
+output "invoke_command" {
+  description = "Ask something, from a clone of this repository."
+  value       = "make invoke PROMPT='What is a cold start?'"
+}
+
+output "curl_command" {
+  description = "A streamed answer by curl."
+  value = var.url_auth == "AWS_IAM" ? join(" ", [
+    "curl -N --aws-sigv4 aws:amz:${local.region}:lambda --user \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\"",
+    "-H \"x-amz-security-token: $AWS_SESSION_TOKEN\" -H 'content-type: application/json'",
+    "-d '${local.example_body}' ${local.openai_url}/chat/completions",
+    ]) : join(" ", [
+    "curl -N -H \"authorization: Bearer $FIREBRICK_API_KEY\" -H 'content-type: application/json'",
+    "-d '${local.example_body}' ${local.openai_url}/chat/completions",
+  ])
+}
+
+output "api_key_command" {
+  description = "Reads the API key (url_auth = \"NONE\")."
+  value = var.url_auth == "AWS_IAM" ? null : join(" ", [
+    "export FIREBRICK_API_KEY=\"$(aws secretsmanager get-secret-value --region ${local.region}",
+    "--secret-id ${local.secret_name} --query SecretString --output text)\"",
+  ])
+}
+
+output "openai_snippet" {
+  description = "The same from Python."
+  value = var.url_auth == "AWS_IAM" ? join("\n", [
+    "import boto3, httpx, openai",
+    "from botocore.auth import SigV4Auth",
+    "from botocore.awsrequest import AWSRequest",
+    "",
+    "def sign(request):",
+    "    signed = AWSRequest(request.method, str(request.url), data=request.content, headers={\"host\": request.url.host})",
+    "    SigV4Auth(boto3.Session().get_credentials(), \"lambda\", \"${local.region}\").add_auth(signed)",
+    "    request.headers.pop(\"authorization\", None)",
+    "    request.headers.update(dict(signed.headers))",
+    "",
+    "http = httpx.Client(event_hooks={\"request\": [sign]}, timeout=${var.timeout_s})",
+    "client = openai.OpenAI(base_url=\"${local.openai_url}\", api_key=\"signed\", http_client=http)",
+    ]) : join("\n", [
+    "import os, openai",
+    "",
+    "client = openai.OpenAI(base_url=\"${local.openai_url}\", api_key=os.environ[\"FIREBRICK_API_KEY\"])",
+  ])
+}
+
+output "caller_policy" {
+  description = "What an IAM user or role of this account needs to call the URL (url_auth = \"AWS_IAM\")."
+  value       = var.url_auth == "AWS_IAM" ? jsonencode(local.caller_policy) : null
+}
+
+output "caller_policy_arn" {
+  description = "The same as a policy to attach."
+  value       = try(aws_iam_policy.caller[0].arn, null)
+}
+
+output "queue_url" {
+  description = "Where jobs go."
+  value       = try(aws_sqs_queue.jobs[0].url, null)
+}
+
+output "dead_letter_queue_url" {
+  description = "Where jobs go that can't be done."
+  value       = try(aws_sqs_queue.dead[0].url, null)
+}
+
+output "buckets" {
+  description = "Results lie under results/; documents will go into input."
+  value       = local.buckets
+}
+
+output "send_message_command" {
+  description = "Put a job into the queue; its result appears as results/KEY.json."
+  value = var.worker == null ? null : join(" ", [
+    "aws sqs send-message --region ${local.region} --queue-url ${aws_sqs_queue.jobs[0].url}",
+    "--message-body '${jsonencode({ idempotency_key = "first", messages = [{ role = "user", content = "What is a cold start?" }], max_tokens = 100 })}'",
+    "&& sleep 30 && aws s3 cp --region ${local.region} s3://${local.results_name}/results/first.json -",
+  ])
+}
+
+output "smoke_command" {
+  description = "Tries what was deployed."
+  value       = "make invoke PROMPT='Hello' && aws logs tail /aws/lambda/${local.stream_name} --region ${local.region} --since 5m"
+}
+
+output "idle_cost_usd_per_month" {
+  description = "What stands there costs this while nobody calls, by list prices of us-east-1 (terraform/prices.json), without free tiers."
+  value       = merge({ for part, usd in local.idle : part => floor(usd * 100 + 0.5) / 100 if usd > 0 }, { total = floor(sum(values(local.idle)) * 100 + 0.5) / 100 })
+}
+
+output "destroy_command" {
+  description = "Removes all of it."
+  value       = "make destroy${var.worker == null || var.force_destroy ? "" : " TFVARS='-var force_destroy=true' # after an apply with it; else buckets must be empty"}"
+}
