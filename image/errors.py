@@ -100,8 +100,8 @@ class WrongArchitecture(ImageError):
 
     def __init__(self, image: str, found: str, wanted: str) -> None:
         super().__init__(
-            f"{image} was built for {found}, the function has {wanted}: build on such a machine, or name images that are "
-            "there already in image_uri"
+            f"{image} was built for {found}, the function has {wanted}: build on such a machine, or name images that "
+            "are there already in image_uri"
         )
 
 
