@@ -1,6 +1,6 @@
 """Pin the requirements of pyproject.toml anew, with hashes: ``make lock``.
 
-runtime ⊂ worker, export ⊂ dev share their versions. The reference set is resolved apart, for the Python that runs this:
+runtime ⊂ worker, export ⊂ tools ⊂ dev share their versions. The reference set is resolved apart, for the Python that runs this:
 hashing every platform's wheels of torch would mean downloading them all.
 """
 
@@ -27,8 +27,9 @@ RESOLVE = [
 def lock_portable() -> None:
     """Pin the sets that any platform may install."""
     widest = HERE / "dev.txt"
-    _compile(widest, "export", "worker", "dev")
-    for name, extras in (("export", ["export"]), ("worker", ["worker"]), ("runtime", [])):
+    _compile(widest, "export", "worker", "tools", "dev")
+    sets = (("tools", ["export", "tools"]), ("export", ["export"]), ("worker", ["worker"]), ("runtime", []))
+    for name, extras in sets:
         _compile(HERE / f"{name}.txt", *extras, constraints=widest)
 
 

@@ -1,0 +1,1 @@
+"""The deployment: terraform/ planned, applied and checked from a clone."""
