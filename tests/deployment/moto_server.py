@@ -1,7 +1,7 @@
 """moto's server, with what the deployment needs and moto 5.2.5 lacks: attributes that AWS reads back, a few routes.
 
-``python -m tests.deployment.moto_server PORT`` serves until it is killed. Nothing here makes moto more lenient than AWS,
-but for a policy's Deny without TLS: moto obeys it without looking at its condition, and this server has no TLS.
+``python -m tests.deployment.moto_server PORT`` serves until it is killed. Nothing here makes moto more lenient than
+AWS, but for a policy's Deny without TLS: moto obeys it without looking at its condition, and this server has no TLS.
 """
 
 from __future__ import annotations
