@@ -423,6 +423,8 @@ class UnknownEvent(ApiError):
 class ResultsBucketMissing(ApiError):
     """A job wants its result kept, and there is no place for it."""
 
+    status = 500  # the operator's fault, not the caller's
+    type = "server_error"
     code = "results_bucket_missing"
 
     def __init__(self, what: str) -> None:
