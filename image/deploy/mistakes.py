@@ -53,6 +53,8 @@ MISTAKES = (
         "these credentials may not do that: docs/deploy.md lists what deploying takes",
     ),
 )
+REFUSED = re.compile(r"Error: (?:Resource precondition failed|Invalid value for variable)")
+CHECKED = "This was checked by the validation rule"
 OURS = re.compile(r"firebrick: (.+?)(?= firebrick: | with terraform_data|$)")
 
 
@@ -63,10 +65,18 @@ def explain(errors: str) -> Iterator[str]:
         errors: its stderr.
 
     Yields:
-        a line for each known mistake; first what our own commands said, which Terraform buries in its frame.
+        a line for each known mistake; first what our own conditions and commands said, which Terraform frames.
     """
-    text = " ".join(errors.replace("│", " ").replace("╷", " ").replace("╵", " ").split())
-    yield from dict.fromkeys(OURS.findall(text))
+    plain = re.sub("[│╷╵├─]", " ", re.sub(r"\x1b\[[0-9;]*m", "", errors))
+    text = " ".join(plain.split())
+    yield from dict.fromkeys((*_refusals(plain), *OURS.findall(text)))
     for pattern, advice in MISTAKES:
         if re.search(pattern, text):
             yield advice
+
+
+def _refusals(errors: str) -> Iterator[str]:
+    """What variables.tf and the preconditions say: the last paragraph of such an error."""
+    for error in REFUSED.split(errors)[1:]:
+        paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", error.split("Error:")[0])]
+        yield [part for part in paragraphs if part and not part.startswith(CHECKED)][-1]

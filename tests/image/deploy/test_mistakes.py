@@ -58,5 +58,24 @@ def test_what_our_own_commands_said_is_dug_out_of_terraforms_frame() -> None:
     assert list(explain(written)) == [said]
 
 
+def test_a_variable_that_was_refused_is_told_in_its_own_words() -> None:
+    written = """
+╷
+│ Error: Invalid value for variable
+│
+│   on variables.tf line 266:
+│  266: variable "snap_start" {
+│     ├────────────────
+│     │ var.tmp_mb is 1024
+│
+│ snap_start allows 512 MB of /tmp at most: lower
+│ tmp_mb.
+│
+│ This was checked by the validation rule at variables.tf:279,3-13.
+╵
+"""
+    assert list(explain(written)) == ["snap_start allows 512 MB of /tmp at most: lower tmp_mb."]
+
+
 def test_what_is_not_known_is_left_to_terraforms_own_words() -> None:
     assert list(explain("Error: something new")) == []
