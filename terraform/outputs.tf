@@ -48,7 +48,7 @@ output "curl_command" {
   description = "A streamed answer by curl."
   value = var.url_auth == "AWS_IAM" ? join(" ", [
     "curl -N --aws-sigv4 aws:amz:${local.region}:lambda --user \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\"",
-    "-H \"x-amz-security-token: $AWS_SESSION_TOKEN\" -H 'content-type: application/json'",
+    "$${AWS_SESSION_TOKEN:+-H \"x-amz-security-token: $AWS_SESSION_TOKEN\"} -H 'content-type: application/json'",
     "-d '${local.example_body}' ${local.openai_url}/chat/completions",
     ]) : join(" ", [
     "curl -N -H \"authorization: Bearer $FIREBRICK_API_KEY\" -H 'content-type: application/json'",

@@ -165,7 +165,8 @@ def mend_permissions() -> None:
 
 
 def mend_queues() -> None:
-    """Redrive policies, as they were given."""
+    """Redrive policies, as they were given; and it is the local Lambda that polls, not moto at each message."""
+    setattr(Queue, "lambda_event_source_mappings", property(lambda self: {}, lambda self, value: None))  # noqa: B010
     Queue.BASE_ATTRIBUTES.append("RedriveAllowPolicy")
     setattr(Queue, "redrive_allow_policy", None)  # noqa: B010  # moto's class doesn't know it
 
