@@ -51,9 +51,8 @@ class Aws:
 
     def left(self, url: str) -> int:
         """Return how many messages a queue has, hidden ones included."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        return sum(map(int, attributes.values()))
+        # moto's own counts leave out a message that has become visible again until somebody asks for messages.
+        return len(sqs_backends[ACCOUNT][REGION].queues[url.rsplit("/", 1)[1]]._messages)
 
     def deploy(self, **configuration: Any) -> str:
         """Deploy a function of an image, with version 1 and the alias `live`; return its name."""

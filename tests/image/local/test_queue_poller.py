@@ -214,6 +214,18 @@ def test_groups_of_a_fifo_queue_keep_their_order(aws: Aws, polling: Polling, not
         assert names == [f"{group}{number}" for number in range(3)]
 
 
+def test_what_follows_a_failure_in_a_group_does_not_overtake_it(aws: Aws, polling: Polling, notes: Path) -> None:
+    queue = aws.make_queue(fifo=True, VisibilityTimeout=600)
+    names = [str(number) for number in range(8)]
+    for name in names:  # Received at once, but more than the 6 MB of one invoke.
+        fails = {"raise": "no"} if name == "0" else {}
+        aws.send(queue, {"name": name, "padding": "x" * 1_000_000, **fails}, MessageGroupId="g")
+    with polling(queue) as running:
+        wait_until(lambda: len(batches(running)) == 1)
+    assert attempts(notes) == [names[:6]]
+    assert aws.left(queue) == 8
+
+
 def test_the_end_waits_for_the_batch_in_flight(aws: Aws, notes: Path, tmp_path: Path) -> None:
     queue = aws.make_queue()
     running = LocalLambda("--command", FUNCTIONS, "--env", f"JOURNAL={notes}", "--queue", queue, **aws.environ)
