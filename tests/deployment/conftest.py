@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -108,23 +109,27 @@ def registry() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def deployed(moto: str, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """All that can be deployed but an API key, from sources that a test may change; nothing may be left of it."""
-    workspace = make_workspace(tmp_path_factory.mktemp("clone"), moto, registry, **EVERYTHING)
-    workspace.apply()
-    yield workspace
-    workspace.destroy()
-    assert leftovers(moto, workspace.name) == []
+def deployments(moto: str, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Workspace]]:
+    """Two deployments, side by side because each mostly waits; nothing may be left of them."""
+    wanted: list[dict[str, Any]] = [EVERYTHING, {"name": "fb-key", "url_auth": "NONE"}]
+    made = [make_workspace(tmp_path_factory.mktemp("clone"), moto, registry, **variables) for variables in wanted]
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(Workspace.apply, made))
+        yield made
+        list(threads.map(Workspace.destroy, made))
+    assert [leftovers(moto, workspace.name) for workspace in made] == [[], []]
 
 
 @pytest.fixture(scope="session")
-def with_key(moto: str, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def deployed(deployments: list[Workspace]) -> Workspace:
+    """All that can be deployed but an API key, from sources that a test may change."""
+    return deployments[0]
+
+
+@pytest.fixture(scope="session")
+def with_key(deployments: list[Workspace]) -> Workspace:
     """A URL without IAM."""
-    workspace = make_workspace(tmp_path_factory.mktemp("clone"), moto, registry, name="fb-key", url_auth="NONE")
-    workspace.apply()
-    yield workspace
-    workspace.destroy()
-    assert leftovers(moto, workspace.name) == []
+    return deployments[1]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 import openai
 import pytest
 
+from image.invoke import Target, client
 from tests.deployment.functions import run_deployed
 from tests.deployment.leftovers import aws
 from tests.deployment.workspace import KEYS, Workspace
@@ -21,6 +22,8 @@ QUESTION = [{"role": "user", "content": "What is a cold start?"}]
 @pytest.fixture(scope="module")
 def signed(deployed: Workspace) -> Iterator[LocalLambda]:
     with run_deployed(deployed, "stream") as running:
+        target = Target(running.url.rstrip("/"), None, "us-east-1")
+        assert stream(client(target))  # The first request starts the environment, whose log some tests read.
         yield running
 
 
@@ -40,15 +43,15 @@ def here(text: str, workspace: Workspace, running: LocalLambda) -> str:
     return text.replace(workspace.outputs()["url"], running.url)
 
 
-def stream(client: Any) -> list[str]:
-    answer = client.chat.completions.create(model="firebrick-demo", messages=QUESTION, max_tokens=20, stream=True)
+def stream(caller: Any) -> list[str]:
+    answer = caller.chat.completions.create(model="firebrick-demo", messages=QUESTION, max_tokens=20, stream=True)
     return [chunk.choices[0].delta.content for chunk in answer if chunk.choices and chunk.choices[0].delta.content]
 
 
 def test_an_unsigned_request_is_forbidden(signed: LocalLambda) -> None:
-    client = openai.OpenAI(base_url=f"{signed.url}v1", api_key="none", max_retries=0)
+    caller = openai.OpenAI(base_url=f"{signed.url}v1", api_key="none", max_retries=0)
     with pytest.raises(openai.PermissionDeniedError):
-        stream(client)
+        stream(caller)
 
 
 def test_the_python_snippet_streams(deployed: Workspace, signed: LocalLambda, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,14 +89,14 @@ def test_metrics_are_written_under_the_functions_own_name(signed: LocalLambda) -
 
 
 def test_without_iam_the_key_out_of_secrets_manager_opens(with_key: Workspace, keyed: LocalLambda) -> None:
-    client = openai.OpenAI(base_url=f"{keyed.url}v1", api_key=api_key(with_key), max_retries=0)
-    assert len(stream(client)) > 5
+    caller = openai.OpenAI(base_url=f"{keyed.url}v1", api_key=api_key(with_key), max_retries=0)
+    assert len(stream(caller)) > 5
 
 
 def test_without_the_key_nothing_opens(keyed: LocalLambda) -> None:
-    client = openai.OpenAI(base_url=f"{keyed.url}v1", api_key="guessed", max_retries=0)
+    caller = openai.OpenAI(base_url=f"{keyed.url}v1", api_key="guessed", max_retries=0)
     with pytest.raises(openai.AuthenticationError):
-        stream(client)
+        stream(caller)
 
 
 def test_the_curl_command_with_a_key_streams(with_key: Workspace, keyed: LocalLambda) -> None:

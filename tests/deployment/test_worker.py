@@ -47,7 +47,7 @@ class Account:
                 }
                 for name in names[start : start + 10]
             ]
-            assert "Failed" not in sqs.send_message_batch(QueueUrl=url, Entries=entries)
+            assert not sqs.send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
     def results(self) -> list[str]:
         """The keys that have a result."""
