@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.artefact import MANIFEST, load_artefact
+from image.aws import require_boto3
 from image.build import REPOSITORY, TARGETS, build_images, prepare
 from image.command import exit_code, model_parser
 from image.context import build_context, library_for
@@ -28,10 +29,11 @@ def check(model_dir: Path, engine: str) -> None:
 
     Raises:
         StartupError: the artefact isn't whole.
-        ImageError: no engine works, the kernels aren't built, or the image would be too large.
+        ImageError: no engine works, boto3 or the kernels' library is missing, or the image would be too large.
     """
     library_for(load_artefact(model_dir, "quick"))
     check_size(model_dir, json.loads((model_dir / MANIFEST).read_bytes()))
+    require_boto3()
     choose(engine)
 
 
