@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 REFERENCE_VENV := .venv-reference
+CHECKOV_VENV := .venv-checkov
 PY := $(VENV)/bin/python
 REFERENCE_PY := $(REFERENCE_VENV)/bin/python
 MODEL ?= demo/checkpoint
@@ -33,7 +34,7 @@ PROMPT ?=
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check sanitize test-reference record export serve wheel bench lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
-.PHONY: tools plan deploy destroy invoke smoke-deploy
+.PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +59,9 @@ ifdef HAS_CARGO
 	cd kernels && $(CARGO) clippy --quiet --locked --all-targets --target-dir target -- -D warnings
 	cd kernels && CARGO_PROFILE_TEST_OPT_LEVEL=3 $(CARGO) test --quiet --locked --target-dir target
 endif
+
+check-deploy: tools $(CHECKOV_VENV)/.ready ## terraform/: form, validity, its tests, the examples, checkov (terraform)
+	$(PY) -m image.deploy.check --checkov $(CHECKOV_VENV)/bin/checkov
 
 sanitize: ## the kernels' unit tests under AddressSanitizer (x86-64, needs cargo)
 	cd kernels && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_OPT_LEVEL=3 $(CARGO) test --quiet \
@@ -137,7 +141,7 @@ lock: setup ## pin all requirements anew
 	$(PY) requirements/lock.py
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(REFERENCE_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
+	rm -rf build dist $(VENV) $(REFERENCE_VENV) $(CHECKOV_VENV) terraform/.terraform .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
 
 build/demo/manifest.json: $(DEMO_SOURCES)
 	@mkdir -p build
@@ -178,4 +182,9 @@ $(VENV)/.tools: requirements/tools.txt
 $(REFERENCE_VENV)/.ready: requirements/reference.txt
 	$(PYTHON) -m venv $(REFERENCE_VENV)
 	$(REFERENCE_PY) $(PIP_INSTALL) -r requirements/reference.txt
+	@touch $@
+
+$(CHECKOV_VENV)/.ready: requirements/checkov.txt
+	$(PYTHON) -m venv $(CHECKOV_VENV)
+	$(CHECKOV_VENV)/bin/python $(PIP_INSTALL) -r requirements/checkov.txt
 	@touch $@

@@ -206,3 +206,10 @@ class DeploymentFailed(ImageError):
     def __init__(self, action: str, advice: list[str]) -> None:
         told = "; ".join(advice) or "what it says stands above"
         super().__init__(f"terraform {action} failed: {told}")
+
+
+class CheckFailed(ImageError):
+    """Something is wrong with terraform/; the tool's own words stand above."""
+
+    def __init__(self, what: str, code: int) -> None:
+        super().__init__(f"terraform/: {what} failed with exit code {code}; what it said stands above")

@@ -39,6 +39,12 @@ def _compile(out: Path, *extras: str, constraints: Path | None = None) -> None:
     subprocess.run([*COMPILE, *bounds, *wanted, "-o", str(out), str(PROJECT)], check=True)
 
 
+def lock_checkov() -> None:
+    """Pin checkov, which has an environment of its own, since it wants older versions of much that others have too."""
+    wanted = HERE / "checkov.in"
+    subprocess.run([*COMPILE, "-o", str(HERE / "checkov.txt"), str(wanted)], check=True)
+
+
 def lock_reference() -> None:
     """Pin the set with torch."""
     extras = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]
@@ -52,4 +58,5 @@ def lock_reference() -> None:
 
 if __name__ == "__main__":
     lock_portable()
+    lock_checkov()
     lock_reference()

@@ -6,7 +6,7 @@ locals {
   model        = try(jsondecode(file("${local.model_dir}/firebrick.json")).model.id, "…")
   example_body = jsonencode({ messages = [{ role = "user", content = "What is a cold start?" }], stream = true, model = local.model })
   prices       = jsondecode(file("${path.module}/prices.json")).usd_per_month
-  image_gb     = sum(concat([0], [for image in data.aws_ecr_image.built : image.image_size_in_bytes / 1e9]))
+  image_gb     = sum(concat([0], [for image in data.aws_ecr_image.built : image.image_size_in_bytes / pow(10, 9)]))
   zones        = try(length(var.vpc.subnet_ids), 0)
   idle = {
     "images in ECR"           = max(local.image_gb, 0) * local.prices.image_gb

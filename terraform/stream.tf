@@ -66,7 +66,7 @@ resource "aws_lambda_function" "stream" {
         POWERTOOLS_METRICS_NAMESPACE = local.metrics_namespace
       },
       # The URL keeps `Authorization` for the signature, so a signed request can't carry a key as well.
-      local.secret_count == 0 ? {} : { FIREBRICK_API_KEY_SECRET = aws_secretsmanager_secret.api_key[0].arn },
+      local.secret_count == 0 ? {} : { FIREBRICK_API_KEY_SECRET = local.secret_name },
       var.environment,
     )
   }

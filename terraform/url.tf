@@ -66,12 +66,13 @@ resource "aws_secretsmanager_secret" "api_key" {
   depends_on = [terraform_data.builder]
 }
 
-# Drawn anew at each run and only used when api_key_version grows; neither plan nor state ever has it.
+# Drawn anew at each run and only used when api_key_version grows; neither plan nor state ever has it. A first plan doesn't
+# know the secret's ARN, so it draws none, and needs no rights for it.
 ephemeral "aws_secretsmanager_random_password" "api_key" {
   count                      = local.secret_count
   password_length            = 40
   exclude_punctuation        = true
-  require_each_included_type = true
+  require_each_included_type = aws_secretsmanager_secret.api_key[0].arn != ""
 }
 
 resource "aws_secretsmanager_secret_version" "api_key" {

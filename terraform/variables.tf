@@ -127,8 +127,8 @@ variable "timeout_s" {
   nullable    = false
 
   validation {
-    condition     = floor(var.timeout_s) == var.timeout_s && var.timeout_s >= 3 && var.timeout_s <= 1800
-    error_message = "timeout_s must be a whole number from 3 to 1800; Lambda itself takes 900 at most on most functions."
+    condition     = floor(var.timeout_s) == var.timeout_s && var.timeout_s >= 3 && var.timeout_s <= 900
+    error_message = "timeout_s must be a whole number from 3 to 900."
   }
 }
 
@@ -231,8 +231,10 @@ variable "provisioned_concurrency" {
   }
 
   validation {
-    condition     = var.provisioned_concurrency == null ? true : try(coalesce(var.provisioned_concurrency.maximum, var.provisioned_concurrency.minimum) >= var.provisioned_concurrency.minimum, false)
-    error_message = "provisioned_concurrency.maximum must not be below minimum."
+    condition = try(var.provisioned_concurrency.maximum, null) == null ? true : try(
+      floor(var.provisioned_concurrency.maximum) == var.provisioned_concurrency.maximum && var.provisioned_concurrency.maximum >= var.provisioned_concurrency.minimum, false
+    )
+    error_message = "provisioned_concurrency.maximum must be a whole number and not below minimum."
   }
 
   validation {
@@ -241,11 +243,20 @@ variable "provisioned_concurrency" {
   }
 
   validation {
-    condition = var.provisioned_concurrency == null || alltrue([
-      for entry in try(var.provisioned_concurrency.schedule, []) :
-      can(regex("^(cron|rate|at)\\(.+\\)$", entry.when)) && entry.minimum >= 0 && entry.maximum >= entry.minimum
+    condition = alltrue([
+      for entry in try(var.provisioned_concurrency.schedule, []) : try(
+        length(regexall("^(cron|rate|at)\\(.+\\)$", entry.when)) == 1 && entry.minimum >= 0 && entry.maximum >= entry.minimum &&
+        floor(entry.minimum) == entry.minimum && floor(entry.maximum) == entry.maximum, false
+      )
     ])
-    error_message = "provisioned_concurrency.schedule: when must be cron(…), rate(…) or at(…), and 0 <= minimum <= maximum."
+    error_message = "provisioned_concurrency.schedule: when must be cron(…), rate(…) or at(…), and 0 <= minimum <= maximum, in whole numbers."
+  }
+
+  validation {
+    condition = length(try(var.provisioned_concurrency.schedule, [])) == length(distinct([
+      for entry in try(var.provisioned_concurrency.schedule, []) : [entry.when, entry.timezone]
+    ]))
+    error_message = "provisioned_concurrency.schedule says two things for one time: two entries have the same when and timezone."
   }
 
   validation {
@@ -294,8 +305,8 @@ variable "worker" {
   }
 
   validation {
-    condition     = var.worker == null ? true : try(floor(var.worker.timeout_s) == var.worker.timeout_s && var.worker.timeout_s >= 3 && var.worker.timeout_s <= 1800, false)
-    error_message = "worker.timeout_s must be a whole number from 3 to 1800; messages stay invisible for six times as long."
+    condition     = var.worker == null ? true : try(floor(var.worker.timeout_s) == var.worker.timeout_s && var.worker.timeout_s >= 3 && var.worker.timeout_s <= 900, false)
+    error_message = "worker.timeout_s must be a whole number from 3 to 900; messages stay invisible for six times as long."
   }
 
   validation {
