@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import image.deploy.check as check
+from image.deploy.tool import DIRECTORY
 from image.errors import CheckFailed
 
 
@@ -36,13 +36,8 @@ def test_a_checkov_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[s
 
 
 def test_every_skipped_rule_has_a_reason() -> None:
-    lines = (check.DIRECTORY / ".checkov.yaml").read_text().splitlines()
+    lines = (DIRECTORY / ".checkov.yaml").read_text().splitlines()
     for number, line in enumerate(lines):
         if line.startswith("  - CKV"):
             above = lines[number - 1].strip()
             assert above.startswith(("#", "- CKV")), line
-
-
-def test_no_state_and_no_variables_are_in_the_repository() -> None:
-    listed = subprocess.check_output(["git", "ls-files", "terraform"], cwd=check.DIRECTORY.parent, text=True)
-    assert not [name for name in listed.split() if name.endswith((".tfstate", "terraform.tfvars", ".tfplan"))]
