@@ -70,12 +70,12 @@ def _find(name: str, environ: Mapping[str, str], overrides: Mapping[str, str | N
     override = overrides.get(name)
     if override is not None:
         return f"--{name.replace('_', '-')}", override
-    keys = _KEYS.get(name, [f"FIREBRICK_{name.upper()}"])
+    keys = KEYS.get(name, [f"FIREBRICK_{name.upper()}"])
     return next(((key, environ[key]) for key in keys if environ.get(key)), (keys[0], None))
 
 
 # The adapter looks at AWS_LWA_PORT first, so must we: or it would knock at another door.
-_KEYS = {
+KEYS = {
     "port": ["AWS_LWA_PORT", "PORT"],
     "function_name": ["AWS_LAMBDA_FUNCTION_NAME"],
     "service": ["POWERTOOLS_SERVICE_NAME"],

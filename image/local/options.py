@@ -23,10 +23,11 @@ def parse_options(arguments: Sequence[str], presets: Mapping[str, Any]) -> argpa
         arguments: The command line.
         presets: Values of options that the command line may override, or add to where an option may be repeated.
     """
-    return _parser().parse_args(arguments, argparse.Namespace(**presets))
+    return make_parser().parse_args(arguments, argparse.Namespace(**presets))
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         "python -m image.local", description="Run an image or a command as AWS Lambda does.", allow_abbrev=False
     )
