@@ -105,7 +105,7 @@ def ask(target: Target, prompt: str, model: str | None, max_tokens: int) -> None
 
     caller = client(target)
     try:
-        name = model or caller.models.list().data[0].id
+        name = model or first_model(caller, target.url)
         stream = caller.chat.completions.create(
             model=name, messages=[{"role": "user", "content": prompt}], max_tokens=max_tokens, stream=True
         )
@@ -117,6 +117,22 @@ def ask(target: Target, prompt: str, model: str | None, max_tokens: int) -> None
         raise CallRefused(target.url, error.status_code, error.message, signed=target.api_key is None) from None
     except (openai.OpenAIError, httpx2.HTTPError) as error:
         raise CallUnanswered(target.url, str(error.__cause__ or error)) from None
+
+
+def first_model(caller: openai.OpenAI, url: str) -> str:
+    """The model that a server lists first.
+
+    Raises:
+        CallUnanswered: it lists none, so it is another kind of server.
+    """
+    answer = caller.get(
+        "/models", cast_to=object
+    )  # not models.list(), which takes it for granted that this is OpenAI's
+    try:
+        name: str = answer["data"][0]["id"]  # type: ignore[index]
+    except (LookupError, TypeError):
+        raise CallUnanswered(url, "/v1/models lists no model there; is that Firebrick's URL?") from None
+    return name
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from handler.api_key import key_of
 from image.aws import client, refusals
 
 
 def read_secret(name: str, region: str) -> str:
-    """Read a secret's current value.
+    """Read the key, as the server does.
 
     Args:
         name: or ARN.
@@ -14,8 +15,9 @@ def read_secret(name: str, region: str) -> str:
 
     Raises:
         AwsError: it can't be read.
+        SecretUnusable: there is no key in it.
     """
     api = client("secretsmanager", region)
     with refusals("Secrets Manager", f"give the API key {name}"):
-        value: str = api.get_secret_value(SecretId=name)["SecretString"]
-    return value
+        text: str = api.get_secret_value(SecretId=name)["SecretString"]
+    return key_of(text, name)

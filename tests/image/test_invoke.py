@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ DEPLOYED = "https://abc123.lambda-url.eu-central-1.on.aws/"
 
 
 @contextmanager
-def answering(status: int, body: dict[str, object]) -> Iterator[str]:
+def answering(status: int, body: Any) -> Iterator[str]:
     """A server with one answer to everything."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -78,6 +79,16 @@ def test_a_refusal_says_what_to_do(
     assert f"answered {status}" in error
     assert remedy in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("body", [{}, {"data": []}, {"data": None}, [], "text"])
+def test_another_kind_of_server_is_one_line(
+    body: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    point_to("http://127.0.0.1:1", monkeypatch, tmp_path)
+    with answering(200, body) as url:
+        assert main(["Hello", "--url", url], {}) == 2
+    assert "lists no model" in capsys.readouterr().err
 
 
 def test_nobody_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
