@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 REFERENCE_VENV := .venv-reference
+CHECKOV_VENV := .venv-checkov
 PY := $(VENV)/bin/python
 REFERENCE_PY := $(REFERENCE_VENV)/bin/python
 MODEL ?= demo/checkpoint
@@ -15,7 +16,7 @@ BASE_IMAGE ?=
 BUILDER_IMAGE ?=
 LWA_IMAGE ?=
 PYTHON_VERSION ?=
-export BASE_IMAGE BUILDER_IMAGE LWA_IMAGE PYTHON_VERSION
+export BASE_IMAGE BUILDER_IMAGE LWA_IMAGE PYTHON_VERSION PROMPT
 IMAGE_TOOLS := buildah podman runc mmdebstrap docker-registry
 # Without cargo the stock kernels do, so nothing may depend on the library unless it can be built or is there.
 HAS_CARGO := $(shell command -v $(CARGO) 2>/dev/null)
@@ -24,17 +25,24 @@ KERNEL_SOURCES := $(wildcard kernels/Cargo.*) $(shell find kernels/src -name '*.
 KERNELS_READY := $(if $(HAS_CARGO),$(KERNELS),$(wildcard $(KERNELS)))
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
 # What the demo's artefact is made of; it is exported again when one of these changes.
-DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VENV)/.ready $(KERNELS_READY)
+DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VENV)/.tools $(KERNELS_READY)
+# For Terraform: "-var-file=examples/worker.tfvars", "-auto-approve".
+TFVARS ?=
+URL ?=
+PROMPT ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check sanitize test-reference record export serve wheel bench lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
+.PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready $(KERNELS_READY) ## make .venv with all that export, server, tests and checks need; build the kernels
+tools: $(VENV)/.tools $(KERNELS_READY) ## make .venv with what export, server, images and deployment need; build the kernels
 	$(if $(KERNELS_READY),,@echo "no cargo here: onnxruntime's stock kernels will be used; https://rustup.rs has cargo")
+
+setup: $(VENV)/.ready tools ## the same with what tests and checks need
 
 demo: build/demo/manifest.json ## export the demo model, serve it, stream answers; PROMPT="…" asks your own
 	@$(PY) -m demo.ask build/demo $(if $(PROMPT),"$$PROMPT")
@@ -52,6 +60,9 @@ ifdef HAS_CARGO
 	cd kernels && CARGO_PROFILE_TEST_OPT_LEVEL=3 $(CARGO) test --quiet --locked --target-dir target
 endif
 
+check-deploy: tools $(CHECKOV_VENV)/.ready ## terraform/: form, validity, its tests, the examples, checkov (terraform)
+	$(PY) -m image.deploy.check --checkov $(CHECKOV_VENV)/bin/checkov
+
 sanitize: ## the kernels' unit tests under AddressSanitizer (x86-64, needs cargo)
 	cd kernels && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_OPT_LEVEL=3 $(CARGO) test --quiet \
 	  --locked --lib --target x86_64-unknown-linux-gnu --target-dir target/sanitize
@@ -62,27 +73,27 @@ test-reference: setup $(REFERENCE_VENV)/.ready ## compare with transformers and 
 record: $(REFERENCE_VENV)/.ready ## compute the golden files in tests/golden anew with transformers
 	$(REFERENCE_PY) -m tests.reference.record
 
-export: setup ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; ARGS="--head-bits 4 …"
+export: tools ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; ARGS="--head-bits 4 …"
 	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(ARGS)
 
-serve: setup ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
+serve: tools ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
 	FIREBRICK_MODEL_DIR="$(MODEL_DIR)" PORT="$(PORT)" $(PY) -m handler $(ARGS)
 
-image: setup ## MODEL_DIR=artefact: images firebrick:stream and firebrick:worker; ENGINE, BASE_IMAGE, LWA_IMAGE
+image: tools ## MODEL_DIR=artefact: images firebrick:stream and firebrick:worker; ENGINE, BASE_IMAGE, LWA_IMAGE
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
 	$(PY) -m image.build "$(MODEL_DIR)" --engine "$(ENGINE)"
 
-image-base: setup ## base and adapter images from Debian's packages and a crate, where no registry is reachable
+image-base: tools ## base and adapter images from Debian's packages and a crate, where no registry is reachable
 	$(PY) -m image.base --engine "$(ENGINE)" $(ARGS)
 
-image-size: setup ## what each layer of the images weighs
+image-size: tools ## what each layer of the images weighs
 	$(PY) -m image.size --engine "$(ENGINE)" $(ARGS)
 
-image-sbom: setup ## bills of materials (CycloneDX) of the images, in build/image/
+image-sbom: tools ## bills of materials (CycloneDX) of the images, in build/image/
 	$(PY) -m image.sbom --engine "$(ENGINE)" $(ARGS)
 
-image-check: setup ## built twice the images are the same, and a changed line pushes one layer
+image-check: tools ## built twice the images are the same, and a changed line pushes one layer
 	$(PY) -m image.check "$(MODEL_DIR)" --engine "$(ENGINE)"
 	$(PY) -m image.push_check "$(MODEL_DIR)" --engine "$(ENGINE)"
 
@@ -101,6 +112,21 @@ local: build/demo/manifest.json build/lwa/bin/lambda-adapter ## the stream funct
 	  --env AWS_LWA_READINESS_CHECK_PATH=/health --env AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS=400 \
 	  --env AWS_LWA_ERROR_STATUS_CODES=501 $(ARGS)
 
+plan: tools ## what `make deploy` would change; TFVARS="-var-file=examples/worker.tfvars"
+	$(PY) -m image.deploy plan $(TFVARS)
+
+deploy: tools ## terraform apply: build, push and deploy to the AWS account of your credentials; TFVARS as for plan
+	$(PY) -m image.deploy apply $(TFVARS)
+
+destroy: tools ## remove all of it; TFVARS as for deploy
+	$(PY) -m image.deploy destroy $(TFVARS)
+
+invoke: tools ## PROMPT="…": ask what was deployed, or URL=http://127.0.0.1:9000/ of `make local`
+	@$(PY) -m image.invoke $(if $(URL),--url "$(URL)") $(ARGS) $(if $(PROMPT),"$$PROMPT")
+
+smoke-deploy: setup build/lwa/bin/lambda-adapter ## deploy to moto's server, run what was deployed, destroy it (terraform, podman)
+	$(PY) -m pytest -o "norecursedirs=.*" tests/deployment $(ARGS)
+
 lwa: build/lwa/bin/lambda-adapter ## build the Web Adapter, with which the local Lambda is tested (cargo, 100 s)
 
 wheel: setup ## dist/*.whl: exporter, handler and the built kernels
@@ -115,7 +141,7 @@ lock: setup ## pin all requirements anew
 	$(PY) requirements/lock.py
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(REFERENCE_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
+	rm -rf build dist $(VENV) $(REFERENCE_VENV) $(CHECKOV_VENV) terraform/.terraform .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
 
 build/demo/manifest.json: $(DEMO_SOURCES)
 	@mkdir -p build
@@ -137,19 +163,28 @@ build/emulator/aws-lambda-rie: requirements/emulator.txt $(VENV)/.ready
 	@mv build/emulator/package/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $@
 	@chmod +x $@ && rm -r build/emulator/package build/emulator/*.whl
 
-build/lwa/bin/lambda-adapter: $(VENV)/.ready
+build/lwa/bin/lambda-adapter: $(VENV)/.tools
 	$(PY) -m image.base --binary
 
-$(VENV)/.ready: requirements/dev.txt
+$(VENV)/.ready: requirements/dev.txt $(VENV)/.tools
+	$(PY) $(PIP_INSTALL) -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.tools: requirements/tools.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; run make PYTHON=python3.12 (or newer)" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "error: $(PYTHON) can't make environments; on Debian: apt-get install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(PY) $(PIP_INSTALL) -r requirements/dev.txt
+	$(PY) $(PIP_INSTALL) -r requirements/tools.txt
 	@touch $@
 
 $(REFERENCE_VENV)/.ready: requirements/reference.txt
 	$(PYTHON) -m venv $(REFERENCE_VENV)
 	$(REFERENCE_PY) $(PIP_INSTALL) -r requirements/reference.txt
+	@touch $@
+
+$(CHECKOV_VENV)/.ready: requirements/checkov.txt
+	$(PYTHON) -m venv $(CHECKOV_VENV)
+	$(CHECKOV_VENV)/bin/python $(PIP_INSTALL) -r requirements/checkov.txt
 	@touch $@

@@ -12,14 +12,19 @@ import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from handler.environment import configure_libraries  # noqa: E402
 from handler.errors import StartupError  # noqa: E402
+from handler.key_loading import KeyLoading  # noqa: E402
 from handler.listener import listen, open_socket  # noqa: E402
 from handler.loading import load_model  # noqa: E402
 from handler.settings import Settings, read_settings  # noqa: E402
 from handler.threads import resolve_threads  # noqa: E402
+
+if TYPE_CHECKING:
+    from handler.logs import Log
+    from handler.metrics import Metrics
 
 WEB = ("handler.app", "handler.server")  # starlette and uvicorn
 
@@ -35,21 +40,27 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         signal.signal(number, lambda *_: os._exit(0))
     try:
         settings = read_settings(environ, **_parse_arguments(arguments))
-        run(settings, resolve_threads(environ))
+        run(settings, resolve_threads(environ), environ)
     except StartupError as error:
         print(f"firebrick: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def run(settings: Settings, threads: int) -> None:
+def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
     """Load the model and answer.
+
+    Args:
+        settings: Read from the environment.
+        threads: Of the engine.
+        environ: Where AWS's credentials are, if the API key is a secret.
 
     Raises:
         StartupError: The server can't start.
     """
     opened = open_socket(settings.host, settings.port)
-    model, parts = load_model(settings, threads, WEB)
+    key = KeyLoading(settings, environ)
+    model, parts = load_model(settings, threads, WEB, key.begin)
 
     from handler.app import create_app
     from handler.logs import Log
@@ -57,17 +68,29 @@ def run(settings: Settings, threads: int) -> None:
     from handler.server import serve
 
     log = Log(sys.stdout, settings.log_text)
+    metrics = _metrics(settings, log)
     scheduler = Scheduler[Any](settings.queue)
-    app = create_app(model, scheduler, settings, log)
+    app = create_app(model, scheduler, settings, log, key.result(), metrics)
     url = listen(opened)
 
     def ready() -> None:
         gc.freeze()
         gc.enable()
         ready_ms = round((time.perf_counter() - STARTED) * 1e3, 1)
-        log.event("ready", model=model.served.model_id, url=url, threads=threads, ready_ms=ready_ms, **parts)
+        members = {"model": model.served.model_id, "url": url, "threads": threads, "ready_ms": ready_ms}
+        log.event("ready", **members, **parts, **key.parts)
+        if metrics is not None:
+            metrics.ready(ready_ms)
 
-    serve(app, scheduler, opened, settings.shutdown_grace_s, ready)
+    serve(app, scheduler, opened, settings.shutdown_grace_s, ready, log)
+
+
+def _metrics(settings: Settings, log: "Log") -> "Metrics | None":
+    if settings.function_name is None or settings.metrics_disabled:
+        return None
+    from handler.metrics import SERVICE, Metrics
+
+    return Metrics(log, settings.metrics_namespace, settings.service or SERVICE)
 
 
 def _parse_arguments(arguments: Sequence[str]) -> dict[str, str | None]:

@@ -21,7 +21,7 @@ from handler.errors import (
     GenerationFailed,
     ResponseTooLarge,
 )
-from handler.gate import RECORD, report_failure
+from handler.gate import RECORD
 from handler.generation import Generation, generate, prepare
 from handler.logs import Log, Record
 from handler.model import Model
@@ -193,7 +193,7 @@ class Answers:
 
     def _failure(self, error: Exception, record: Record) -> ApiError:
         if not isinstance(error, ApiError):
-            report_failure(self._log, record, error)
+            self._log.failure(error, request_id=record.id)
             error = GenerationFailed()
         record.error = error.code
         return error

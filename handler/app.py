@@ -14,7 +14,9 @@ from handler.answers import Answers, Limits
 from handler.chunks import ChatShape, Chunk, CompletionShape, Shape, json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
 from handler.gate import Gate, raise_api_error
+from handler.keys import Keys
 from handler.logs import Log
+from handler.metrics import Metrics
 from handler.model import Model
 from handler.protocol import Request as ParsedRequest
 from handler.protocol import Served, parse_chat, parse_completion
@@ -22,14 +24,23 @@ from handler.scheduler import Scheduler
 from handler.settings import Settings
 
 
-def create_app(model: Model, scheduler: Scheduler[Chunk], settings: Settings, log: Log) -> Starlette:
+def create_app(
+    model: Model,
+    scheduler: Scheduler[Chunk],
+    settings: Settings,
+    log: Log,
+    keys: Keys,
+    metrics: Metrics | None = None,
+) -> Starlette:
     """Make the ASGI application.
 
     Args:
         model: A loaded model that can make a token.
         scheduler: The queue in front of it.
-        settings: API key and limits.
+        settings: The limits.
         log: One line a request.
+        keys: Who may ask.
+        metrics: Counts requests; None where nobody would read it.
     """
     text_thread = ThreadPoolExecutor(1, "text")
 
@@ -49,7 +60,7 @@ def create_app(model: Model, scheduler: Scheduler[Chunk], settings: Settings, lo
     margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Gate, log=log, api_key=settings.api_key, margin_s=margin_s)],
+        middleware=[Middleware(Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics)],
         exception_handlers={HTTPException: raise_api_error},
     )
     app.router.redirect_slashes = False

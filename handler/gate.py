@@ -1,8 +1,6 @@
 """What every request passes: a request id, the API key, errors in OpenAI's form, one line in the log."""
 
-import hmac
 import os
-import traceback
 from typing import NoReturn
 
 from starlette.exceptions import HTTPException
@@ -21,7 +19,9 @@ from handler.errors import (
     Unauthorized,
 )
 from handler.invocation import Invocation, read_invocation
+from handler.keys import Keys
 from handler.logs import Log, Record
+from handler.metrics import Metrics
 
 RECORD = "firebrick.record"  # where a request's scope holds its Record
 HEALTH = "/health"  # open to all: load balancers have no key
@@ -33,16 +33,20 @@ class Gate:
     Args:
         app: The routes.
         log: Where each request's line goes.
-        api_key: Wanted as `Authorization: Bearer`; None lets everybody in.
+        keys: Which `Authorization: Bearer` is wanted.
         margin_s: By how much deadlines are earlier than Lambda's; None where no Web Adapter is in front, so that its
             headers are a stranger's.
+        metrics: Told of each request; None where nobody would read them.
     """
 
-    def __init__(self, app: ASGIApp, log: Log, api_key: str | None, margin_s: float | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, log: Log, keys: Keys, margin_s: float | None = None, metrics: Metrics | None = None
+    ) -> None:
         self._app = app
         self._log = log
-        self._api_key = api_key.encode() if api_key else None
+        self._keys = keys
         self._margin_s = margin_s
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = Record(id=os.urandom(12).hex(), method=scope["method"], path=scope["path"])
@@ -59,16 +63,21 @@ class Gate:
         try:
             if record.invocation.event:
                 raise EventsNotTaken()
-            self._authorize(scope)
+            await self._authorize(scope)
             await self._app(scope, receive, tagged_send)
         except ApiError as error:
             await self._refuse(error, scope, receive, tagged_send)
         except Exception as error:
-            report_failure(self._log, record, error)
+            self._log.failure(error, request_id=record.id)
             await self._refuse(GenerationFailed(), scope, receive, tagged_send)
         finally:
-            if (record.path, record.status) != (HEALTH, 200):  # Probes come by the hundred.
-                self._log.request(record)
+            self._report(record)
+
+    def _report(self, record: Record) -> None:
+        if (record.path, record.status) != (HEALTH, 200):  # Probes come by the hundred.
+            self._log.request(record)
+        if self._metrics is not None and record.path != HEALTH:
+            self._metrics.request(record)
 
     def _invocation(self, scope: Scope, record: Record) -> Invocation:
         if self._margin_s is None:
@@ -79,12 +88,8 @@ class Gate:
             self._log.event("invocation_ignored", request_id=record.id, message=str(error))
             return Invocation()
 
-    def _authorize(self, scope: Scope) -> None:
-        if self._api_key is None or scope["path"] == HEALTH:
-            return
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        scheme, _, key = given.partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(key.strip(), self._api_key):
+    async def _authorize(self, scope: Scope) -> None:
+        if scope["path"] != HEALTH and not await self._keys.accepts(_bearer(scope)):
             raise Unauthorized()
 
     async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,10 +100,10 @@ class Gate:
             await response(scope, receive, send)
 
 
-def report_failure(log: Log, record: Record, error: Exception) -> None:
-    """Log a failure that is the server's own, with the place but without the values at hand."""
-    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    log.event("failure", request_id=record.id, type=type(error).__name__, message=str(error)[:500], places=places)
+def _bearer(scope: Scope) -> bytes:
+    given: bytes = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    scheme, _, key = given.partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else b""
 
 
 async def raise_api_error(request: Request, error: Exception) -> NoReturn:

@@ -26,13 +26,16 @@ TOKENIZER_NICE = 5
 POPULATE_NICE = 19
 
 
-def load_model(settings: Settings, threads: int, imports: Sequence[str] = ()) -> "tuple[Model, Mapping[str, float]]":
+def load_model(
+    settings: Settings, threads: int, imports: Sequence[str] = (), on_engine_imported: Callable[[], None] | None = None
+) -> "tuple[Model, Mapping[str, float]]":
     """Load the artefact that the settings name.
 
     Args:
         settings: Where it is and how it is checked.
         threads: How many the engine uses.
         imports: Modules that the caller needs next: imported while the weights are read.
+        on_engine_imported: Called then: imports take turns and the engine's go first, so other work begins no sooner.
 
     Returns:
         The model, and how long each part took in milliseconds; parts overlap.
@@ -42,20 +45,22 @@ def load_model(settings: Settings, threads: int, imports: Sequence[str] = ()) ->
         StartupError: Tokenizer or template can't be read.
     """
     parts: dict[str, float] = {}
-    checked = Background(lambda: _timed(parts, "verify_ms", lambda: load_artefact(settings.model_dir, settings.verify)))
+    checked = Background(lambda: timed(parts, "verify_ms", lambda: load_artefact(settings.model_dir, settings.verify)))
     # kitoken's allocator takes the thread that imports it for the one that never ends, and crashes when it does.
-    _timed(parts, "import_tokenizer_ms", lambda: import_module("handler.tokenizer"))
+    timed(parts, "import_tokenizer_ms", lambda: import_module("handler.tokenizer"))
     tokenizer = Background(
-        lambda: _timed(parts, "tokenizer_ms", lambda: load_tokenizer(checked.result())), TOKENIZER_NICE
+        lambda: timed(parts, "tokenizer_ms", lambda: load_tokenizer(checked.result())), TOKENIZER_NICE
     )
     weights = Background(lambda: _map_weights(checked.result(), settings))
     populated = Background(lambda: _populate(checked.result(), weights.result(), settings, parts), POPULATE_NICE)
     # Imports hold Python's lock and so take turns; the engine's come first, for it is then made without it.
-    _timed(parts, "import_engine_ms", lambda: import_module("handler.engine"))
+    timed(parts, "import_engine_ms", lambda: import_module("handler.engine"))
     artefact = checked.result()
     engine = Background(lambda: _load_engine(artefact, weights.result(), settings, threads, parts))
-    _timed(parts, "import_rest_ms", lambda: [import_module(name) for name in imports])
-    template = _timed(parts, "template_ms", lambda: load_template(artefact))
+    if on_engine_imported is not None:
+        on_engine_imported()
+    timed(parts, "import_rest_ms", lambda: [import_module(name) for name in imports])
+    template = timed(parts, "template_ms", lambda: load_template(artefact))
     model = _model(artefact, settings, engine.result(), tokenizer.result(), template)
     populated.result()
     return model, parts
@@ -74,9 +79,9 @@ def _populate(artefact: Artefact, weights: "Weights | None", settings: Settings,
         return
     if weights is not None:
         function = populate_function(library_path(settings.kernels))
-        _timed(parts, "populate_ms", lambda: populate(weights, function))
+        timed(parts, "populate_ms", lambda: populate(weights, function))
     elif settings.verify == "quick":  # otherwise all of it has just been read
-        _timed(parts, "populate_ms", lambda: read_ahead(artefact.directory / WEIGHTS))
+        timed(parts, "populate_ms", lambda: read_ahead(artefact.directory / WEIGHTS))
 
 
 def _load_engine(
@@ -85,8 +90,8 @@ def _load_engine(
     from handler.engine import Engine
 
     chunk, library = settings.prefill_chunk, settings.kernels
-    engine = _timed(parts, "session_ms", lambda: Engine.load(artefact, threads, chunk, library, weights))
-    _timed(parts, "warm_up_ms", engine.warm_up)
+    engine = timed(parts, "session_ms", lambda: Engine.load(artefact, threads, chunk, library, weights))
+    timed(parts, "warm_up_ms", engine.warm_up)
     return engine
 
 
@@ -140,7 +145,8 @@ def _model(
     )
 
 
-def _timed(parts: dict[str, float], name: str, function: Callable[[], T]) -> T:
+def timed(parts: dict[str, float], name: str, function: Callable[[], T]) -> T:
+    """Call a function, and note in `parts` how long it took, in milliseconds."""
     start = time.perf_counter()
     value = function()
     parts[name] = round((time.perf_counter() - start) * 1e3, 1)

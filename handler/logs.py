@@ -1,7 +1,9 @@
 """One JSON line an event on stdout; texts only where the operator asked for them."""
 
 import json
+import logging
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -42,6 +44,12 @@ class Log:
         self._stream = stream
         self.texts = texts
 
+    def failure(self, error: BaseException, event: str = "failure", **members: Any) -> None:
+        """Write a line about a failure of our own: with the place, but without the values at hand."""
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        self.event(event, **members, type=type(error).__name__, message=str(error)[:500], places=places)
+
     def event(self, event: str, **members: Any) -> None:
         """Write one line."""
         line = json.dumps({"event": event, "time": round(time.time(), 3), **members}, default=str)
@@ -68,3 +76,23 @@ class Log:
         if self.texts:
             members |= {"prompt": record.prompt, "answer": record.answer}
         self.event("request", **{name: value for name, value in members.items() if value is not None})
+
+
+class Notices(logging.Handler):
+    """Writes what libraries have to say into the log, which would be plain text on stderr.
+
+    Args:
+        log: Where to.
+    """
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        members = {"logger": record.name, "notice": record.getMessage()}
+        if record.exc_info and record.exc_info[1]:
+            self._log.failure(record.exc_info[1], "notice", **members)
+        else:
+            self._log.event("notice", **members)

@@ -1,6 +1,7 @@
 """uvicorn around the application: readiness, and an end in good order."""
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from handler.listener import BACKLOG
+from handler.logs import Log, Notices
 from handler.scheduler import Scheduler
 
 KEEP_ALIVE_S = 75  # longer than load balancers keep theirs, or they would send into a closing connection
@@ -22,8 +24,19 @@ def serve(
     opened: socket.socket,
     grace_s: float,
     on_ready: Callable[[], None],
+    log: Log,
 ) -> None:
-    """Answer until SIGTERM or SIGINT, then finish what is in flight or, after the grace period, end it."""
+    """Answer until SIGTERM or SIGINT, then finish what is in flight or, after the grace period, end it.
+
+    Args:
+        app: The application.
+        scheduler: What it works on; drained at the end.
+        opened: The socket.
+        grace_s: Seconds that what is in flight may take after the signal.
+        on_ready: Called when requests are taken.
+        log: Where uvicorn's own warnings go, too.
+    """
+    logging.getLogger().addHandler(Notices(log))
     config = uvicorn.Config(
         app,
         loop="asyncio",

@@ -19,6 +19,8 @@ class Settings:
     host: str = "127.0.0.1"  # FIREBRICK_HOST: the address to listen on
     port: int = 8080  # AWS_LWA_PORT, else PORT; 0 takes any free one
     api_key: str | None = None  # FIREBRICK_API_KEY: wanted as `Authorization: Bearer` when set
+    api_key_secret: str | None = None  # FIREBRICK_API_KEY_SECRET: its name or ARN in Secrets Manager, in place of a key
+    api_key_ttl_s: float = 300.0  # FIREBRICK_API_KEY_TTL_S: the secret is read again when the last time is longer ago
     queue: int = 8  # FIREBRICK_QUEUE: requests that may wait while one is answered
     max_body: int = 6 * MIB  # FIREBRICK_MAX_BODY: bytes; Lambda's own limit
     max_tokens: int | None = None  # FIREBRICK_MAX_TOKENS: for requests that name none
@@ -27,6 +29,9 @@ class Settings:
     idle_s: float = 60.0  # FIREBRICK_IDLE_S: a client may send, or take, nothing for so long
     deadline_margin_ms: int = 1000  # FIREBRICK_DEADLINE_MARGIN_MS: answers end so long before Lambda would cut them
     function_name: str | None = None  # AWS_LAMBDA_FUNCTION_NAME: set means that Lambda calls, through the Web Adapter
+    service: str | None = None  # POWERTOOLS_SERVICE_NAME: in metrics
+    metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
+    metrics_disabled: bool = False  # POWERTOOLS_METRICS_DISABLED
     results_bucket: str | None = None  # FIREBRICK_RESULTS_BUCKET: where the worker function keeps its results
     prefill_chunk: int = 256  # FIREBRICK_PREFILL_CHUNK: prompt tokens per step
     verify: Literal["full", "quick"] = "full"  # FIREBRICK_VERIFY: hash the weights too, or only what is small
@@ -53,6 +58,10 @@ def read_settings(environ: Mapping[str, str], **overrides: str | None) -> Settin
             given[field.name] = _PARSERS[field.name](key, value)
     if "model_dir" not in given:
         raise SettingsError("FIREBRICK_MODEL_DIR", "", "the directory of an exported model (or --model-dir DIR)")
+    if "api_key" in given and "api_key_secret" in given:
+        raise SettingsError(
+            "FIREBRICK_API_KEY_SECRET", given["api_key_secret"], "left out where FIREBRICK_API_KEY is set"
+        )
     settings = Settings(model_dir=cast(Path, given.pop("model_dir")))
     return replace(settings, **given)  # type: ignore[arg-type]  # each parser returns its field's type
 
@@ -61,12 +70,18 @@ def _find(name: str, environ: Mapping[str, str], overrides: Mapping[str, str | N
     override = overrides.get(name)
     if override is not None:
         return f"--{name.replace('_', '-')}", override
-    keys = _KEYS.get(name, [f"FIREBRICK_{name.upper()}"])
+    keys = KEYS.get(name, [f"FIREBRICK_{name.upper()}"])
     return next(((key, environ[key]) for key in keys if environ.get(key)), (keys[0], None))
 
 
 # The adapter looks at AWS_LWA_PORT first, so must we: or it would knock at another door.
-_KEYS = {"port": ["AWS_LWA_PORT", "PORT"], "function_name": ["AWS_LAMBDA_FUNCTION_NAME"]}
+KEYS = {
+    "port": ["AWS_LWA_PORT", "PORT"],
+    "function_name": ["AWS_LAMBDA_FUNCTION_NAME"],
+    "service": ["POWERTOOLS_SERVICE_NAME"],
+    "metrics_namespace": ["POWERTOOLS_METRICS_NAMESPACE"],
+    "metrics_disabled": ["POWERTOOLS_METRICS_DISABLED"],
+}
 
 
 def _integer(low: int, high: int) -> Callable[[str, str], int]:
@@ -103,10 +118,38 @@ def _verify(key: str, value: str) -> str:
     return value
 
 
+def is_api_key(value: str) -> bool:
+    """Whether a client can send it: a header carries nothing but printable ASCII, without blanks around."""
+    return value.isascii() and value.isprintable() and value == value.strip() != ""
+
+
 def _api_key(key: str, value: str) -> str:
-    # A header can't carry anything else, so nobody could ever send such a key.
-    if not (value.isascii() and value.isprintable() and value == value.strip()):
+    if not is_api_key(value):
         raise SettingsError(key, "…", "printable ASCII characters without blanks around")
+    return value
+
+
+def _secret(key: str, value: str) -> str:
+    # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html: Name
+    name, arn = r"[A-Za-z0-9/_+=.@-]{1,512}", r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:"
+    if not re.fullmatch(f"({arn})?{name}", value, re.ASCII):
+        raise SettingsError(key, value, "the name or the ARN of a secret in Secrets Manager")
+    return value
+
+
+def _true(key: str, value: str) -> bool:
+    # The words that Powertools takes, so that a variable means the same to both functions.
+    known = dict.fromkeys(("1", "y", "yes", "t", "true", "on"), True)
+    known |= dict.fromkeys(("0", "n", "no", "f", "false", "off"), False)
+    if value.lower() not in known:
+        raise SettingsError(key, value, "true or false")
+    return known[value.lower()]
+
+
+def _metrics_name(key: str, value: str) -> str:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html: Namespace
+    if not (value.isascii() and value.isprintable() and value.strip() and len(value) <= 255 and value[0] != ":"):
+        raise SettingsError(key, value, "1 to 255 printable ASCII characters that don't begin with a colon")
     return value
 
 
@@ -122,6 +165,8 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "host": lambda key, value: value,
     "port": _integer(0, 65_535),
     "api_key": _api_key,
+    "api_key_secret": _secret,
+    "api_key_ttl_s": _seconds(1),
     "queue": _integer(0, 10_000),
     "max_body": _integer(1, 2**31),
     "max_tokens": _integer(1, 2**31),
@@ -130,6 +175,9 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "idle_s": _seconds(1),
     "deadline_margin_ms": _integer(0, 600_000),
     "function_name": lambda key, value: value,
+    "service": _metrics_name,
+    "metrics_namespace": _metrics_name,
+    "metrics_disabled": _true,
     "results_bucket": _bucket,
     "prefill_chunk": _integer(1, 2**20),
     "verify": _verify,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from image.errors import AwsRefused, AwsUnreachable, NoCredentials, NoRegion, ToolMissing
@@ -11,24 +12,33 @@ from image.errors import AwsRefused, AwsUnreachable, NoCredentials, NoRegion, To
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 
 
+def require_boto3() -> None:
+    """Make sure that there is what talks to AWS.
+
+    Raises:
+        ToolMissing: there isn't.
+    """
+    if find_spec("boto3") is None:
+        raise ToolMissing("boto3", "talks to AWS", "run `make tools`")
+
+
 def client(service: str, region: str | None = None) -> Any:
     """A client with the credentials that the AWS tools of this machine use.
 
     Args:
         service: as boto3 names it.
-        region: null for the environment's or the profile's.
+        region: None for the environment's or the profile's.
 
     Raises:
         ToolMissing: boto3 isn't installed.
         NoRegion: there is no region anywhere.
         NoCredentials: a profile is named that isn't there.
     """
-    try:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import NoRegionError, ProfileNotFound
-    except ModuleNotFoundError as error:
-        raise ToolMissing("boto3", "talks to AWS", "run `make tools`") from error
+    require_boto3()
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import NoRegionError, ProfileNotFound
+
     config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
     try:
         return boto3.Session().client(service, region_name=region, config=config)

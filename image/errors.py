@@ -158,3 +158,58 @@ class AwsUnreachable(AwsError):
 
     def __init__(self, service: str, what: str, reason: str) -> None:
         super().__init__(f"{service} gave no answer when asked to {what}: {reason}; check region and network")
+
+
+# ---------------------------------------------------------------- a deployment
+
+
+class NotDeployed(ImageError):
+    """Terraform knows no function URL here."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"nothing is deployed from this clone ({reason}): run `make deploy`, or give a URL")
+
+
+class UrlInvalid(ImageError):
+    """What should be a URL isn't."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"{url!r} is no URL: expected https://… as `terraform output url` shows it")
+
+
+class CallRefused(ImageError):
+    """A function URL answered with an error."""
+
+    def __init__(self, url: str, status: int, message: str, signed: bool) -> None:
+        remedy = ""
+        if status == 403 and signed:
+            remedy = "; the caller needs the policy in `terraform output caller_policy`, and the clock must be right"
+        elif status in (401, 403):
+            remedy = "; `terraform output api_key_command` reads the key"
+        elif status == 429:
+            remedy = "; all environments are busy: try again, or raise reserved_concurrency"
+        elif status == 502:
+            remedy = "; the function failed: its log group says why"
+        super().__init__(f"{url} answered {status}: {message}{remedy}")
+
+
+class CallUnanswered(ImageError):
+    """A function URL gave no whole answer."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url} gave no answer: {reason}")
+
+
+class DeploymentFailed(ImageError):
+    """Terraform failed; its own words stand above."""
+
+    def __init__(self, action: str, advice: list[str]) -> None:
+        told = "; ".join(advice) or "what it says stands above"
+        super().__init__(f"terraform {action} failed: {told}")
+
+
+class CheckFailed(ImageError):
+    """Something is wrong with terraform/; the tool's own words stand above."""
+
+    def __init__(self, what: str, code: int) -> None:
+        super().__init__(f"terraform/: {what} failed with exit code {code}; what it said stands above")

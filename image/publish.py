@@ -8,8 +8,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from handler.artefact import MANIFEST, load_artefact
+from image.aws import require_boto3
 from image.build import REPOSITORY, TARGETS, build_images, prepare
 from image.command import exit_code, model_parser
 from image.context import build_context, library_for
@@ -27,14 +29,23 @@ def check(model_dir: Path, engine: str) -> None:
 
     Raises:
         StartupError: the artefact isn't whole.
-        ImageError: no engine works, the kernels aren't built, or the image would be too large.
+        ImageError: no engine works, boto3 or the kernels' library is missing, or the image would be too large.
     """
     library_for(load_artefact(model_dir, "quick"))
-    files = json.loads((model_dir / MANIFEST).read_bytes())["files"].values()
-    size = sum(file["size"] for file in files) + REST
+    check_size(model_dir, json.loads((model_dir / MANIFEST).read_bytes()))
+    require_boto3()
+    choose(engine)
+
+
+def check_size(model_dir: Path, manifest: Mapping[str, Any]) -> None:
+    """Compare what the image will have with Lambda's limit.
+
+    Raises:
+        TooLarge: it would be beyond.
+    """
+    size = sum(file["size"] for file in manifest["files"].values()) + REST
     if size > LIMIT:
         raise TooLarge(f"an image of {model_dir}", size, LIMIT)
-    choose(engine)
 
 
 def publish(

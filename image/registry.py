@@ -39,12 +39,15 @@ class Registry:
 
     def manifest(self, repository: str, tag: str) -> dict[str, Any]:
         """What was pushed under a name."""
-        request = urllib.request.Request(
-            f"http://{self.address}/v2/{repository}/manifests/{tag}", headers={"Accept": ACCEPT}
-        )
-        with urllib.request.urlopen(request) as answer:
-            manifest: dict[str, Any] = json.load(answer)
+        manifest: dict[str, Any] = json.loads(get_manifest(self.address, repository, tag)[0])
         return manifest
+
+
+def get_manifest(address: str, repository: str, tag: str) -> tuple[str, str]:
+    """A manifest in a registry on loopback: its text, byte for byte, and its digest."""
+    request = urllib.request.Request(f"http://{address}/v2/{repository}/manifests/{tag}", headers={"Accept": ACCEPT})
+    with urllib.request.urlopen(request) as answer:
+        return answer.read().decode(), answer.headers["Docker-Content-Digest"]
 
 
 @contextmanager

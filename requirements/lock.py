@@ -1,7 +1,7 @@
 """Pin the requirements of pyproject.toml anew, with hashes: ``make lock``.
 
-runtime ⊂ worker, export ⊂ dev share their versions. The reference set is resolved apart, for the Python that runs this:
-hashing every platform's wheels of torch would mean downloading them all.
+runtime ⊂ worker, export ⊂ tools ⊂ dev share their versions. The reference set is resolved apart, for the Python that
+runs this: hashing every platform's wheels of torch would mean downloading them all.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ RESOLVE = [
 def lock_portable() -> None:
     """Pin the sets that any platform may install."""
     widest = HERE / "dev.txt"
-    _compile(widest, "export", "worker", "dev")
-    for name, extras in (("export", ["export"]), ("worker", ["worker"]), ("runtime", [])):
+    _compile(widest, "export", "worker", "tools", "dev")
+    sets = (("tools", ["export", "tools"]), ("export", ["export"]), ("worker", ["worker"]), ("runtime", []))
+    for name, extras in sets:
         _compile(HERE / f"{name}.txt", *extras, constraints=widest)
 
 
@@ -36,6 +37,12 @@ def _compile(out: Path, *extras: str, constraints: Path | None = None) -> None:
     wanted = [word for extra in extras for word in ("--extra", extra)]
     bounds = ["-c", str(constraints)] if constraints else []
     subprocess.run([*COMPILE, *bounds, *wanted, "-o", str(out), str(PROJECT)], check=True)
+
+
+def lock_checkov() -> None:
+    """Pin checkov, which has an environment of its own, since it wants older versions of much that others have too."""
+    wanted = HERE / "checkov.in"
+    subprocess.run([*COMPILE, "-o", str(HERE / "checkov.txt"), str(wanted)], check=True)
 
 
 def lock_reference() -> None:
@@ -51,4 +58,5 @@ def lock_reference() -> None:
 
 if __name__ == "__main__":
     lock_portable()
+    lock_checkov()
     lock_reference()

@@ -48,7 +48,7 @@ output "curl_command" {
   description = "A streamed answer by curl."
   value = var.url_auth == "AWS_IAM" ? join(" ", [
     "curl -N --aws-sigv4 aws:amz:${local.region}:lambda --user \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\"",
-    "-H \"x-amz-security-token: $AWS_SESSION_TOKEN\" -H 'content-type: application/json'",
+    "$${AWS_SESSION_TOKEN:+-H \"x-amz-security-token: $AWS_SESSION_TOKEN\"} -H 'content-type: application/json'",
     "-d '${local.example_body}' ${local.openai_url}/chat/completions",
     ]) : join(" ", [
     "curl -N -H \"authorization: Bearer $FIREBRICK_API_KEY\" -H 'content-type: application/json'",
@@ -64,20 +64,26 @@ output "api_key_command" {
   ])
 }
 
+output "api_key_secret" {
+  description = "Its name in Secrets Manager."
+  value       = try(aws_secretsmanager_secret.api_key[0].name, null)
+}
+
 output "openai_snippet" {
   description = "The same from Python."
   value = var.url_auth == "AWS_IAM" ? join("\n", [
-    "import boto3, httpx, openai",
+    "import boto3, openai",
     "from botocore.auth import SigV4Auth",
     "from botocore.awsrequest import AWSRequest",
     "",
     "def sign(request):",
-    "    signed = AWSRequest(request.method, str(request.url), data=request.content, headers={\"host\": request.url.host})",
+    "    headers = {\"host\": request.headers[\"host\"]}",
+    "    signed = AWSRequest(request.method, str(request.url), data=request.content, headers=headers)",
     "    SigV4Auth(boto3.Session().get_credentials(), \"lambda\", \"${local.region}\").add_auth(signed)",
-    "    request.headers.pop(\"authorization\", None)",
     "    request.headers.update(dict(signed.headers))",
+    "    return request",
     "",
-    "http = httpx.Client(event_hooks={\"request\": [sign]}, timeout=${var.timeout_s})",
+    "http = openai.DefaultHttpxClient(auth=sign, timeout=${var.timeout_s})",
     "client = openai.OpenAI(base_url=\"${local.openai_url}\", api_key=\"signed\", http_client=http)",
     ]) : join("\n", [
     "import os, openai",

@@ -41,19 +41,6 @@ resource "aws_iam_role_policy" "stream" {
   })
 }
 
-locals {
-  stream_environment = merge(
-    {
-      OMP_NUM_THREADS              = tostring(local.stream_threads)
-      POWERTOOLS_SERVICE_NAME      = local.stream_name
-      POWERTOOLS_METRICS_NAMESPACE = local.metrics_namespace
-    },
-    # The URL keeps `Authorization` for the signature, so a signed request can't carry a key as well.
-    local.secret_count == 0 ? {} : { FIREBRICK_API_KEY_SECRET = aws_secretsmanager_secret.api_key[0].arn },
-    var.environment,
-  )
-}
-
 resource "aws_lambda_function" "stream" {
   function_name                  = local.stream_name
   description                    = "Firebrick: a language model behind OpenAI's API, streaming"
@@ -72,7 +59,16 @@ resource "aws_lambda_function" "stream" {
   }
 
   environment {
-    variables = local.stream_environment
+    variables = merge(
+      {
+        OMP_NUM_THREADS              = tostring(local.stream_threads)
+        POWERTOOLS_SERVICE_NAME      = local.stream_name
+        POWERTOOLS_METRICS_NAMESPACE = local.metrics_namespace
+      },
+      # The URL keeps `Authorization` for the signature, so a signed request can't carry a key as well.
+      local.secret_count == 0 ? {} : { FIREBRICK_API_KEY_SECRET = local.secret_name },
+      var.environment,
+    )
   }
 
   logging_config {

@@ -80,6 +80,13 @@ def test_the_worker_loads_with_the_worker_set_alone(demo_artefact: Path) -> None
     assert hidden_while_loading(demo_artefact, "worker", "handler.worker.function") > 20
 
 
+def test_the_server_imports_neither_the_workers_sdk_nor_what_reads_secrets() -> None:
+    script = "import sys, handler.__main__, handler.app, handler.server; print(*sys.modules)"
+    modules = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True).split()
+    assert "handler.keys" in modules
+    assert not {"aws_lambda_powertools", "botocore", "handler.secret"} & set(modules)
+
+
 NOTHING_HAPPENS = """
 import pkgutil, sys, threading
 import handler

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
+from tests.handler.emf import metrics_of
+from tests.handler.secrets_manager import NAME, SecretsManager, moto_server, secrets_manager
 from tests.server import Server
 
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me a story."}]
@@ -191,6 +193,39 @@ def test_an_api_key(demo_artefact: Path) -> None:
     server.end()
 
 
+@pytest.fixture(scope="module")
+def moto_url() -> Iterator[str]:
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture
+def secrets(moto_url: str) -> Iterator[SecretsManager]:
+    with secrets_manager(moto_url) as made:
+        yield made
+
+
+def test_an_api_key_out_of_a_secret(demo_artefact: Path, secrets: SecretsManager) -> None:
+    environ = secrets.environ(FIREBRICK_API_KEY_SECRET=NAME, **secrets.user(allowed=True))
+    server = Server(demo_artefact, **environ)
+    with pytest.raises(openai.AuthenticationError):
+        server.client(api_key="second").models.list()
+    assert server.client(api_key="first").models.list().data
+    assert server.ready["api_key_ms"] > 0
+    assert server.end() == (0, "")
+    assert "first" not in json.dumps(server.lines)
+
+
+def test_what_is_no_http_is_one_line_of_the_log(demo_artefact: Path) -> None:
+    server = Server(demo_artefact)
+    address = httpx.URL(server.url)
+    with socket.create_connection((address.host, address.port or 0)) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        assert b"400" in connection.recv(100)
+    assert "Invalid HTTP" in server.wait_for(lambda line: line["event"] == "notice")["notice"]
+    assert server.end() == (0, "")
+
+
 # ---------------------------------------------------------------- under Lambda
 
 
@@ -243,6 +278,22 @@ def test_a_connection_from_before_a_freeze_still_serves(in_lambda: Server) -> No
         stopped(in_lambda)
         in_lambda.process.send_signal(signal.SIGCONT)
         assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("disabled", ["", "true"])
+def test_the_first_requests_metrics_have_the_cold_start(demo_artefact: Path, disabled: str) -> None:
+    environ = {"AWS_LAMBDA_FUNCTION_NAME": "f", "POWERTOOLS_METRICS_DISABLED": disabled}
+    server = Server(demo_artefact, POWERTOOLS_SERVICE_NAME="mine", **environ)
+    for _ in range(2):
+        assert server.client().completions.create(model=server.model, prompt="Once", max_tokens=3)
+    assert server.end() == (0, "")
+    lines = [line for line in server.lines if "_aws" in line]
+    assert len(lines) == (0 if disabled else 2)
+    for line, first in zip(lines, (True, False), strict=False):
+        values = metrics_of(line)
+        assert (line["service"], values["Answers"], values["CompletionTokens"]) == ("mine", 1, 3)
+        assert ("ColdStart" in values) == first
+        assert values.get("ReadyTime") == (server.ready["ready_ms"] if first else None)
 
 
 # ---------------------------------------------------------------- the end
@@ -305,6 +356,38 @@ def test_a_bad_setting_is_named(demo_artefact: Path) -> None:
     line = failed_start("--model-dir", str(demo_artefact), FIREBRICK_QUEUE="many")
     assert "FIREBRICK_QUEUE" in line
     assert "many" in line
+
+
+def unreachable(secrets: SecretsManager) -> dict[str, str]:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        return {"AWS_ENDPOINT_URL_SECRETS_MANAGER": f"http://127.0.0.1:{closed.getsockname()[1]}"}
+
+
+def unusable(secrets: SecretsManager) -> dict[str, str]:
+    secrets.put("geheim\n")
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (unreachable, "VPC endpoint"),
+        (unusable, "holds no API key"),
+        (lambda secrets: secrets.user(allowed=False), f"{NAME!r} in us-east-1 may not be read"),
+        (lambda secrets: secrets.delete() or {}, f"{NAME!r} can't be found in us-east-1"),
+        (lambda secrets: {"AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID"),
+        (lambda secrets: {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "here"}, "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+        (lambda secrets: {"FIREBRICK_API_KEY": "key"}, "FIREBRICK_API_KEY is set"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_named(
+    demo_artefact: Path, secrets: SecretsManager, damage: Callable[[SecretsManager], dict[str, str]], named: str
+) -> None:
+    environ = secrets.environ(FIREBRICK_API_KEY_SECRET=NAME) | damage(secrets)
+    line = failed_start("--model-dir", str(demo_artefact), PORT="0", **environ)
+    assert named in line
+    assert "geheim" not in line
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ class Job:
         request: Validated.
         shape: Of the answer.
         idempotency_key: Names the result; None for a job whose result only its caller gets.
+        sent_at: When it was put into its queue, in Unix seconds of the queue's clock; None if that isn't known.
     """
 
     id: str
@@ -35,6 +36,11 @@ class Job:
     request: Request
     shape: Shape
     idempotency_key: str | None
+    sent_at: float | None = None
+
+    def waited_ms(self, now: float) -> float | None:
+        """Milliseconds in the queue until `now`, in Unix seconds; two clocks differ, so a short wait may be none."""
+        return None if self.sent_at is None else max(0.0, round((now - self.sent_at) * 1e3, 3))
 
 
 def invoke_job(values: Mapping[str, Any], request_id: str, served: Served) -> Job:
@@ -59,7 +65,7 @@ def message_job(record: "SQSRecord", served: Served) -> Job:
     # A lone surrogate, which JSON can write, is no UTF-8 and so refused with the body.
     values = parse_object(record.body.encode(errors="surrogatepass"))
     request, shape = _request(values, served)
-    return Job(record.message_id, "sqs", request, shape, message_key(record, values))
+    return Job(record.message_id, "sqs", request, shape, message_key(record, values), _sent_at(record))
 
 
 def message_key(record: "SQSRecord", values: Mapping[str, Any]) -> str:
@@ -74,6 +80,12 @@ def message_key(record: "SQSRecord", values: Mapping[str, Any]) -> str:
         return _checked(attribute.get("stringValue"))
     given = values.get(KEY)
     return _checked(record.message_id if given is None else given)
+
+
+def _sent_at(record: "SQSRecord") -> float | None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html: milliseconds, as a text
+    sent = (record.get("attributes") or {}).get("SentTimestamp")
+    return int(sent) / 1e3 if isinstance(sent, str) and re.fullmatch(r"[0-9]{1,15}", sent) else None
 
 
 def _checked(value: object) -> str:

@@ -10,6 +10,7 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics
 
 from handler.errors import ApiError, NotEnoughTime
+from handler.metrics import UNITS, answer_values
 from handler.worker.jobs import Job
 from handler.worker.results import Result
 
@@ -33,19 +34,20 @@ class Telemetry:
             service=self._service, namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
         )
         self._texts = texts
-        self._cold = True
+        self._first: dict[str, float] = {"ColdStart": 1}
 
-    def ready(self, **members: Any) -> None:
-        """The function can answer."""
+    def ready(self, ready_ms: float, **members: Any) -> None:
+        """The function can answer; the first event's metrics will tell how long that took."""
+        self._first["ReadyTime"] = ready_ms
+        members["ready_ms"] = ready_ms
         self._log.info("ready", extra=members)
 
     @contextmanager
     def invocation(self, request_id: str) -> Iterator[None]:
         """Put the invocation's id into all its lines, and write its metrics at its end."""
         self._log.append_keys(request_id=request_id)
-        if self._cold:
-            self._metrics.add_metric("ColdStart", "Count", 1)
-            self._cold = False
+        self._count(self._first)
+        self._first = {}
         try:
             yield
         finally:
@@ -53,30 +55,29 @@ class Telemetry:
                 self._metrics.flush_metrics()
             self._log.remove_keys(["request_id"])
 
-    def answered(self, job: Job, result: Result) -> None:
-        """A job has a result."""
+    def answered(self, job: Job, result: Result, waited_ms: float | None) -> None:
+        """A job has a result.
+
+        Args:
+            job: Which.
+            result: Its result.
+            waited_ms: How long it was in its queue; None if that isn't known.
+        """
         timings = result["timings"]
-        self._metrics.add_metric("Answers", "Count", 1)
-        self._metrics.add_metric("PromptTokens", "Count", timings["prompt_tokens"])
-        self._metrics.add_metric("CompletionTokens", "Count", timings["completion_tokens"])
-        for metric, unit, name in (
-            ("PrefillTime", "Milliseconds", "prefill_ms"),
-            ("DecodeTokensPerSecond", "Count/Second", "decode_tokens_per_second"),
-        ):
-            if timings[name] is not None:
-                self._metrics.add_metric(metric, unit, timings[name])
+        # The engine's own queue is empty here: what a job waits in is SQS.
+        self._count(answer_values({**timings, "queue_ms": waited_ms}))
         texts = {"prompt": _prompt(job), "answer": result["text"]} if self._texts else {}
         members = {"finish_reason": result["finish_reason"], **timings, **texts}
         self._log.info("answered", extra=_named(job.source, job.id, job.idempotency_key) | members)
 
     def repeated(self, job: Job) -> None:
         """A job's result was there already."""
-        self._metrics.add_metric("Repeats", "Count", 1)
+        self._count({"Repeats": 1})
         self._log.info("repeated", extra=_named(job.source, job.id, job.idempotency_key))
 
     def failed(self, source: str, id: str, error: Exception) -> None:
         """A job, or a whole event, has no result."""
-        self._metrics.add_metric("Returns" if isinstance(error, NotEnoughTime) else "Failures", "Count", 1)
+        self._count({_outcome(error): 1})
         if isinstance(error, ApiError):
             # What a client did wrong is told with the bad value, which is text of the client's.
             told = {"reason": error.message} if error.status >= 500 or self._texts else {}
@@ -88,6 +89,10 @@ class Telemetry:
             members = {"error": type(error).__name__, "reason": str(error)[:500], "places": places}
             self._log.error("failed", extra=_named(source, id) | members)
 
+    def _count(self, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._metrics.add_metric(name, UNITS[name], value)
+
     def segment(self, name: str) -> AbstractContextManager[Any]:
         """A subsegment of the invocation's trace, if it is traced."""
         if "Sampled=1" not in os.environ.get("_X_AMZN_TRACE_ID", "") or "AWS_XRAY_DAEMON_ADDRESS" not in os.environ:
@@ -96,6 +101,12 @@ class Telemetry:
         from aws_lambda_powertools.tracing import Tracer
 
         return Tracer(service=self._service, auto_patch=False).provider.in_subsegment(name)
+
+
+def _outcome(error: Exception) -> str:
+    if isinstance(error, NotEnoughTime):
+        return "Returns"
+    return "Refusals" if isinstance(error, ApiError) and error.status < 500 else "Failures"
 
 
 def _named(source: str, id: str, key: str | None = None) -> dict[str, Any]:

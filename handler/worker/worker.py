@@ -155,11 +155,12 @@ def run(model: Model, job: Job, generation: Generation, telemetry: Telemetry, pa
     Raises:
         DeadlineExceeded: There was no token before the deadline.
     """
+    waited_ms = job.waited_ms(time.time())
     with telemetry.segment("answer"):
         chunks = list(generate(model, generation, model.new_cancellation()))
     result = result_of(job.shape, chunks)
     pace.observe(result["timings"])
-    telemetry.answered(job, result)
+    telemetry.answered(job, result, waited_ms)
     return result
 
 

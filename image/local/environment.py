@@ -36,18 +36,22 @@ class Environment:
         sandbox: What runs the processes.
         network: What they are in.
         task_root: Where the code is.
+        version: Of the function, which it runs.
         log: Its log stream.
     """
 
-    def __init__(self, settings: Settings, sandbox: Sandbox, network: Network, task_root: str, log: Log) -> None:
+    def __init__(
+        self, settings: Settings, sandbox: Sandbox, network: Network, task_root: str, version: str, log: Log
+    ) -> None:
         self._settings = settings
         self._sandbox = sandbox
         self._network = network
         self._task_root = task_root
+        self._version = version
         self._log = log
         self._exchange = Exchange()
         self._runtime_api = RuntimeApi(self._exchange, settings.arn)
-        self._extensions_api = ExtensionsApi(self._exchange, settings.name)
+        self._extensions_api = ExtensionsApi(self._exchange, settings.name, version)
         self._server = WireServer(network.listening, self._answer)
         self._peak_bytes = 0
         self._ending: asyncio.Task[None] | None = None
@@ -68,8 +72,8 @@ class Environment:
         """
         await self._network.start()
         await self._server.start()
-        stream = time.strftime("%Y/%m/%d/[$LATEST]", time.gmtime()) + uuid.uuid4().hex
-        variables = function_variables(self._settings, self._network.address, stream, self._task_root)
+        stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{self._version}]{uuid.uuid4().hex}"
+        variables = function_variables(self._settings, self._version, self._network.address, stream, self._task_root)
         self._exchange.launched = await self._sandbox.create(variables, self._log.line, self._process_ended)
         started = time.monotonic()
         await self._exchange.unless_failed(self._launch(), limit_s)
@@ -115,7 +119,7 @@ class Environment:
             "eventType": "INVOKE",
             "deadlineMs": invocation.deadline_ms,
             "requestId": invocation.call.request_id,
-            "invokedFunctionArn": self._settings.arn,
+            "invokedFunctionArn": invocation.call.target.arn(self._settings.arn),
             "tracing": {"type": "X-Amzn-Trace-Id", "value": invocation.call.trace_id},
         }
         self._exchange.deliver(invocation, event)

@@ -30,6 +30,10 @@ class OptionInvalid(StartError):
         super().__init__(f"{option} {str(value)!r} is not valid: expected {expected}")
 
 
+class OptionMissing(StartError):
+    """An option without which there is nothing to run."""
+
+
 class OptionMisplaced(StartError):
     """An option that means nothing together with the others."""
 

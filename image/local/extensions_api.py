@@ -8,7 +8,7 @@ import json
 
 from image.local.errors import ExtensionFailed
 from image.local.exchange import Exchange, Extension
-from image.local.limits import ACCOUNT, EXTENSIONS, REQUEST_BYTES, VERSION
+from image.local.limits import ACCOUNT, EXTENSIONS, REQUEST_BYTES
 from image.local.runtime_api import ACCEPTED, NO_SUCH_PATH, refusal
 from image.local.wire import Answer, Request
 
@@ -24,11 +24,13 @@ class ExtensionsApi:
     Args:
         exchange: The environment's side.
         function: The function's name.
+        version: The version of it that runs.
     """
 
-    def __init__(self, exchange: Exchange, function: str) -> None:
+    def __init__(self, exchange: Exchange, function: str, version: str) -> None:
         self._exchange = exchange
         self._function = function
+        self._version = version
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request below `PREFIX` or `TELEMETRY`."""
@@ -70,7 +72,7 @@ class ExtensionsApi:
             return refusal(403, "Extension.TooManyExtensions", f"Extension limit ({EXTENSIONS}) reached")
         extension = Extension(name, frozenset(events), external)
         self._exchange.register(extension)
-        described = {"functionName": self._function, "functionVersion": VERSION, "handler": ""}
+        described = {"functionName": self._function, "functionVersion": self._version, "handler": ""}
         if "accountId" in request.headers.get("lambda-extension-accept-feature", ""):
             described["accountId"] = ACCOUNT
         return Answer.json(200, described, Lambda_Extension_Identifier=extension.id)

@@ -61,7 +61,7 @@ class FunctionUrl:
         if len(event) > REQUEST_BYTES:  # What is in base64 counts as that.
             raise RequestTooLarge()
         streaming = self._settings.invoke_mode == "RESPONSE_STREAM"
-        return Call(event, streaming, trace_id, request_id=request_id)
+        return Call(event, streaming, trace_id, target=self._settings.qualifiers.served, request_id=request_id)
 
     async def _stream(self, invocation: Invocation, send: Send) -> None:
         await invocation.response_begun()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from image.local.errors import FunctionError, ResponseTooLarge, StreamTooLarge
 from image.local.limits import RESPONSE_BYTES, STREAM_BYTES, STREAM_BYTES_PER_S, STREAM_UNCAPPED_BYTES
+from image.local.qualifiers import Target
 
 WAITING_BYTES = 256 * 1024  # that nobody has taken yet: then the function waits
 OCTET_STREAM = "application/octet-stream"
@@ -29,12 +30,14 @@ class Call:
         streaming: Whether the caller takes the response as a stream; else it is limited to 6 MB.
         trace_id: The caller's X-Ray header.
         client_context: JSON, from `X-Amz-Client-Context`.
+        target: Which version, by which name.
     """
 
     payload: bytes
     streaming: bool = False
     trace_id: str = field(default_factory=new_trace_id)
     client_context: str | None = None
+    target: Target = field(default_factory=Target)
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 

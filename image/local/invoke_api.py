@@ -11,11 +11,13 @@ from urllib.parse import parse_qs, unquote
 
 from starlette.types import Receive, Scope, Send
 
+from image.local.asynchronous import EventQueue
 from image.local.errors import ClientGone
 from image.local.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
 from image.local.invocation import Call, Invocation, new_trace_id
-from image.local.limits import ACCOUNT, EVENT_BYTES, VERSION
+from image.local.limits import ACCOUNT, EVENT_BYTES
 from image.local.pool import Pool
+from image.local.qualifiers import Target
 from image.local.refusals import (
     FunctionNotFound,
     InvalidContent,
@@ -40,25 +42,27 @@ class InvokeApi:
     Args:
         settings: The one function that is here.
         pool: What invokes.
+        events: What invokes later.
     """
 
-    def __init__(self, settings: Settings, pool: Pool) -> None:
+    def __init__(self, settings: Settings, pool: Pool, events: EventQueue) -> None:
         self._settings = settings
         self._pool = pool
+        self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = str(uuid.uuid4())
         try:
             request = await read_request(scope, receive)
-            kind = self._check(request)
-            await self._invoke(request, kind, request_id, send)
+            kind, target = self._check(request)
+            await self._invoke(request, kind, target, request_id, send)
         except ServiceError as error:
             await send_refusal(send, error, request_id)
         except ClientGone:
             pass
 
-    def _check(self, request: HttpRequest) -> str:
-        """Return the invocation type; `stream` stands for a response stream.
+    def _check(self, request: HttpRequest) -> tuple[str, Target]:
+        """Return the invocation type, where `stream` stands for a response stream, and what is invoked.
 
         Raises:
             ServiceError: Lambda would refuse the request.
@@ -67,7 +71,7 @@ class InvokeApi:
         found = streaming or INVOKE.fullmatch(request.path)
         if request.method != "POST" or found is None:
             raise PathNotFound(request.path)
-        self._check_name(unquote(found[1]), parse_qs(request.query).get("Qualifier", [VERSION])[0])
+        target = self._find(unquote(found[1]), parse_qs(request.query).get("Qualifier", [None])[0])
         kind = request.header("x-amz-invocation-type") or "RequestResponse"
         if kind not in TYPES or (streaming and kind == "Event"):
             raise InvalidParameter(f"X-Amz-Invocation-Type {kind!r} is not valid: use one of {', '.join(TYPES)}")
@@ -77,27 +81,35 @@ class InvokeApi:
             json.loads(request.body or b"{}")
         except ValueError as error:
             raise InvalidContent(str(error)) from error
-        return "stream" if streaming and kind != "DryRun" else kind
+        return "stream" if streaming and kind != "DryRun" else kind, target
 
-    def _check_name(self, name: str, qualifier: str) -> None:
+    def _find(self, name: str, qualifier: str | None) -> Target:
         found = ARN.fullmatch(name)
-        qualifier = (found and found[2]) or qualifier
-        if found is None or found[1] != self._settings.name or qualifier != VERSION:
-            shown = f"{found[1]}:{qualifier}" if found and qualifier != VERSION else (found[1] if found else name)
+        plain, derived = (found[1], found[2]) if found else (name, None)
+        if derived and qualifier and derived != qualifier:
+            raise InvalidParameter(
+                "The derived qualifier from the function name does not match the specified qualifier."
+            )
+        named = derived or qualifier
+        target = self._settings.qualifiers.find(named)
+        if plain != self._settings.name or target is None:
+            shown = f"{plain}:{named}" if named else plain
             raise FunctionNotFound(f"arn:aws:lambda:{self._settings.region}:{ACCOUNT}:function:{shown}")
+        return target
 
-    async def _invoke(self, request: HttpRequest, kind: str, request_id: str, send: Send) -> None:
+    async def _invoke(self, request: HttpRequest, kind: str, target: Target, request_id: str, send: Send) -> None:
         call = Call(
             request.body or b"{}",
             streaming=kind == "stream",
             trace_id=request.header("x-amzn-trace-id") or new_trace_id(),
             client_context=_client_context(request.header("x-amz-client-context")),
+            target=target,
             request_id=request_id,
         )
         if kind == "DryRun":
             await send_whole(send, 204, identifying(call), b"")
         elif kind == "Event":
-            self._pool.enqueue(call)
+            self._events.enqueue(call)
             await send_whole(send, 202, identifying(call), b"")
         else:
             invocation = self._pool.submit(call)
@@ -125,7 +137,7 @@ def _client_context(header: str | None) -> str | None:
 
 
 def _identified(invocation: Invocation) -> list[tuple[str, str]]:
-    return [*identifying(invocation.call), ("x-amz-executed-version", VERSION)]
+    return [*identifying(invocation.call), ("x-amz-executed-version", invocation.call.target.version)]
 
 
 async def _whole(invocation: Invocation, wants_log: bool, send: Send) -> None:

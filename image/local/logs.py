@@ -1,5 +1,6 @@
 """What Lambda logs, and the function's own lines, on one stream."""
 
+import json
 import sys
 import time
 from collections import deque
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from image.local.errors import FunctionError
-from image.local.limits import LOG_TAIL_BYTES, VERSION
+from image.local.limits import LOG_TAIL_BYTES
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class Log:
         while self._tail_bytes - len(self._tail[0]) >= LOG_TAIL_BYTES:
             self._tail_bytes -= len(self._tail.popleft())
 
+    def event(self, name: str, **values: object) -> None:
+        """Write what the local Lambda did, as JSON."""
+        self.line(json.dumps({"event": name, "time": round(time.time(), 3), **values}))
+
     def take_tail(self) -> bytes:
         """Return the last 4 KB since the last call."""
         tail = b"".join(self._tail)[-LOG_TAIL_BYTES:]
@@ -55,9 +60,9 @@ class Log:
         self._tail_bytes = 0
         return tail
 
-    def start(self, request_id: str) -> None:
+    def start(self, request_id: str, version: str) -> None:
         """An invoke begins."""
-        self.line(f"START RequestId: {request_id} Version: {VERSION}")
+        self.line(f"START RequestId: {request_id} Version: {version}")
 
     def timed_out(self, request_id: str, error: FunctionError) -> None:
         """An invoke took too long."""

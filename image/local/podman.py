@@ -13,15 +13,9 @@ from image.local.limits import LEAST_VISIBLE_CPUS
 from image.local.settings import Settings
 
 USER = "993:990"  # as foreign to the image as Lambda's
-FILES, PROCESSES, TMP_MB = 1024, 1024, 512
+FILES, PROCESSES = 1024, 1024
 BOOTSTRAP = Path(__file__).parent / "bootstrap.sh"
 INSIDE = "/var/rapid/bootstrap"
-RESTRICTIONS = (
-    *("--read-only", "--read-only-tmpfs=false", "--tmpfs", f"/tmp:size={TMP_MB}m,mode=1777"),
-    *("--user", USER, "--cap-drop", "all", "--security-opt", "no-new-privileges"),
-    *("--ipc", "none", "--security-opt", "mask=/sys/devices/system/cpu"),
-    *("--ulimit", f"nofile={FILES}:{FILES}", "--ulimit", f"nproc={PROCESSES}:{PROCESSES}"),
-)
 ADDED_BY_PODMAN = ("HOME", "HOSTNAME", "TERM", "container")
 
 
@@ -43,6 +37,16 @@ def podman(*arguments: str) -> list[str]:
     root = ["--cgroup-manager", "cgroupfs"] if os.geteuid() == 0 else []
     runtime = ["--runtime", "runc"] if shutil.which("runc") else []
     return ["podman", *root, *runtime, *arguments]
+
+
+def restrictions(storage_mb: int = Settings.storage_mb) -> Sequence[str]:
+    """Return podman's options for what Lambda doesn't let a function do; `/tmp` has `storage_mb`."""
+    return (
+        *("--read-only", "--read-only-tmpfs=false", "--tmpfs", f"/tmp:size={storage_mb}m,mode=1777"),
+        *("--user", USER, "--cap-drop", "all", "--security-opt", "no-new-privileges"),
+        *("--ipc", "none", "--security-opt", "mask=/sys/devices/system/cpu"),
+        *("--ulimit", f"nofile={FILES}:{FILES}", "--ulimit", f"nproc={PROCESSES}:{PROCESSES}"),
+    )
 
 
 def inspect_image(name: str) -> Image:
@@ -85,7 +89,7 @@ def run_command(
         *("--name", name, "--rm", "--interactive", "--preserve-fds", "1", "--pidfile", str(pid_file)),
         *("--pull", "never", "--log-driver", "none", "--http-proxy=false"),
         *("--network", f"ns:{network}" if network else "host"),
-        *RESTRICTIONS,
+        *restrictions(settings.storage_mb),
         *("--memory", memory, "--memory-swap", memory, "--cpus", f"{settings.vcpus:.3f}"),
         *_visible_cpus(settings),
         *("--volume", f"{BOOTSTRAP}:{INSIDE}:ro"),

@@ -1,7 +1,6 @@
 """The environments of one function: which one takes an invoke, and when there is none left."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,17 +14,16 @@ class Pool:
     """As many slots as the concurrency allows.
 
     Args:
-        concurrency: Invokes at a time; more are throttled, or wait if they are asynchronous.
-        make_slot: Makes an empty slot.
+        concurrency: Invokes at a time; more are throttled.
+        make_slot: Makes an empty slot for a version.
     """
 
-    def __init__(self, concurrency: int, make_slot: Callable[[], Slot]) -> None:
+    def __init__(self, concurrency: int, make_slot: Callable[[str], Slot]) -> None:
         self._concurrency = concurrency
         self._make_slot = make_slot
         self._idle: list[Slot] = []
         self._slots: set[Slot] = set()  # idle, busy and ending
         self._active: dict[Invocation, Slot | None] = {}
-        self._events: deque[Call] = deque()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -46,21 +44,9 @@ class Pool:
         self._spawn(self._run(invocation))
         return invocation
 
-    def enqueue(self, call: Call) -> None:
-        """Invoke asynchronously: as soon as there is room, and nobody gets the response.
-
-        Raises:
-            Unavailable: The pool is closed.
-        """
-        if self._closed:
-            raise Unavailable()
-        self._events.append(call)
-        self._drain_events()
-
     async def close(self) -> None:
         """End every environment; invokes in flight fail."""
         self._closed = True
-        self._events.clear()
         invocations = {slot: invocation for invocation, slot in self._active.items() if slot}
         await asyncio.gather(*(slot.end(invocations.get(slot)) for slot in list(self._slots)))
         for task in self._tasks:
@@ -73,7 +59,7 @@ class Pool:
 
     async def _run(self, invocation: Invocation) -> None:
         try:
-            slot = await self._take()
+            slot = await self._take(invocation.call.target.version)
             self._active[invocation] = slot
             await slot.serve(invocation)
             if slot.usable:
@@ -87,29 +73,28 @@ class Pool:
             invocation.finished.set()
             del self._active[invocation]
             self._changed.set()
-            self._drain_events()
 
-    async def _take(self) -> Slot:
+    async def _take(self, version: str) -> Slot:
         while True:
-            while self._idle:
-                slot = self._idle.pop()  # The one used last: as in Lambda, the others may then end.
+            while fitting := [slot for slot in self._idle if slot.version == version]:
+                slot = fitting[-1]  # The one used last: as in Lambda, the others may then end.
+                self._idle.remove(slot)
                 if slot.usable:
                     return slot
                 self._spawn(self._retire(slot))
             if sum(slot.usable for slot in self._slots) < self._concurrency:
-                slot = self._make_slot()
+                slot = self._make_slot(version)
                 self._slots.add(slot)
                 return slot
+            if self._idle:  # Another version's environment makes room.
+                await self._retire(self._idle.pop(0))
+                continue
             self._changed.clear()
             await self._changed.wait()
 
     async def _retire(self, slot: Slot) -> None:
         await slot.end(None)
         self._slots.discard(slot)
-
-    def _drain_events(self) -> None:
-        while self._events and not self._closed and self._in_flight() < self._concurrency:
-            self.submit(self._events.popleft()).abandon()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

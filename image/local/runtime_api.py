@@ -44,7 +44,7 @@ class RuntimeApi:
 
     Args:
         exchange: The environment's side.
-        arn: The function's.
+        arn: The function's, without a qualifier.
     """
 
     def __init__(self, exchange: Exchange, arn: str) -> None:
@@ -79,7 +79,7 @@ class RuntimeApi:
             "Content-Type": "application/json",
             "Lambda-Runtime-Aws-Request-Id": invocation.call.request_id,
             "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
-            "Lambda-Runtime-Invoked-Function-Arn": self._arn,
+            "Lambda-Runtime-Invoked-Function-Arn": invocation.call.target.arn(self._arn),
             "Lambda-Runtime-Trace-Id": invocation.call.trace_id,
         }
         if invocation.call.client_context is not None:

@@ -1,19 +1,52 @@
-"""What can be set: the command line, read once, into one frozen record."""
+"""What can be set: the command line, and what is deployed, read once into one frozen record."""
 
 import argparse
 import os
 import re
-import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
-from image.local.errors import OptionInvalid, OptionMisplaced, ProgramMissing
-from image.local.limits import ACCOUNT, MB_PER_VCPU, MOST_VCPUS, RUNTIME_API_PORT
+from image.local import options
+from image.local.deployed import read_deployed
+from image.local.errors import OptionInvalid, OptionMisplaced, OptionMissing
+from image.local.limits import (
+    ACCOUNT,
+    ASYNC_RETRIES,
+    ASYNC_RETRY_DELAY_S,
+    BATCH_SIZES,
+    BATCH_WINDOW_S,
+    EVENT_AGE_S,
+    MB_PER_VCPU,
+    MOST_VCPUS,
+)
+from image.local.qualifiers import Qualifiers
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+QUEUE_URL = re.compile(r"https?://[^\s/]+/(?:[^\s?#]+/)*[A-Za-z0-9_-]+(?:\.fifo)?")
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue to poll; what is None says the event source mapping, or else its default."""
+
+    url: str  # --queue
+    batch_size: int | None = None  # --batch-size
+    window_s: int | None = None  # --batch-window
+    concurrency: int | None = None  # --queue-concurrency: batches in flight at most
+    reports_failures: bool | None = None  # --batch-item-failures: whether answers may be partial
+
+
+@dataclass(frozen=True)
+class Asynchronous:
+    """What becomes of Event invokes; queues by ARN or URL."""
+
+    retries: int = ASYNC_RETRIES  # --async-retries
+    retry_delay_s: float = ASYNC_RETRY_DELAY_S  # --async-retry-delay: before the first retry, doubled for the second
+    max_age_s: float = EVENT_AGE_S  # --max-event-age
+    on_failure: str | None = None  # --on-failure
+    on_success: str | None = None  # --on-success
+    dead_letter: str | None = None  # --dead-letter-queue
 
 
 @dataclass(frozen=True)
@@ -24,8 +57,12 @@ class Settings:
     command: tuple[str, ...] = ()  # --command: plain processes
     extensions: tuple[Path, ...] = ()  # --extension: executables started besides the command
     name: str = "firebrick"  # --name: of the function
+    qualifiers: Qualifiers = field(
+        default_factory=Qualifiers
+    )  # --version, --alias: names of what is invoked, besides $LATEST
     memory_mb: int = 3008  # --memory
     timeout_s: float = 60.0  # --timeout: of one invoke
+    storage_mb: int = 512  # --ephemeral-storage: of /tmp in a container
     concurrency: int = 1  # --concurrency: environments at most
     port: int = 9000  # --port: of the function URL, 0 for any free one
     api_port: int = 9001  # --api-port: of the Invoke API
@@ -36,6 +73,9 @@ class Settings:
     network: Literal["private", "host"] = "host"  # --network: private for containers, where we are root
     reach: tuple[int, ...] = ()  # --reach: ports of this machine's loopback that a private network has too
     freeze: bool = True  # --no-freeze: leave environments running between invokes
+    deployed: bool = False  # --deployed: whether the Lambda API knows the function
+    queue: Queue | None = None
+    asynchronous: Asynchronous = field(default_factory=Asynchronous)
     region: str = "us-east-1"  # AWS_REGION
     access_key: str = "test"  # AWS_ACCESS_KEY_ID: what signs requests for AWS_IAM
     secret_key: str = field(default="test", repr=False)  # AWS_SECRET_ACCESS_KEY
@@ -56,34 +96,49 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
 
     Raises:
         OptionInvalid: A value can't be; the text names the option and the value.
+        OptionMissing: Nothing says what to run.
         OptionMisplaced: An option means nothing together with the others.
         ProgramMissing: The command or an extension isn't there.
+        StartError: The function of --deployed can't be read.
     """
-    given = _parser().parse_args(arguments)
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or Settings.region
+    given = options.parse_options(arguments, {})
+    if given.deployed is not None:
+        deployed = read_deployed(given.deployed, region)
+        given = options.parse_options(arguments, deployed.presets())
+        if not given.command:
+            given.image = given.image or deployed.image
+    if not (given.image or given.command):
+        raise OptionMissing("give --image or --command: what the function is")
     _check_combination(given)
-    if not NAME.fullmatch(given.name):
-        raise OptionInvalid("--name", given.name, "1 to 64 letters, digits, - or _")
     private = given.network or ("private" if given.image and os.geteuid() == 0 else "host")
-    if given.image and private == "host" and given.concurrency != "1":
+    concurrency = options.integer("--concurrency", given.concurrency or "1", 1, 1000)
+    if given.image and private == "host" and concurrency != 1:
         raise OptionMisplaced("--concurrency above 1 needs --network private: on the host's, two servers share a port")
+    name = given.name if given.name is not None else Settings.name
     return Settings(
         image=given.image,
-        command=_command(given.command) if given.command else (),
-        extensions=tuple(_executable(path) for path in given.extension),
-        name=given.name,
-        memory_mb=_integer("--memory", given.memory, 128, 10_240),
-        timeout_s=_number("--timeout", given.timeout, 0.001, 900),
-        concurrency=_integer("--concurrency", given.concurrency, 1, 1000),
-        port=_integer("--port", given.port, 0, 65_535),
-        api_port=_integer("--api-port", given.api_port, 0, 65_535),
-        variables=dict(_variable(text) for text in given.env),
-        url_auth=given.url_auth,
-        invoke_mode=given.invoke_mode,
-        cpus=_number("--cpus", given.cpus, 0.01, 1024) if given.cpus is not None else None,
+        command=options.command(given.command) if given.command else (),
+        extensions=tuple(options.executable(path) for path in given.extension),
+        name=options.named("--name", name, options.NAME, "1 to 64 letters, digits, - or _"),
+        qualifiers=_qualifiers(given),
+        memory_mb=_integer(given, "memory", Settings.memory_mb, 128, 10_240),
+        timeout_s=_number(given, "timeout", Settings.timeout_s, 0.001, 900),
+        storage_mb=_integer(given, "ephemeral_storage", Settings.storage_mb, 512, 10_240),
+        concurrency=concurrency,
+        port=_integer(given, "port", Settings.port, 0, 65_535),
+        api_port=_integer(given, "api_port", Settings.api_port, 0, 65_535),
+        variables=dict(options.variable(text) for text in given.env),
+        url_auth=given.url_auth or Settings.url_auth,
+        invoke_mode=given.invoke_mode or Settings.invoke_mode,
+        cpus=options.number("--cpus", given.cpus, 0.01, 1024) if given.cpus is not None else None,
         network=cast(Literal["private", "host"], private),
-        reach=tuple(_reach(port) for port in given.reach),
+        reach=tuple(options.reached_port(port) for port in given.reach),
         freeze=not given.no_freeze,
-        region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or Settings.region,
+        deployed=given.deployed is not None,
+        queue=_queue(given) if given.queue is not None else None,
+        asynchronous=_asynchronous(given),
+        region=region,
         access_key=environ.get("AWS_ACCESS_KEY_ID") or Settings.access_key,
         secret_key=environ.get("AWS_SECRET_ACCESS_KEY") or "test",
     )
@@ -96,75 +151,60 @@ def _check_combination(given: argparse.Namespace) -> None:
         raise OptionMisplaced("--cpus goes with --image; the processes of --command are not limited")
     if given.reach and given.network == "host":
         raise OptionMisplaced("--reach goes with --network private; on the host's, every port can be reached")
+    of_queue = ("batch_size", "batch_window", "queue_concurrency", "batch_item_failures")
+    if given.queue is None and (alone := [name for name in of_queue if getattr(given, name) is not None]):
+        raise OptionMisplaced(f"{_option(alone[0])} goes with --queue")
 
 
-def _reach(text: str) -> int:
-    port = _integer("--reach", text, 1, 65_535)
-    if port == RUNTIME_API_PORT:
-        raise OptionInvalid("--reach", text, "another port: in a private network the Runtime API has this one")
-    return port
+def _qualifiers(given: argparse.Namespace) -> Qualifiers:
+    expected = "1 to 128 letters, digits, - or _, not digits only"
+    aliases = tuple(dict.fromkeys(options.named("--alias", name, options.ALIAS, expected) for name in given.alias))
+    if given.version is None and not aliases:
+        return Qualifiers()
+    return Qualifiers(str(_integer(given, "version", 1, 1, 999_999_999)), aliases)
 
 
-def _command(text: str) -> tuple[str, ...]:
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise OptionInvalid("--command", text, f"a command line ({error})") from error
-    if not words or shutil.which(words[0]) is None:
-        raise ProgramMissing(words[0] if words else "--command ''", "name an executable in --command")
-    return tuple(words)
+def _queue(given: argparse.Namespace) -> Queue:
+    def integer(name: str, low: int, high: int) -> int | None:
+        text = getattr(given, name)
+        return None if text is None else options.integer(_option(name), text, low, high)
 
-
-def _executable(text: str) -> Path:
-    path = Path(text).resolve()
-    if not (path.is_file() and os.access(path, os.X_OK)):
-        raise ProgramMissing(text, "name an executable file in --extension")
-    return path
-
-
-def _variable(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (equals and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key)) or "\0" in value:
-        raise OptionInvalid("--env", text, "KEY=VALUE")
-    return key, value
-
-
-def _integer(option: str, text: str, low: int, high: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
-        raise OptionInvalid(option, text, f"an integer from {low} to {high}")
-    return int(text)
-
-
-def _number(option: str, text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not low <= value <= high:
-        raise OptionInvalid(option, text, f"a number from {low:g} to {high:g}")
-    return value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m image.local", description="Run an image or a command as AWS Lambda does.", allow_abbrev=False
+    return Queue(
+        url=options.named("--queue", given.queue, QUEUE_URL, "the URL of an SQS queue"),
+        batch_size=integer("batch_size", *BATCH_SIZES),
+        window_s=integer("batch_window", 0, BATCH_WINDOW_S),
+        concurrency=integer("queue_concurrency", 1, 1000),
+        reports_failures=None if given.batch_item_failures is None else given.batch_item_failures == "report",
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--image", help="a container image, run by podman")
-    what.add_argument("--command", help="a command line, run as a plain process")
-    add = parser.add_argument
-    add("--extension", action="append", default=[], metavar="PATH", help="started besides the command")
-    add("--name", default=Settings.name, help="of the function (default %(default)s)")
-    add("--memory", default=str(Settings.memory_mb), metavar="MB", help="128 to 10240 (default %(default)s)")
-    add("--timeout", default=f"{Settings.timeout_s:g}", metavar="S", help="of one invoke (default %(default)s)")
-    add("--concurrency", default="1", metavar="N", help="environments at most; more invokes get a 429")
-    add("--port", default=str(Settings.port), help="of the function URL, 0 for any (default %(default)s)")
-    add("--api-port", default=str(Settings.api_port), help="of the Invoke API, 0 for any (default %(default)s)")
-    add("--env", action="append", default=[], metavar="K=V", help="the function's environment")
-    add("--url-auth", default="NONE", choices=["NONE", "AWS_IAM"], help="who may call the function URL")
-    add("--invoke-mode", default="RESPONSE_STREAM", choices=["BUFFERED", "RESPONSE_STREAM"])
-    add("--cpus", metavar="N", help="processors of an environment (default memory/1769, 6 at most)")
-    add("--network", choices=["private", "host"], help="private: loopback only, one for each environment")
-    add("--reach", action="append", default=[], metavar="PORT", help="of this machine, into private networks")
-    add("--no-freeze", action="store_true", help="leave environments running between invokes")
-    return parser
+
+
+def _asynchronous(given: argparse.Namespace) -> Asynchronous:
+    return Asynchronous(
+        retries=_integer(given, "async_retries", ASYNC_RETRIES, 0, ASYNC_RETRIES),
+        retry_delay_s=_number(given, "async_retry_delay", ASYNC_RETRY_DELAY_S, 0, EVENT_AGE_S),
+        max_age_s=_number(given, "max_event_age", EVENT_AGE_S, 1, EVENT_AGE_S),
+        on_failure=_destination(given, "on_failure"),
+        on_success=_destination(given, "on_success"),
+        dead_letter=_destination(given, "dead_letter_queue"),
+    )
+
+
+def _destination(given: argparse.Namespace, name: str) -> str | None:
+    text: str | None = getattr(given, name)
+    if text == "":
+        raise OptionInvalid(_option(name), text, "the ARN or the URL of an SQS queue, or none")
+    return None if text == "none" else text
+
+
+def _integer(given: argparse.Namespace, name: str, default: int, low: int, high: int) -> int:
+    text: str | None = getattr(given, name)
+    return default if text is None else options.integer(_option(name), text, low, high)
+
+
+def _number(given: argparse.Namespace, name: str, default: float, low: float, high: float) -> float:
+    text: str | None = getattr(given, name)
+    return default if text is None else options.number(_option(name), text, low, high)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

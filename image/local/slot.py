@@ -17,11 +17,13 @@ class Slot:
 
     Args:
         settings: The function.
-        make: Makes an environment; raises FunctionError where that can't be.
+        version: The version of it that runs here.
+        make: Makes an environment of a version; raises FunctionError where that can't be.
         log: The slot's log stream.
     """
 
-    def __init__(self, settings: Settings, make: Callable[[Log], Environment], log: Log) -> None:
+    def __init__(self, settings: Settings, version: str, make: Callable[[str, Log], Environment], log: Log) -> None:
+        self.version = version
         self._settings = settings
         self._make = make
         self._log = log
@@ -38,7 +40,7 @@ class Slot:
         init_ms = None if self._environment else await self._init_phase()
         started = time.monotonic()
         invocation.deadline_ms = int((time.time() + self._settings.timeout_s) * 1e3)
-        self._log.start(invocation.call.request_id)
+        self._log.start(invocation.call.request_id, invocation.call.target.version)
         error = await self._attempt(invocation, started + self._settings.timeout_s)
         duration_ms = (time.monotonic() - started) * 1e3
         ending = self._fail(invocation, error) if error else None
@@ -92,7 +94,7 @@ class Slot:
             raise
 
     async def _start(self, limit_s: float) -> float:
-        self._environment = self._make(self._log)
+        self._environment = self._make(self.version, self._log)
         return await self._environment.init(limit_s)
 
     def _fail(self, invocation: Invocation, error: FunctionError) -> "asyncio.Task[None]":

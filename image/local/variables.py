@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 
-from image.local.limits import VERSION
 from image.local.settings import Settings
 
 TASK_ROOT = "/var/task"
 
 
-def function_variables(settings: Settings, runtime_api: str, log_stream: str, task_root: str) -> dict[str, str]:
+def function_variables(
+    settings: Settings, version: str, runtime_api: str, log_stream: str, task_root: str
+) -> dict[str, str]:
     """Return what Lambda sets, with the function's own variables over it.
 
     Args:
         settings: The function.
+        version: The version of it that runs.
         runtime_api: Host and port of the Runtime API.
         log_stream: The environment's log stream.
         task_root: Where the code is; /var/task in Lambda.
@@ -21,7 +23,7 @@ def function_variables(settings: Settings, runtime_api: str, log_stream: str, ta
         "AWS_REGION": settings.region,
         "AWS_DEFAULT_REGION": settings.region,
         "AWS_LAMBDA_FUNCTION_NAME": settings.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": VERSION,
+        "AWS_LAMBDA_FUNCTION_VERSION": version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(settings.memory_mb),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{settings.name}",

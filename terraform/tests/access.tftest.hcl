@@ -119,12 +119,12 @@ run "by_key" {
   }
 
   assert {
-    condition     = contains(keys(local.stream_environment), "FIREBRICK_API_KEY_SECRET")
+    condition     = contains(keys(aws_lambda_function.stream.environment[0].variables), "FIREBRICK_API_KEY_SECRET")
     error_message = "The server must know where its key is."
   }
 
   assert {
-    condition     = !contains(keys(local.stream_environment), "FIREBRICK_API_KEY")
+    condition     = !contains(keys(aws_lambda_function.stream.environment[0].variables), "FIREBRICK_API_KEY")
     error_message = "The key itself must not stand in the function's configuration."
   }
 

@@ -36,6 +36,12 @@ def test_startup_can_read_the_weights_from_the_disk(demo_artefact: Path) -> None
     assert run("bench.startup", str(demo_artefact), "--runs", "1", "--cold")["cold"]
 
 
+def test_api_key_tells_what_reading_it_costs(demo_artefact: Path) -> None:
+    result = run("bench.api_key", str(demo_artefact), "--runs", "1")
+    assert result["ms"]["in the server, https"]["processor"] > 0
+    assert {"ready", "api_key"} <= result["ms"]["start, https"].keys()
+
+
 def test_serve_tells_speed_and_memory(demo_artefact: Path) -> None:
     result = run("bench.serve", str(demo_artefact), "--prompt-tokens", "40", "--tokens", "4", "--runs", "1")
     assert result["prompt_tokens"] == 40

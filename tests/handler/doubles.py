@@ -19,7 +19,9 @@ from handler.artefact import SamplingDefaults
 from handler.chunks import Chunk
 from handler.engine import Cancellation, Token
 from handler.errors import Cancelled
+from handler.keys import AnyKey, FixedKey, Keys
 from handler.logs import Log
+from handler.metrics import Metrics
 from handler.model import Model
 from handler.prompt import PromptEncoder
 from handler.protocol import Served
@@ -136,6 +138,7 @@ def serving(
     template: str | None = TEMPLATE,
     texts: bool = False,
     context_length: int = 200,
+    keys: Keys | None = None,
     **settings: object,
 ) -> Iterator[Serving]:
     """Serve a byte model on a free port."""
@@ -143,7 +146,10 @@ def serving(
     chosen = Settings(Path("."), **settings)  # type: ignore[arg-type]  # names and types are Settings' own
     log = StringIO()
     scheduler: Scheduler[Chunk] = Scheduler(chosen.queue)
-    app = create_app(byte_model(engine, context_length, template), scheduler, chosen, Log(log, texts))
+    chosen_keys: Keys = keys or (FixedKey(chosen.api_key) if chosen.api_key else AnyKey())
+    metrics = Metrics(Log(log), "Firebrick", "firebrick-stream") if chosen.function_name else None
+    model = byte_model(engine, context_length, template)
+    app = create_app(model, scheduler, chosen, Log(log, texts), chosen_keys, metrics)
     config = uvicorn.Config(app, port=0, ws="none", lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -2,12 +2,18 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import httpx
 import pytest
 
+from handler.api_key import key_reader
+from handler.keys import SecretKey
+from handler.logs import Log
 from tests.handler.doubles import BOS, ScriptedEngine, Serving, serving
+from tests.handler.emf import metrics_of
+from tests.handler.secrets_manager import NAME, SecretsManager
 
 CHAT = "/v1/chat/completions"
 COMPLETION = "/v1/completions"
@@ -177,6 +183,20 @@ def test_the_right_key_is_taken() -> None:
 def test_health_needs_no_key() -> None:
     with serving(api_key="secret") as server:
         assert server.client.get("/health").status_code == 200
+
+
+def test_a_rotated_secrets_key_is_taken_at_once(secrets: SecretsManager) -> None:
+    now = [1e9]
+    keys = SecretKey(key_reader(NAME, secrets.environ()), 300, Log(StringIO()), lambda: now[0])
+    with serving(keys=keys) as server:
+
+        def status(key: str) -> int:
+            return server.client.get("/v1/models", headers={"authorization": f"Bearer {key}"}).status_code
+
+        assert (status("first"), status("second")) == (200, 401)
+        secrets.put("second")
+        now[0] += 10
+        assert (status("second"), status("first")) == (200, 401)
 
 
 # ---------------------------------------------------------------- bodies
@@ -404,7 +424,7 @@ def test_a_malformed_context_is_ignored_and_logged(context: str) -> None:
     with serving(function_name="f") as server:
         answer = server.client.post(CHAT, json=QUESTION, headers={"x-amzn-lambda-context": context})
     assert answer.status_code == 200
-    assert [line["event"] for line in logged(server)] == ["invocation_ignored", "request"]
+    assert [line["event"] for line in logged(server)] == ["invocation_ignored", "request", "metrics"]
 
 
 def test_events_is_no_entry() -> None:
@@ -420,3 +440,71 @@ def test_an_event_is_refused_with_a_status_of_its_own(path: str) -> None:
         answer = server.client.post(path, json={"Records": []}, headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (501, "events_not_taken")
     assert server.engine.calls == []
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def measured(server: Serving) -> list[dict[str, Any]]:
+    """The metrics' values, by line."""
+    return [metrics_of(line) for line in logged(server) if line["event"] == "metrics"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_has_its_times_and_tokens(stream: bool) -> None:
+    with serving(function_name="f") as server:
+        post(server, QUESTION | {"stream": stream})
+    request, metrics = logged(server)
+    assert metrics_of(metrics) == {
+        "Answers": 1,
+        "PromptTokens": request["prompt_tokens"],
+        "CompletionTokens": 11,
+        "FirstTokenTime": request["first_token_ms"],
+        "PrefillTime": request["prefill_ms"],
+        "QueueWait": request["queue_ms"],
+        "DecodeTokensPerSecond": request["decode_tokens_per_second"],
+    }
+    assert metrics["request_id"] == request["request_id"]
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    with serving(function_name="f") as server:
+        post(server, QUESTION | {"max_tokens": 1})
+    assert "DecodeTokensPerSecond" not in measured(server)[0]
+
+
+def test_refused_requests_are_refusals() -> None:
+    with serving(function_name="f", api_key="secret") as server:
+        post(server)
+        server.client.get("/nowhere", headers={"authorization": "Bearer secret"})
+    assert measured(server) == [{"Refusals": 1}, {"Refusals": 1}]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_broken_answer_is_a_failure(stream: bool) -> None:
+    with serving(ScriptedEngine(fail_after=3), function_name="f") as server:
+        post(server, QUESTION | {"stream": stream})
+    assert measured(server) == [{"Failures": 1}]
+
+
+def test_a_client_that_leaves_is_neither() -> None:
+    with serving(held(), function_name="f") as server:
+        connection = raw_request(server, QUESTION)
+        eventually(lambda: len(server.engine.calls) == 1)
+        connection.close()
+        eventually(lambda: "client_gone" in server.log.getvalue())
+    assert measured(server) == []
+
+
+def test_probes_and_lists_make_no_metrics() -> None:
+    with serving(function_name="f") as server:
+        server.client.get("/health")
+        server.client.delete("/health")
+        server.client.get("/v1/models")
+    assert measured(server) == []
+
+
+def test_outside_of_lambda_there_are_none() -> None:
+    with serving() as server:
+        post(server)
+    assert measured(server) == []

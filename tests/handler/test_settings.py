@@ -46,6 +46,14 @@ def test_empty_means_not_set() -> None:
         ("FIREBRICK_SHUTDOWN_GRACE_S", "nan"),
         ("FIREBRICK_SHUTDOWN_GRACE_S", "soon"),
         ("FIREBRICK_PREFILL_CHUNK", "1e3"),
+        ("FIREBRICK_API_KEY_SECRET", "a secret"),
+        ("FIREBRICK_API_KEY_SECRET", "arn:aws:s3:::bucket"),
+        ("FIREBRICK_API_KEY_SECRET", "arn:aws:secretsmanager:us-east-1:1:secret:x"),
+        ("FIREBRICK_API_KEY_TTL_S", "0"),
+        ("POWERTOOLS_METRICS_DISABLED", "maybe"),
+        ("POWERTOOLS_METRICS_NAMESPACE", ":x"),
+        ("POWERTOOLS_METRICS_NAMESPACE", "x" * 256),
+        ("POWERTOOLS_SERVICE_NAME", " "),
     ],
 )
 def test_a_bad_value_is_named_with_its_key(key: str, value: str) -> None:
@@ -74,6 +82,26 @@ def test_an_api_key_that_no_header_can_carry_is_refused_and_not_shown() -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings({"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_API_KEY": "geheim\n"})
     assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "id", ["firebrick/api-key", "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:x-AbCdEf"]
+)
+def test_a_secret_is_a_name_or_an_arn(id: str) -> None:
+    assert read_settings({"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_API_KEY_SECRET": id}).api_key_secret == id
+
+
+def test_a_key_and_a_secret_at_once_are_refused() -> None:
+    environ = {"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_API_KEY": "geheim", "FIREBRICK_API_KEY_SECRET": "name"}
+    with pytest.raises(SettingsError, match=r"FIREBRICK_API_KEY_SECRET='name' .* FIREBRICK_API_KEY is set") as caught:
+        read_settings(environ)
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "disabled"), [("true", True), ("True", True), ("1", True), ("false", False)])
+def test_powertools_words_turn_metrics_off(value: str, disabled: bool) -> None:
+    environ = {"FIREBRICK_MODEL_DIR": "/m", "POWERTOOLS_METRICS_DISABLED": value}
+    assert read_settings(environ).metrics_disabled == disabled
 
 
 def test_a_model_directory_is_required() -> None:

@@ -10,12 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from image.base.names import BASE
-from image.local.podman import RESTRICTIONS as LAMBDAS
-from image.local.podman import podman
+from image.local.podman import podman, restrictions
 from image.registry import free_port
 
 READY_S = 60
-RESTRICTIONS = (*LAMBDAS, "--pull", "never", "--network", "host", "--http-proxy=false")
+RESTRICTIONS = (*restrictions(), "--pull", "never", "--network", "host", "--http-proxy=false")
 
 
 def run(image: str, *words: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

@@ -34,12 +34,12 @@ def storage() -> Iterator[str]:
     server.stop()
 
 
-def worker_function(storage: str, *arguments: str) -> AbstractContextManager[LocalLambda]:
+def worker_function(storage: str, *arguments: str, **environ: str) -> AbstractContextManager[LocalLambda]:
     require_image(WORKER)
     variables = {"FIREBRICK_RESULTS_BUCKET": BUCKET, "AWS_ENDPOINT_URL_S3": storage}
     given = [part for key, value in variables.items() for part in ("--env", f"{key}={value}")]
     reach = ["--reach", storage.rsplit(":", 1)[1]] if os.geteuid() == 0 else []
-    return local_lambda("--image", WORKER, *given, *reach, *arguments)
+    return local_lambda("--image", WORKER, *given, *reach, *arguments, **environ)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,25 @@ def test_messages_fail_one_by_one(running: LocalLambda, storage: str) -> None:
     payload, error = running.invoke({"Records": [good, poison]})
     assert (payload, error) == ({"batchItemFailures": [{"itemIdentifier": "poison"}]}, None)
     stored = boto3.client("s3", endpoint_url=storage, **KEYS).get_object(Bucket=BUCKET, Key="results/good.json")
+    assert "text" in json.loads(stored["Body"].read())
+
+
+def test_a_queue_and_its_dead_letters(storage: str) -> None:
+    sqs = boto3.client("sqs", endpoint_url=storage, **KEYS)
+    dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
+    redrive = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:dead", "maxReceiveCount": "2"}
+    attributes = {"VisibilityTimeout": "5", "RedrivePolicy": json.dumps(redrive)}
+    queue = sqs.create_queue(QueueName="jobs", Attributes=attributes)["QueueUrl"]
+    key = {"idempotency_key": {"DataType": "String", "StringValue": "from-the-queue"}}
+    environ = {"AWS_ENDPOINT_URL": storage, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    with worker_function(storage, "--queue", queue, **environ) as running:
+        running.invoke({"prompt": "Hello", "max_tokens": 1})  # A cold start may take as long as messages are hidden.
+        sqs.send_message(QueueUrl=queue, MessageBody='{"prompt": "Hello", "max_tokens": 3}', MessageAttributes=key)
+        sqs.send_message(QueueUrl=queue, MessageBody="{")
+        wait_until(lambda: len(sqs.receive_message(QueueUrl=dead, VisibilityTimeout=0).get("Messages", [])) == 1)
+    stored = boto3.client("s3", endpoint_url=storage, **KEYS).get_object(
+        Bucket=BUCKET, Key="results/from-the-queue.json"
+    )
     assert "text" in json.loads(stored["Body"].read())
 
 

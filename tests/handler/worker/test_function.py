@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.handler.emf import metrics_of
 from tests.handler.worker.conftest import BUCKET
 from tests.handler.worker.messages import batch, failed, message
 from tests.handler.worker.runtime_api import Lambda
@@ -82,9 +83,12 @@ def test_log_and_metrics_are_json_lines_that_name_the_invocation(plain: Lambda) 
     [line] = [line for line in plain.logged("answered") if line["request_id"] == invocation.id]
     assert (line["source"], line["service"], line["job"]) == ("invoke", "firebrick-worker", invocation.id)
     assert "Tell me" not in "".join(plain.lines)
-    names = {metric["Name"] for line in plain.metrics() for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
-    assert {"Answers", "ColdStart", "PromptTokens", "CompletionTokens", "PrefillTime"} <= names
-    assert plain.logged("ready")[0]["model"] == "firebrick-demo"
+    lines = [metrics_of(line) for line in plain.metrics()]
+    assert all({"Answers", "PromptTokens", "PrefillTime", "FirstTokenTime"} <= line.keys() for line in lines[-2:])
+    ready = plain.logged("ready")[0]
+    assert ready["model"] == "firebrick-demo"
+    assert [line.get("ReadyTime") for line in lines] == [[ready["ready_ms"]], *[None] * (len(lines) - 1)]
+    assert [line.get("ColdStart") for line in lines] == [[1], *[None] * (len(lines) - 1)]
 
 
 def test_only_failed_messages_come_back(storing: Lambda, s3: Any) -> None:

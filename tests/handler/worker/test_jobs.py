@@ -87,6 +87,20 @@ def test_an_attribute_that_is_no_text_is_refused() -> None:
         message_job(SQSRecord(record), SERVED)
 
 
+def test_a_message_knows_how_long_it_waited() -> None:
+    job = sent("id")
+    assert job.sent_at == 1545082649.183
+    assert (job.waited_ms(1545082650.183), job.waited_ms(1545082649.0)) == (1000.0, 0.0)
+    assert invoked(CHAT).waited_ms(1545082650.0) is None
+
+
+@pytest.mark.parametrize(
+    "attributes", [{}, {"SentTimestamp": "soon"}, {"SentTimestamp": 7}, {"SentTimestamp": "9" * 99}]
+)
+def test_a_message_without_a_time_has_none(attributes: Any) -> None:
+    assert message_job(SQSRecord(message("id") | {"attributes": attributes}), SERVED).sent_at is None
+
+
 @pytest.mark.parametrize("body", ["", "{", "[]", "7", '{"prompt": NaN}', "\ud800", "[" * 100_000, "{}", "null"])
 def test_a_body_that_is_no_request_is_refused(body: str) -> None:
     with pytest.raises(ApiError):

@@ -1,3 +1,4 @@
+import json
 import time
 import uuid
 from typing import Any
@@ -11,6 +12,7 @@ from handler.worker.results import Bucket, connect
 from handler.worker.telemetry import Telemetry
 from handler.worker.worker import Worker
 from tests.handler.doubles import TEMPLATE, ScriptedEngine, byte_model
+from tests.handler.emf import metrics_of
 from tests.handler.worker.conftest import BUCKET
 from tests.handler.worker.messages import batch, failed, message
 
@@ -163,3 +165,32 @@ def test_texts_are_logged_only_if_asked_for(capsys: pytest.CaptureFixture[str]) 
     assert "geheim" not in capsys.readouterr().out
     Worker(model, None, telemetry(texts=True), margin_s=0).handle(PROMPT, context())
     assert "geheim" in capsys.readouterr().out
+
+
+def measured(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    return [metrics_of(line) for line in lines]
+
+
+def test_a_batch_has_its_metrics(bucket: Bucket, capsys: pytest.CaptureFixture[str]) -> None:
+    bucket.keep("m0", {"text": "before"})
+    event = batch(message("m0", PROMPT), message("m1", PROMPT), message("m2", {"prompt": 7}), message("m3", PROMPT))
+    worker = working(ScriptedEngine(), bucket)
+    assert failed(worker.handle(event, context())) == ["m2"]
+    [values] = measured(capsys)
+    assert (values["Answers"], values["Repeats"], values["Refusals"], values["ColdStart"]) == ([1, 1], [1], [1], [1])
+    assert [len(values[name]) for name in ("QueueWait", "FirstTokenTime", "PrefillTime")] == [2, 2, 2]
+    assert "Failures" not in values
+
+
+def test_an_invoke_waits_in_no_queue_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    working(ScriptedEngine()).handle(PROMPT, context())
+    assert "QueueWait" not in measured(capsys)[0]
+
+
+def test_what_the_operator_or_the_engine_does_wrong_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    worker = working(ScriptedEngine(fail_after=1))
+    for event, error in ((PROMPT, GenerationFailed), (batch(message("m1")), ResultsBucketMissing)):
+        with pytest.raises(error):
+            worker.handle(event, context())
+    assert [values["Failures"] for values in measured(capsys)] == [[1], [1]]

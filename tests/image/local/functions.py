@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.image.local.batches import handle_batch
+
 if (marker := os.environ.get("FAIL_ONCE")) and not Path(marker).exists():  # an init that fails at the first start only
     Path(marker).touch()
     raise RuntimeError("not yet")
@@ -15,7 +17,9 @@ if os.environ.get("FAIL_ALWAYS"):
 
 
 def handle(event: dict[str, Any], context: Any) -> Any:
-    """Do one thing; the body of an HTTP event says which, if it is JSON."""
+    """Do one thing; the body of an HTTP event says which, if it is JSON. Messages of a queue have a module."""
+    if "Records" in event:
+        return handle_batch(event["Records"])
     if str(event.get("body")).startswith("{"):
         event = json.loads(event["body"])
     what = event.get("do", "echo")
@@ -38,6 +42,7 @@ def do_context(event: dict[str, Any], context: Any) -> Any:
     return {
         "remaining_ms": context.get_remaining_time_in_millis(),
         "arn": context.invoked_function_arn,
+        "version": context.function_version,
         "memory": context.memory_limit_in_mb,
         "custom": context.client_context.custom if context.client_context else None,
     }

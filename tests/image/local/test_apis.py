@@ -25,7 +25,7 @@ def run(scenario: Scenario, prepare: Callable[[Exchange], None] = lambda exchang
         exchange = Exchange()
         exchange.launched = ["watcher"]
         prepare(exchange)
-        runtime, extensions = RuntimeApi(exchange, "arn"), ExtensionsApi(exchange, "firebrick")
+        runtime, extensions = RuntimeApi(exchange, "arn"), ExtensionsApi(exchange, "firebrick", "$LATEST")
 
         async def answer(request: Request) -> Answer:
             return await (runtime if request.path.startswith(RUNTIME) else extensions).answer(request)

@@ -120,6 +120,7 @@ def test_an_init_that_fails_once_is_tried_again_within_the_invoke(tmp_path: Path
 def test_an_init_that_always_fails_is_tried_twice_an_invoke_and_no_more() -> None:
     with local_lambda("--command", FUNCTIONS, "--env", "FAIL_ALWAYS=1") as running:
         payload, error = running.invoke({})
+        running.report()
         starts = [line for line in running.lines if line.startswith("INIT_REPORT ")]
     assert (payload["errorType"], payload["errorMessage"], error) == ("RuntimeError", "never", "Unhandled")
     assert [start.split("\t")[1] for start in starts] == ["Phase: init", "Phase: invoke"]

@@ -34,6 +34,10 @@ def test_lambdas_restrictions() -> None:
         assert option in line
 
 
+def test_storage() -> None:
+    assert "--tmpfs /tmp:size=2048m" in command(storage_mb=2048)
+
+
 def test_memory_and_what_it_buys() -> None:
     line = command(memory_mb=1769)
     assert "--memory 1769m --memory-swap 1769m --cpus 1.000" in line

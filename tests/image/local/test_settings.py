@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from image.local.__main__ import main
-from image.local.errors import OptionInvalid, OptionMisplaced, ProgramMissing, StartError
-from image.local.settings import read_settings
+from image.local.errors import OptionInvalid, OptionMisplaced, OptionMissing, ProgramMissing, StartError
+from image.local.settings import Queue, read_settings
 
 
 def test_defaults() -> None:
@@ -51,6 +51,13 @@ def test_keys_and_region_come_from_the_environment() -> None:
         ["--reach", "9001"],
         ["--env", "A"],
         ["--env", "1=2"],
+        ["--version", "$LATEST"],
+        ["--alias", "7"],
+        ["--ephemeral-storage", "511"],
+        ["--queue", "jobs"],
+        ["--async-retries", "3"],
+        ["--max-event-age", "0"],
+        ["--on-failure", ""],
     ],
 )
 def test_values_that_cannot_be_are_named(option: list[str]) -> None:
@@ -66,6 +73,7 @@ def test_values_that_cannot_be_are_named(option: list[str]) -> None:
         ["--command", "sh", "--cpus", "1"],
         ["--command", "sh", "--network", "host", "--reach", "5000"],
         ["--image", "x", "--network", "host", "--concurrency", "2"],
+        ["--command", "sh", "--batch-size", "5"],
     ],
 )
 def test_options_that_do_not_go_together(arguments: list[str]) -> None:
@@ -93,3 +101,19 @@ def test_a_command_line_that_is_none() -> None:
 def test_the_start_fails_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--command", "sh", "--memory", "1"], {}) == StartError.exit_code
     assert capsys.readouterr().err == "local Lambda: --memory '1' is not valid: expected an integer from 128 to 10240\n"
+
+
+def test_neither_image_nor_command() -> None:
+    with pytest.raises(OptionMissing, match="--image or --command"):
+        read_settings([], {})
+
+
+def test_an_alias_is_of_version_1() -> None:
+    qualifiers = read_settings(["--command", "sh", "--alias", "live", "--alias", "live"], {}).qualifiers
+    assert (qualifiers.version, qualifiers.aliases) == ("1", ("live",))
+
+
+def test_a_queue() -> None:
+    options = ["--batch-size", "20", "--batch-window", "2", "--batch-item-failures", "ignore"]
+    settings = read_settings(["--command", "sh", "--queue", "http://127.0.0.1:5000/1/jobs", *options], {})
+    assert settings.queue == Queue("http://127.0.0.1:5000/1/jobs", 20, 2, None, False)

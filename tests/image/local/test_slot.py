@@ -31,10 +31,10 @@ ALWAYS_SLOW = "import time; time.sleep(600)"
 async def invoke(script: str, log: Log, timeout_s: float) -> Invocation:
     settings = Settings(command=(sys.executable, "-c", script), timeout_s=timeout_s)
 
-    def make(log: Log) -> Environment:
-        return Environment(settings, Processes(settings.command, ()), host_network(), "/", log)
+    def make(version: str, log: Log) -> Environment:
+        return Environment(settings, Processes(settings.command, ()), host_network(), "/", version, log)
 
-    made = Slot(settings, make, log)
+    made = Slot(settings, "$LATEST", make, log)
     invocation = Invocation(Call(b'{"chunks": ["a", "b"]}'))
     await made.serve(invocation)
     await made.end(None)

@@ -1,7 +1,7 @@
-"""moto's server, with what the deployment needs and moto 5.2.5 lacks: some attributes that AWS reads back, a few routes.
+"""moto's server, with what the deployment needs and moto 5.2.5 lacks: attributes that AWS reads back, a few routes.
 
-``python -m tests.deploy.moto_server PORT`` serves until it is killed. Nothing here makes moto more lenient than AWS, but
-for a policy's Deny without TLS: moto obeys it without looking at its condition, and this server has no TLS.
+``python -m tests.deployment.moto_server PORT`` serves until it is killed. Nothing here makes moto more lenient than
+AWS, but for a policy's Deny without TLS: moto obeys it without looking at its condition, and this server has no TLS.
 """
 
 from __future__ import annotations
@@ -165,7 +165,8 @@ def mend_permissions() -> None:
 
 
 def mend_queues() -> None:
-    """Redrive policies, as they were given."""
+    """Redrive policies, as they were given; and it is the local Lambda that polls, not moto at each message."""
+    setattr(Queue, "lambda_event_source_mappings", property(lambda self: {}, lambda self, value: None))  # noqa: B010
     Queue.BASE_ATTRIBUTES.append("RedriveAllowPolicy")
     setattr(Queue, "redrive_allow_policy", None)  # noqa: B010  # moto's class doesn't know it
 
