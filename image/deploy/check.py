@@ -4,23 +4,65 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from image.command import exit_code
-from image.deploy.tool import DIRECTORY, environment, find_terraform, init
+from image.deploy.tool import DIRECTORY, environment, find_terraform, init, provider_root
 from image.errors import CheckFailed, CommandFailed, ToolMissing
 from image.tools import require
 
 AT_ONCE = 2  # runs of the provider, each of which takes 600 MB
+PROVIDERS = DIRECTORY.parent / "build" / "providers"
+# What somebody deploys with must not decide what a check says: values, arguments, accounts, state.
+THEIRS = ("TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE", "TF_DATA_DIR", "AWS_")
+NOT_COPIED = (".terraform*", "*.tfstate*", "*.tfplan", "terraform.tfvars*", "*.auto.tfvars*")
 
 
-def check_terraform(terraform: Path, environ: Mapping[str, str], directory: Path = DIRECTORY) -> None:
-    """Form, validity, tests, examples.
+def neutral(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what belongs to somebody's own deployment.
+
+    Args:
+        environ: of this process.
+    """
+    kept = {key: value for key, value in environ.items() if not key.startswith(THEIRS)}
+    return {"TF_PLUGIN_CACHE_DIR": str(PROVIDERS), **kept}
+
+
+@contextmanager
+def copied(directory: Path = DIRECTORY) -> Iterator[Path]:
+    """A copy of the configuration without values and state of somebody's own deployment, in a clone like this one.
+
+    Args:
+        directory: terraform/ of a clone.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary) / directory.name
+        shutil.copytree(directory, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
+        for path in directory.parent.iterdir():
+            if path != directory:
+                (Path(temporary) / path.name).symlink_to(path)
+        yield copy
+
+
+def check_form(terraform: Path, environ: Mapping[str, str], directory: Path) -> None:
+    """What needs no provider: syntax and spaces.
+
+    Raises:
+        CheckFailed: it isn't as `terraform fmt` has it.
+    """
+    _run("fmt", [str(terraform), "fmt", "-no-color", "-check", "-diff", "-recursive"], environ, directory)
+
+
+def check_terraform(terraform: Path, environ: Mapping[str, str], directory: Path) -> None:
+    """Validity, tests.
 
     Args:
         terraform: the program.
@@ -30,7 +72,6 @@ def check_terraform(terraform: Path, environ: Mapping[str, str], directory: Path
     Raises:
         CheckFailed: one of them fails; Terraform's own words stand above.
     """
-    _run("fmt", [str(terraform), "fmt", "-check", "-diff", "-recursive"], environ, directory)
     _run("validate", [str(terraform), "validate", "-no-color"], environ, directory)
     tests = sorted(path.relative_to(directory) for path in (directory / "tests").glob("*.tftest.hcl"))
     with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -43,7 +84,7 @@ def _test(terraform: Path, test: Path, environ: Mapping[str, str], directory: Pa
     _run(f"test {test.name}", command, environ, directory)
 
 
-def check_examples(terraform: Path, environ: Mapping[str, str], directory: Path = DIRECTORY) -> None:
+def check_examples(terraform: Path, environ: Mapping[str, str], directory: Path) -> None:
     """Every file of examples/ in a test that holds for all of them.
 
     Raises:
@@ -61,7 +102,7 @@ def check_examples(terraform: Path, environ: Mapping[str, str], directory: Path 
             pass
 
 
-def check_security(checkov: Path, environ: Mapping[str, str], directory: Path = DIRECTORY) -> None:
+def check_security(checkov: Path, environ: Mapping[str, str], directory: Path) -> None:
     """checkov's rules; .checkov.yaml has those that don't apply, each with its reason.
 
     Raises:
@@ -86,19 +127,33 @@ def check_all(checkov: Path | None, environ: Mapping[str, str]) -> None:
 
     Raises:
         CheckFailed: something is wrong.
+        CommandFailed: the provider lies here, and Terraform can't begin nevertheless.
     """
-    if checkov is not None:
-        check_security(
-            Path(require(str(checkov.absolute()), "knows security rules", "run `make check-deploy`")), environ
-        )
-    try:
-        terraform = find_terraform()
-        init(terraform, DIRECTORY, environ)
-    except (ToolMissing, CommandFailed) as error:
-        print(f"!!! THE DEPLOYMENT WAS NOT CHECKED: {error}", file=sys.stderr, flush=True)
-        return
-    check_terraform(terraform, environ)
-    check_examples(terraform, environ)
+    environ = neutral(environ)
+    PROVIDERS.mkdir(parents=True, exist_ok=True)
+    with copied() as directory:
+        if checkov is not None:
+            program = require(str(checkov.absolute()), "knows security rules", "run `make check-deploy`")
+            check_security(Path(program), environ, directory)
+        try:
+            terraform = find_terraform()
+        except ToolMissing as error:
+            _warn(error)
+            return
+        check_form(terraform, environ, directory)
+        try:
+            init(terraform, directory, environ)
+        except CommandFailed as error:
+            if provider_root() is not None:  # Then it is no network that fails.
+                raise
+            _warn(error)
+            return
+        check_terraform(terraform, environ, directory)
+        check_examples(terraform, environ, directory)
+
+
+def _warn(error: ToolMissing | CommandFailed) -> None:
+    print(f"!!! THE DEPLOYMENT WAS NOT CHECKED: {error}", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -168,3 +168,42 @@ run "images_of_other_architectures" {
     error_message = "The function isn't for the processors of its image."
   }
 }
+
+run "up_to_the_bounds" {
+  command = plan
+
+  variables {
+    reserved_concurrency = 3
+    provisioned_concurrency = {
+      minimum  = 1
+      maximum  = 3
+      schedule = [{ when = "rate(1 hour)", minimum = 1, maximum = 3 }]
+    }
+    worker     = { batch_size = 11, batch_window_s = 1 }
+    vpc        = { id = "vpc-1", subnet_ids = ["subnet-1"], endpoints = false }
+    monitoring = { monthly_budget_usd = 10, alarm_topic_arn = "arn:aws:sns:eu-central-1:123456789012:alarms" }
+    image_uri = {
+      stream = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/a@sha256:${sha256("stream")}"
+      worker = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/a@sha256:${sha256("worker")}"
+    }
+  }
+
+  assert {
+    condition     = length(aws_appautoscaling_target.stream) == 1
+    error_message = "What just fits must be taken."
+  }
+}
+
+run "a_snapshot_alone" {
+  command = plan
+
+  variables {
+    snap_start = true
+    tmp_mb     = 512
+  }
+
+  assert {
+    condition     = aws_lambda_function.stream.snap_start[0].apply_on == "PublishedVersions"
+    error_message = "Snapshots are made of published versions."
+  }
+}

@@ -1,26 +1,11 @@
 # Values that are right by themselves and can't go together.
 
-provider "aws" {
-  region                      = "eu-central-1"
-  access_key                  = "none"
-  secret_key                  = "none"
-  skip_credentials_validation = true
-  skip_requesting_account_id  = true
-  skip_metadata_api_check     = true
-}
-
-override_data {
-  target = data.aws_caller_identity.current
-  values = { account_id = "123456789012" }
-}
-
-variables {
-  region    = "eu-central-1"
-  model_dir = "terraform/tests/fixtures/artefact"
-}
-
 run "snapshot_with_provisioned_environments" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     snap_start              = true
@@ -34,6 +19,10 @@ run "snapshot_with_provisioned_environments" {
 
 run "snapshot_with_large_tmp" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     snap_start   = true
@@ -49,6 +38,10 @@ run "snapshot_with_large_tmp" {
 run "more_provisioned_than_reserved" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     reserved_concurrency    = 2
     provisioned_concurrency = { minimum = 3 }
@@ -63,7 +56,12 @@ run "more_provisioned_than_reserved" {
 run "more_scaled_than_reserved" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
+    region                  = "eu-central-1"
     reserved_concurrency    = 2
     provisioned_concurrency = { minimum = 1, maximum = 3 }
     image_uri               = { stream = "123456789012.dkr.ecr.us-east-1.amazonaws.com/a@sha256:${sha256("stream")}" } # in another region
@@ -76,6 +74,10 @@ run "more_scaled_than_reserved" {
 run "more_scheduled_than_reserved" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     reserved_concurrency = 2
     provisioned_concurrency = {
@@ -85,43 +87,4 @@ run "more_scheduled_than_reserved" {
   }
 
   expect_failures = [var.provisioned_concurrency]
-}
-
-run "up_to_the_bounds" {
-  command = plan
-
-  variables {
-    reserved_concurrency = 3
-    provisioned_concurrency = {
-      minimum  = 1
-      maximum  = 3
-      schedule = [{ when = "rate(1 hour)", minimum = 1, maximum = 3 }]
-    }
-    worker     = { batch_size = 11, batch_window_s = 1 }
-    vpc        = { id = "vpc-1", subnet_ids = ["subnet-1"], endpoints = false }
-    monitoring = { monthly_budget_usd = 10, alarm_topic_arn = "arn:aws:sns:eu-central-1:123456789012:alarms" }
-    image_uri = {
-      stream = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/a@sha256:${sha256("stream")}"
-      worker = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/a@sha256:${sha256("worker")}"
-    }
-  }
-
-  assert {
-    condition     = length(aws_appautoscaling_target.stream) == 1
-    error_message = "What just fits must be taken."
-  }
-}
-
-run "a_snapshot_alone" {
-  command = plan
-
-  variables {
-    snap_start = true
-    tmp_mb     = 512
-  }
-
-  assert {
-    condition     = aws_lambda_function.stream.snap_start[0].apply_on == "PublishedVersions"
-    error_message = "Snapshots are made of published versions."
-  }
 }

@@ -1,4 +1,4 @@
-# Logs, alarms, dashboard, traces, budget: on and off.
+# Alarms, dashboard, budget, names and tags.
 
 provider "aws" {
   region                      = "eu-central-1"
@@ -22,86 +22,139 @@ variables {
 run "by_default" {
   command = plan
 
-  variables {
-    worker = {}
-  }
-
   assert {
-    condition     = aws_cloudwatch_log_group.stream.name == "/aws/lambda/firebrick-stream" && aws_cloudwatch_log_group.stream.retention_in_days == 30
-    error_message = "Logs are kept for 30 days."
-  }
-
-  assert {
-    condition     = aws_cloudwatch_log_group.worker[0].retention_in_days == 30
-    error_message = "Logs are kept for 30 days."
-  }
-
-  assert {
-    condition     = aws_lambda_function.stream.logging_config[0].log_format == "JSON" && aws_lambda_function.worker[0].logging_config[0].log_format == "JSON"
-    error_message = "Logs are JSON."
-  }
-
-  assert {
-    condition     = aws_lambda_function.stream.tracing_config[0].mode == "Active"
-    error_message = "X-Ray is on."
+    condition     = toset(keys(aws_cloudwatch_metric_alarm.all)) == toset(["stream-errors", "stream-throttles", "stream-5xx"])
+    error_message = "Without a worker nothing of it is watched."
   }
 
   assert {
     condition     = length(aws_cloudwatch_dashboard.all) == 1 && length(aws_budgets_budget.monthly) == 0
-    error_message = "A dashboard and no budget."
+    error_message = "There is a dashboard by default, and no budget."
   }
 
   assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.all : alarm.treat_missing_data == "notBreaching" && startswith(alarm.alarm_name, "firebrick-")])
-    error_message = "Alarms are quiet while nobody calls."
-  }
-
-  assert {
-    condition     = alltrue([for metric in ["FirstTokenTime", "DecodeTokensPerSecond", "PromptTokens", "CompletionTokens", "ColdStart", "QueueWait", "ReadyTime"] : strcontains(aws_cloudwatch_dashboard.all[0].dashboard_body, metric)])
-    error_message = "The dashboard shows our own metrics."
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.all : length(coalesce(alarm.alarm_actions, [])) == 0 && alarm.treat_missing_data == "notBreaching"])
+    error_message = "Alarms must be quiet while nobody calls, and tell nobody who wasn't named."
   }
 }
 
-run "all_of_it" {
+run "with_everything" {
   command = plan
 
   variables {
+    name     = "mine"
+    url_auth = "NONE"
+    worker   = { timeout_s = 60 }
+    vpc      = { id = "vpc-1", subnet_ids = ["subnet-1"], route_table_ids = ["rtb-1"] }
     monitoring = {
-      log_retention_days = 7
-      tracing            = false
-      dashboard          = false
       alarm_topic_arn    = "arn:aws:sns:eu-central-1:123456789012:alarms"
-      monthly_budget_usd = 20
+      monthly_budget_usd = 12.5
+      budget_email       = "you@example.org"
     }
+    provisioned_concurrency = { minimum = 1, maximum = 2 }
   }
 
   assert {
-    condition     = aws_cloudwatch_log_group.stream.retention_in_days == 7
-    error_message = "Logs are kept as long as asked."
+    condition = alltrue([
+      for alarm in aws_cloudwatch_metric_alarm.all : alarm.alarm_actions == toset([var.monitoring.alarm_topic_arn]) && alarm.ok_actions == alarm.alarm_actions
+    ])
+    error_message = "Every alarm must tell the topic when it begins and ends."
   }
 
   assert {
-    condition     = aws_lambda_function.stream.tracing_config[0].mode == "PassThrough"
-    error_message = "X-Ray is off."
+    condition = alltrue([
+      aws_cloudwatch_metric_alarm.all["dead-letters"].metric_name == "ApproximateNumberOfMessagesVisible",
+      aws_cloudwatch_metric_alarm.all["dead-letters"].dimensions == tomap({ QueueName = aws_sqs_queue.dead[0].name }),
+      aws_cloudwatch_metric_alarm.all["dead-letters"].threshold == 0,
+      aws_cloudwatch_metric_alarm.all["dead-letters"].comparison_operator == "GreaterThanThreshold",
+    ])
+    error_message = "One dead letter must raise an alarm."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_cloudwatch_metric_alarm.all["queue-age"].threshold == aws_sqs_queue.jobs[0].visibility_timeout_seconds,
+      aws_cloudwatch_metric_alarm.all["queue-age"].dimensions == tomap({ QueueName = aws_sqs_queue.jobs[0].name }),
+    ])
+    error_message = "Jobs that wait for longer than a try must raise an alarm."
+  }
+
+  assert {
+    condition = alltrue([
+      for widget in jsondecode(aws_cloudwatch_dashboard.all[0].dashboard_body).widgets :
+      widget.properties.region == "eu-central-1" && length(widget.properties.metrics) > 0 && widget.x + widget.width <= 24
+    ])
+    error_message = "Each panel must show something, in CloudWatch's 24 columns."
+  }
+
+  assert {
+    condition = alltrue([
+      for metric in ["FirstTokenTime", "DecodeTokensPerSecond", "PromptTokens", "CompletionTokens", "ColdStart", "QueueWait", "ReadyTime"] :
+      strcontains(aws_cloudwatch_dashboard.all[0].dashboard_body, "\"${metric}\"")
+    ])
+    error_message = "The dashboard must show our own metrics."
+  }
+
+  assert {
+    condition = alltrue([
+      for name in ["mine-stream", "mine-worker", "mine-jobs", "mine-dead"] : strcontains(aws_cloudwatch_dashboard.all[0].dashboard_body, "\"${name}\"")
+    ])
+    error_message = "The dashboard must show both functions and both queues."
+  }
+
+  assert {
+    condition     = aws_budgets_budget.monthly[0].limit_amount == "12.5" && aws_budgets_budget.monthly[0].limit_unit == "USD"
+    error_message = "The budget is the user's."
+  }
+
+  assert {
+    condition = { for notification in aws_budgets_budget.monthly[0].notification : notification.notification_type => notification.threshold } == {
+      ACTUAL = 80, FORECASTED = 100
+    }
+    error_message = "The budget must tell before it is used up."
+  }
+
+  assert {
+    condition = alltrue([
+      for notification in aws_budgets_budget.monthly[0].notification :
+      notification.subscriber_email_addresses == toset(["you@example.org"]) && notification.subscriber_sns_topic_arns == toset([var.monitoring.alarm_topic_arn])
+    ])
+    error_message = "The budget must tell address and topic."
+  }
+
+  assert {
+    condition = alltrue([for name in concat(
+      [aws_lambda_function.stream.function_name, aws_lambda_function.worker[0].function_name, aws_iam_role.stream.name, aws_iam_role.worker[0].name],
+      [aws_ecr_repository.images[0].name, aws_sqs_queue.jobs[0].name, aws_sqs_queue.dead[0].name, aws_s3_bucket.input[0].bucket, aws_s3_bucket.results[0].bucket],
+      [aws_secretsmanager_secret.api_key[0].name, aws_cloudformation_stack.anybody_invokes_by_the_url[0].name, aws_budgets_budget.monthly[0].name],
+      [aws_security_group.functions[0].name, aws_security_group.endpoints[0].name, aws_cloudwatch_dashboard.all[0].dashboard_name],
+      [aws_appautoscaling_policy.use[0].name, trimprefix(aws_cloudwatch_log_group.stream.name, "/aws/lambda/"), aws_vpc_endpoint.s3[0].tags["Name"]],
+      values(aws_cloudwatch_metric_alarm.all)[*].alarm_name, values(aws_vpc_endpoint.service)[*].tags["Name"],
+    ) : startswith(name, "mine")])
+    error_message = "Every name must begin with the deployment's."
+  }
+
+  # The provider of these tests isn't the configuration's, so what that puts on every resource is read.
+  assert {
+    condition     = can(regex("default_tags \\{\\s+tags = merge\\(\\{ Project = var\\.name \\}, var\\.tags\\)", file("${path.module}/versions.tf")))
+    error_message = "Every resource must have the project's tag and the user's."
+  }
+}
+
+run "without_anything" {
+  command = plan
+
+  variables {
+    monitoring = { dashboard = false, tracing = false }
   }
 
   assert {
     condition     = length(aws_cloudwatch_dashboard.all) == 0
-    error_message = "The dashboard is off."
+    error_message = "dashboard = false must make none."
   }
 
   assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.all : alarm.alarm_actions == toset(["arn:aws:sns:eu-central-1:123456789012:alarms"])])
-    error_message = "Alarms go to the topic."
-  }
-
-  assert {
-    condition     = aws_budgets_budget.monthly[0].limit_amount == "20" && alltrue([for told in aws_budgets_budget.monthly[0].notification : told.subscriber_sns_topic_arns == toset(["arn:aws:sns:eu-central-1:123456789012:alarms"])])
-    error_message = "The budget tells the topic."
-  }
-
-  assert {
-    condition     = !strcontains(aws_iam_role_policy.stream.policy, "xray")
-    error_message = "Without traces there is no right to write them."
+    condition     = aws_lambda_function.stream.tracing_config[0].mode == "PassThrough" && length(aws_budgets_budget.monthly) == 0
+    error_message = "Neither traces nor a budget were asked for."
   }
 }

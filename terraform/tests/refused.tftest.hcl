@@ -1,26 +1,12 @@
-# What variables.tf refuses: in each run every value named below breaks one rule, and only that one.
-
-provider "aws" {
-  region                      = "eu-central-1"
-  access_key                  = "none"
-  secret_key                  = "none"
-  skip_credentials_validation = true
-  skip_requesting_account_id  = true
-  skip_metadata_api_check     = true
-}
-
-override_data {
-  target = data.aws_caller_identity.current
-  values = { account_id = "123456789012" }
-}
-
-variables {
-  region    = "eu-central-1"
-  model_dir = "terraform/tests/fixtures/artefact"
-}
+# What variables.tf refuses: in each run every value named below breaks one rule, and only that one. The module is
+# variables.tf alone, so that no run starts the provider.
 
 run "empty_or_below" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     name                 = ""
@@ -51,6 +37,10 @@ run "empty_or_below" {
 run "above" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     name        = "a23456789-123456789-12345"
     tags        = { (join("", [for i in range(129) : "k"])) = "long" }
@@ -67,6 +57,10 @@ run "above" {
 
 run "fractions" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     memory_mb            = 1024.5
@@ -86,6 +80,10 @@ run "fractions" {
 run "misspelt" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     name         = "Firebrick"
     region       = "Frankfurt"
@@ -104,6 +102,10 @@ run "misspelt" {
 run "architecture" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     name         = "ends-"
     architecture = "amd64"
@@ -117,6 +119,10 @@ run "architecture" {
 
 run "nulls_where_there_must_be_something" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     cors_origins            = [null]
@@ -132,6 +138,10 @@ run "nulls_where_there_must_be_something" {
 run "images_by_tag" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     name                    = "1st"
     image_uri               = { stream = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/firebrick:latest" }
@@ -145,6 +155,10 @@ run "images_by_tag" {
 
 run "images_elsewhere" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     name                    = "a_b"

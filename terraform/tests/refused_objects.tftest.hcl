@@ -1,26 +1,11 @@
 # The same for the members of worker, provisioned_concurrency and vpc: each run breaks one rule of each.
 
-provider "aws" {
-  region                      = "eu-central-1"
-  access_key                  = "none"
-  secret_key                  = "none"
-  skip_credentials_validation = true
-  skip_requesting_account_id  = true
-  skip_metadata_api_check     = true
-}
-
-override_data {
-  target = data.aws_caller_identity.current
-  values = { account_id = "123456789012" }
-}
-
-variables {
-  region    = "eu-central-1"
-  model_dir = "terraform/tests/fixtures/artefact"
-}
-
 run "worker_timeout_below" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     worker                  = { timeout_s = 2 }
@@ -33,6 +18,10 @@ run "worker_timeout_below" {
 run "worker_timeout_above" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     worker                  = { timeout_s = 901 }
     provisioned_concurrency = { minimum = 0 }
@@ -43,6 +32,10 @@ run "worker_timeout_above" {
 
 run "worker_timeout_fraction" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     worker                  = { timeout_s = 60.5 }
@@ -55,6 +48,10 @@ run "worker_timeout_fraction" {
 run "batch_below" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     worker                  = { batch_size = 0 }
     provisioned_concurrency = { minimum = 2, maximum = 1 }
@@ -65,6 +62,10 @@ run "batch_below" {
 
 run "batch_above" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     worker                  = { batch_size = 10001, batch_window_s = 1 }
@@ -77,6 +78,10 @@ run "batch_above" {
 run "batch_fraction" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     worker                  = { batch_size = 1.5 }
     provisioned_concurrency = { minimum = 1, target = 0.05 }
@@ -87,6 +92,10 @@ run "batch_fraction" {
 
 run "window_below" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     worker                  = { batch_window_s = -1 }
@@ -99,6 +108,10 @@ run "window_below" {
 run "window_above" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     worker                  = { batch_window_s = 301 }
     provisioned_concurrency = { minimum = 1, schedule = [{ when = "daily", minimum = 0, maximum = 1 }] }
@@ -109,6 +122,10 @@ run "window_above" {
 
 run "window_fraction" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     worker                  = { batch_window_s = 0.5 }
@@ -121,6 +138,10 @@ run "window_fraction" {
 run "concurrency_below" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     worker                  = { maximum_concurrency = 1 }
     provisioned_concurrency = { minimum = 1, schedule = [{ when = "rate(1 hour)", minimum = -1, maximum = 1 }] }
@@ -131,6 +152,10 @@ run "concurrency_below" {
 
 run "concurrency_above" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     worker                  = { maximum_concurrency = 1001 }
@@ -143,6 +168,10 @@ run "concurrency_above" {
 run "concurrency_fraction" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     worker                  = { maximum_concurrency = 2.5 }
     provisioned_concurrency = { minimum = 1, schedule = [{ when = "rate(1 hour)", minimum = 0.5, maximum = 1 }] }
@@ -153,6 +182,10 @@ run "concurrency_fraction" {
 
 run "receives_below" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     worker                  = { max_receive_count = 0 }
@@ -165,6 +198,10 @@ run "receives_below" {
 run "receives_above" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     worker                  = { max_receive_count = 1001 }
     provisioned_concurrency = { minimum = 1, schedule = [{ when = "rate(1 hour)", minimum = null, maximum = 1 }] }
@@ -175,6 +212,10 @@ run "receives_above" {
 
 run "receives_fraction" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     worker                  = { max_receive_count = 1.5 }
@@ -187,6 +228,10 @@ run "receives_fraction" {
 run "retention_below" {
   command = plan
 
+  module {
+    source = "./tests/refused"
+  }
+
   variables {
     worker                  = { retention_days = 0 }
     provisioned_concurrency = { minimum = 1, schedule = [{ when = "rate(1 hour)", minimum = 1, maximum = 1 }, { when = "rate(1 hour)", minimum = 1, maximum = 1 }] }
@@ -197,6 +242,10 @@ run "retention_below" {
 
 run "retention_fraction" {
   command = plan
+
+  module {
+    source = "./tests/refused"
+  }
 
   variables {
     worker = { retention_days = 1.5 }

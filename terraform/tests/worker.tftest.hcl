@@ -1,4 +1,4 @@
-# The worker: on with all that belongs to it, off without a trace.
+# The function behind the queue, the queues and the buckets.
 
 provider "aws" {
   region                      = "eu-central-1"
@@ -19,148 +19,238 @@ variables {
   model_dir = "terraform/tests/fixtures/artefact"
 }
 
-run "on" {
+override_resource {
+  target          = aws_lambda_function.worker
+  override_during = plan
+  values          = { version = "7" }
+}
+
+override_resource {
+  target          = aws_sqs_queue.jobs
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs" }
+}
+
+override_resource {
+  target          = aws_sqs_queue.dead
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-central-1:123456789012:firebrick-dead" }
+}
+
+run "none" {
+  command = plan
+
+  assert {
+    condition = sum([
+      length(aws_lambda_function.worker), length(aws_lambda_alias.worker), length(aws_iam_role.worker), length(aws_iam_role_policy.worker),
+      length(aws_cloudwatch_log_group.worker), length(aws_lambda_event_source_mapping.jobs), length(aws_lambda_function_event_invoke_config.worker),
+      length(aws_sqs_queue.jobs), length(aws_sqs_queue.dead), length(aws_s3_bucket.results), length(aws_s3_bucket.input),
+      length(aws_s3_bucket_policy.all), length(aws_s3_bucket_public_access_block.all), length(aws_s3_bucket_lifecycle_configuration.all),
+      length(aws_s3_bucket_server_side_encryption_configuration.all), length(aws_s3_bucket_ownership_controls.all),
+    ]) == 0
+    error_message = "Without a worker there must be nothing of it."
+  }
+
+  assert {
+    condition     = output.queue_url == null && output.dead_letter_queue_url == null && output.send_message_command == null
+    error_message = "The outputs must not speak of a worker."
+  }
+}
+
+run "by_default" {
   command = plan
 
   variables {
-    worker = { timeout_s = 60, batch_size = 20, batch_window_s = 3, maximum_concurrency = 7, max_receive_count = 4, memory_mb = 1769 }
+    worker = {}
   }
 
   assert {
-    condition     = aws_lambda_function.worker[0].function_name == "firebrick-worker"
-    error_message = "The worker is called after the deployment."
+    condition     = aws_lambda_function.worker[0].package_type == "Image" && aws_lambda_function.worker[0].publish
+    error_message = "Each change must publish a version of the image function."
   }
 
   assert {
-    condition     = aws_lambda_function.worker[0].environment[0].variables.FIREBRICK_RESULTS_BUCKET == "firebrick-results-123456789012-eu-central-1"
-    error_message = "The worker must know where results go."
+    condition     = aws_lambda_alias.worker[0].name == "live" && aws_lambda_alias.worker[0].function_version == "7"
+    error_message = "The alias must lead to the version that was published."
   }
 
   assert {
-    condition     = aws_lambda_function.worker[0].environment[0].variables.OMP_NUM_THREADS == "1"
-    error_message = "1,769 MB buy one processor."
+    condition = aws_lambda_function.worker[0].environment[0].variables == tomap({
+      OMP_NUM_THREADS              = "6"
+      POWERTOOLS_SERVICE_NAME      = "firebrick-worker"
+      POWERTOOLS_METRICS_NAMESPACE = "Firebrick"
+      FIREBRICK_RESULTS_BUCKET     = "firebrick-results-123456789012-eu-central-1"
+    })
+    error_message = "The environment isn't the one of 10,240 MB, six processors."
   }
 
   assert {
-    condition     = aws_lambda_alias.worker[0].name == "live"
-    error_message = "The queue calls an alias."
+    condition     = aws_lambda_function.worker[0].logging_config[0].log_format == "JSON"
+    error_message = "Logs must be JSON."
   }
 
   assert {
-    condition     = aws_lambda_event_source_mapping.jobs[0].function_name == "arn:aws:lambda:eu-central-1:123456789012:function:firebrick-worker:live"
-    error_message = "The mapping must call the alias."
+    condition     = aws_lambda_function.worker[0].logging_config[0].log_group == aws_cloudwatch_log_group.worker[0].name
+    error_message = "Logs must go to the group whose retention is set here."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.worker[0].retention_in_days == 30 && aws_lambda_function.worker[0].tracing_config[0].mode == "Active"
+    error_message = "Logs must expire, and traces are on by default."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_lambda_event_source_mapping.jobs[0].function_name == "arn:aws:lambda:eu-central-1:123456789012:function:firebrick-worker:live",
+      aws_lambda_event_source_mapping.jobs[0].event_source_arn == "arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs",
+    ])
+    error_message = "The queue must call the alias."
   }
 
   assert {
     condition     = aws_lambda_event_source_mapping.jobs[0].function_response_types == toset(["ReportBatchItemFailures"])
-    error_message = "Without it SQS would delete what failed."
+    error_message = "One bad job must not bring back its whole batch."
   }
 
   assert {
-    condition     = aws_lambda_event_source_mapping.jobs[0].batch_size == 20 && aws_lambda_event_source_mapping.jobs[0].maximum_batching_window_in_seconds == 3
-    error_message = "The mapping has the batch that was asked for."
+    condition = alltrue([
+      aws_lambda_function_event_invoke_config.worker[0].qualifier == "live",
+      aws_lambda_function_event_invoke_config.worker[0].maximum_retry_attempts == 2,
+      aws_lambda_function_event_invoke_config.worker[0].destination_config[0].on_failure[0].destination == "arn:aws:sqs:eu-central-1:123456789012:firebrick-dead",
+    ])
+    error_message = "What was invoked asynchronously and failed must be told."
   }
 
   assert {
-    condition     = aws_lambda_event_source_mapping.jobs[0].scaling_config[0].maximum_concurrency == 7
-    error_message = "The mapping has the concurrency that was asked for."
+    condition     = aws_sqs_queue.jobs[0].visibility_timeout_seconds == 6 * 900
+    error_message = "A job must stay invisible for six times as long as a try takes."
   }
 
   assert {
-    condition     = aws_sqs_queue.jobs[0].visibility_timeout_seconds == 360
-    error_message = "Messages stay invisible for six time-outs."
+    condition     = jsondecode(aws_sqs_queue.jobs[0].redrive_policy) == { deadLetterTargetArn = "arn:aws:sqs:eu-central-1:123456789012:firebrick-dead", maxReceiveCount = 5 }
+    error_message = "A job that fails five times must go to the dead letters."
+  }
+
+  assert {
+    condition = jsondecode(aws_sqs_queue.dead[0].redrive_allow_policy) == {
+      redrivePermission = "byQueue", sourceQueueArns = ["arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs"]
+    }
+    error_message = "No other queue may put its dead letters here."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.dead[0].message_retention_seconds > aws_sqs_queue.jobs[0].message_retention_seconds
+    error_message = "SQS counts a dead letter's age from when it was sent: it must be kept for longer than a job."
   }
 
   assert {
     condition     = aws_sqs_queue.jobs[0].sqs_managed_sse_enabled && aws_sqs_queue.dead[0].sqs_managed_sse_enabled
-    error_message = "Queues are encrypted."
+    error_message = "Queues must be encrypted."
   }
 
   assert {
-    condition     = jsondecode(aws_sqs_queue.dead[0].redrive_allow_policy).sourceQueueArns == ["arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs"]
-    error_message = "Only the jobs' queue may use the dead-letter queue."
+    condition = toset(keys(aws_s3_bucket_public_access_block.all)) == toset(["input", "results"]) && alltrue([
+      for block in aws_s3_bucket_public_access_block.all :
+      block.block_public_acls && block.block_public_policy && block.ignore_public_acls && block.restrict_public_buckets
+    ])
+    error_message = "Buckets must be private."
   }
 
   assert {
-    condition     = alltrue([for queue in [aws_sqs_queue.jobs[0], aws_sqs_queue.dead[0]] : jsondecode(queue.policy).Statement[0].Condition == { Bool = { "aws:SecureTransport" = "false" } } && jsondecode(queue.policy).Statement[0].Effect == "Deny"])
-    error_message = "Queues are for TLS only."
+    condition = length(aws_s3_bucket_ownership_controls.all) == 2 && alltrue([
+      for controls in aws_s3_bucket_ownership_controls.all : controls.rule[0].object_ownership == "BucketOwnerEnforced"
+    ])
+    error_message = "Access lists must be off."
   }
 
   assert {
-    condition     = aws_lambda_function_event_invoke_config.worker[0].maximum_retry_attempts == 2 && aws_lambda_function_event_invoke_config.worker[0].qualifier == "live"
-    error_message = "Asynchronous invokes of the alias are tried three times."
+    condition = length(aws_s3_bucket_server_side_encryption_configuration.all) == 2 && alltrue([
+      for encryption in aws_s3_bucket_server_side_encryption_configuration.all :
+      one(one(encryption.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"
+    ])
+    error_message = "Buckets must be encrypted."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.all["dead-letters"].dimensions == tomap({ QueueName = "firebrick-dead" })
-    error_message = "The dead-letter queue has an alarm of its own."
+    condition = length(aws_s3_bucket_lifecycle_configuration.all) == 2 && alltrue([
+      for lifecycle in aws_s3_bucket_lifecycle_configuration.all :
+      lifecycle.rule[0].status == "Enabled" && lifecycle.rule[0].expiration[0].days == 30 && lifecycle.rule[0].abort_incomplete_multipart_upload[0].days_after_initiation == 1
+    ])
+    error_message = "Objects and broken uploads must expire."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.all["queue-age"].threshold == 360
-    error_message = "Jobs that wait for too long are told."
+    condition     = !aws_s3_bucket.results[0].force_destroy && !aws_s3_bucket.input[0].force_destroy
+    error_message = "Objects must not be deleted unless the user says so."
   }
 }
 
-run "buckets" {
+run "as_the_user_wants_it" {
   command = plan
 
   variables {
-    worker        = { retention_days = 9 }
+    kms_key_arn   = "arn:aws:kms:eu-central-1:123456789012:key/mine"
     force_destroy = true
+    environment   = { FIREBRICK_LOG_LEVEL = "DEBUG" }
+    monitoring    = { tracing = false, log_retention_days = 7 }
+    worker = {
+      memory_mb           = 3008
+      timeout_s           = 60
+      batch_size          = 100
+      batch_window_s      = 5
+      maximum_concurrency = 2
+      max_receive_count   = 3
+      retention_days      = 7
+    }
   }
 
   assert {
-    condition     = alltrue([for bucket in [aws_s3_bucket.input[0], aws_s3_bucket.results[0]] : bucket.force_destroy])
-    error_message = "force_destroy lets buckets go that hold objects."
+    condition     = aws_lambda_function.worker[0].memory_size == 3008 && aws_lambda_function.worker[0].timeout == 60
+    error_message = "Memory and timeout are the user's."
   }
 
   assert {
-    condition     = alltrue([for block in aws_s3_bucket_public_access_block.all : block.block_public_acls && block.block_public_policy && block.ignore_public_acls && block.restrict_public_buckets])
-    error_message = "No bucket may be public."
+    condition = alltrue([
+      aws_lambda_function.worker[0].environment[0].variables["OMP_NUM_THREADS"] == "2",
+      aws_lambda_function.worker[0].environment[0].variables["FIREBRICK_LOG_LEVEL"] == "DEBUG",
+    ])
+    error_message = "3,008 MB are two processors, and the user's settings hold for both functions."
   }
 
   assert {
-    condition     = alltrue([for all in aws_s3_bucket_ownership_controls.all : one(all.rule).object_ownership == "BucketOwnerEnforced"])
-    error_message = "Buckets have no ACLs."
+    condition = alltrue([
+      aws_lambda_event_source_mapping.jobs[0].batch_size == 100,
+      aws_lambda_event_source_mapping.jobs[0].maximum_batching_window_in_seconds == 5,
+      aws_lambda_event_source_mapping.jobs[0].scaling_config[0].maximum_concurrency == 2,
+    ])
+    error_message = "Batches and concurrency are the user's."
   }
 
   assert {
-    condition     = alltrue([for all in aws_s3_bucket_server_side_encryption_configuration.all : one(one(all.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"])
-    error_message = "Buckets are encrypted."
+    condition     = aws_sqs_queue.jobs[0].visibility_timeout_seconds == 360 && jsondecode(aws_sqs_queue.jobs[0].redrive_policy).maxReceiveCount == 3
+    error_message = "Visibility must follow the timeout; tries are the user's."
   }
 
   assert {
-    condition     = alltrue([for all in aws_s3_bucket_lifecycle_configuration.all : all.rule[0].expiration[0].days == 9 && all.rule[0].status == "Enabled"])
-    error_message = "Objects expire."
+    condition     = alltrue([for lifecycle in aws_s3_bucket_lifecycle_configuration.all : lifecycle.rule[0].expiration[0].days == 7])
+    error_message = "The retention is the user's."
   }
 
   assert {
-    condition     = keys(aws_s3_bucket_policy.all) == ["input", "results"] && alltrue([for all in aws_s3_bucket_policy.all : jsondecode(all.policy).Statement[0].Condition == { Bool = { "aws:SecureTransport" = "false" } }])
-    error_message = "Buckets are for TLS only."
-  }
-}
-
-run "off" {
-  command = plan
-
-  assert {
-    condition     = length(aws_lambda_function.worker) + length(aws_sqs_queue.jobs) + length(aws_sqs_queue.dead) + length(aws_s3_bucket.input) + length(aws_s3_bucket.results) == 0
-    error_message = "Nothing of the worker may be there."
+    condition     = aws_lambda_function.worker[0].tracing_config[0].mode == "PassThrough" && aws_cloudwatch_log_group.worker[0].retention_in_days == 7
+    error_message = "Monitoring holds for both functions."
   }
 
   assert {
-    condition     = length(aws_lambda_event_source_mapping.jobs) + length(aws_iam_role.worker) + length(aws_cloudwatch_log_group.worker) == 0
-    error_message = "Nothing of the worker may be there."
+    condition     = aws_s3_bucket.results[0].force_destroy && aws_s3_bucket.input[0].force_destroy
+    error_message = "force_destroy must let both buckets be deleted."
   }
 
   assert {
-    condition     = keys(aws_cloudwatch_metric_alarm.all) == ["stream-5xx", "stream-errors", "stream-throttles"]
-    error_message = "The stream function has its alarms."
-  }
-
-  assert {
-    condition     = output.queue_url == null && output.send_message_command == null
-    error_message = "Outputs of what is not there are null."
+    condition = alltrue([for key in concat(
+      [aws_sqs_queue.jobs[0].kms_master_key_id, aws_sqs_queue.dead[0].kms_master_key_id, aws_lambda_function.worker[0].kms_key_arn, aws_cloudwatch_log_group.worker[0].kms_key_id],
+      [for encryption in aws_s3_bucket_server_side_encryption_configuration.all : one(one(encryption.rule).apply_server_side_encryption_by_default).kms_master_key_id],
+    ) : key == var.kms_key_arn])
+    error_message = "The user's key must encrypt queues, buckets, environment and logs."
   }
 }
