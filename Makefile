@@ -74,7 +74,7 @@ record: $(REFERENCE_VENV)/.ready ## compute the golden files in tests/golden ane
 	$(REFERENCE_PY) -m tests.reference.record
 
 export: tools ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; ARGS="--head-bits 4 …"
-	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(ARGS)
+	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(if $(filter demo/checkpoint,$(MODEL)),--name firebrick-demo) $(ARGS)
 
 serve: tools ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
