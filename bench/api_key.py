@@ -39,11 +39,11 @@ READ = """
 import os, time
 {before}
 begun, wall = time.process_time(), time.perf_counter()
-from handler.api_key import key_reader
+from handler.access.api_key import key_reader
 key_reader(os.environ["FIREBRICK_API_KEY_SECRET"], os.environ)()
 print((time.process_time() - begun) * 1e3, (time.perf_counter() - wall) * 1e3)
 """
-IN_SERVER = "import handler.__main__, handler.engine, handler.app, handler.server"
+IN_SERVER = "import handler.__main__, handler.engine.engine, handler.http.app, handler.http.server"
 
 
 def certificate(directory: Path) -> tuple[Path, Path]:

@@ -22,9 +22,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from bench.machine import print_ceiling
-from handler.kernels import describe, given_library, library_path, register
-from handler.machine import read_bandwidth
-from handler.threads import resolve_threads
+from handler.engine.kernels import describe, given_library, library_path, register
+from handler.engine.threads import resolve_threads
+from handler.start.machine import read_bandwidth
 
 HEADS, KV_HEADS, HEAD_DIM = 24, 8, 128  # of a 3B
 CASES = ((1, 128), (1, 1024), (1, 4096), (4, 4096), (128, 128), (512, 512), (512, 4096))  # new tokens, length

@@ -35,9 +35,9 @@ def work(model_dir: Path) -> None:
     """Answer each line of standard input: ``prefill N`` and ``decode DEPTH TOKENS`` with tokens per second, ``read``
     with the GB per second at which all threads read the mapped weights."""
     from handler.artefact import WEIGHTS, load_artefact
-    from handler.engine import Engine
-    from handler.kernels import given_library
-    from handler.threads import resolve_threads
+    from handler.engine.engine import Engine
+    from handler.engine.kernels import given_library
+    from handler.engine.threads import resolve_threads
 
     artefact = load_artefact(model_dir, "quick")
     threads = resolve_threads(os.environ)
@@ -69,8 +69,8 @@ def read_weights(weights: NDArray[np.uint8], threads: int) -> float:
 def prefill(engine: Any, length: int) -> float:
     """Tokens per second of a prompt, run a second time: the others' turns have emptied the caches, and llama-bench
     doesn't count its first run either."""
-    from handler.engine import Cancellation
-    from handler.sampling import SamplingParams
+    from handler.engine.engine import Cancellation
+    from handler.engine.sampling import SamplingParams
 
     prompt = [random.Random(length).randrange(engine.vocab_size) for _ in range(length)]
     for _ in range(2):
@@ -82,7 +82,7 @@ def prefill(engine: Any, length: int) -> float:
 
 def decode(engine: Any, depth: int, tokens: int) -> float:
     """Tokens per second behind ``depth`` cached ones, by the median step."""
-    from handler.engine import Cancellation, _Step
+    from handler.engine.engine import Cancellation, _Step
 
     fill_cache(engine._cache, depth)
     step, never = _Step(engine, 1, wanted=1), Cancellation()

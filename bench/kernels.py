@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from bench.machine import print_ceiling
 from bench.worker import Worker
-from handler.kernels import describe, given_library, library_path
-from handler.threads import resolve_threads
+from handler.engine.kernels import describe, given_library, library_path
+from handler.engine.threads import resolve_threads
 from model_export.native import pack
 from model_export.quantize import dequantize
 

@@ -11,11 +11,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from handler.artefact import GRAPH, Artefact, load_artefact
-from handler.cache import allocate
-from handler.engine import Cancellation, Engine
-from handler.kernels import given_library, library_of
-from handler.sampling import SamplingParams
-from handler.session import create_session
+from handler.engine.engine import Cancellation, Engine
+from handler.engine.kernels import given_library, library_of
+from handler.engine.sampling import SamplingParams
+from handler.engine.session import create_session
+from handler.engine.slots import allocate
 
 
 class Answers(Protocol):

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from typing import Any
 
-from handler.machine import cpu_fields, read_bandwidth
-from handler.threads import resolve_threads
+from handler.engine.threads import resolve_threads
+from handler.start.machine import cpu_fields, read_bandwidth
 
 ISA_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_bf16", "amx_int8")
 

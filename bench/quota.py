@@ -21,7 +21,7 @@ from statistics import median
 
 from bench.machine import print_ceiling
 from bench.worker import Worker
-from handler.threads import MEGABYTES_PER_VCPU
+from handler.engine.threads import MEGABYTES_PER_VCPU
 
 PERIOD_US = 100_000
 MEMORY_MB = (512, 1024, 1769, 2048, 3008, 3538, 5307, 7076, 8845, 10240)
@@ -63,8 +63,8 @@ class Quota:
 def work(model_dir: Path, threads: int) -> None:
     """Answer each line of standard input with the tokens per second of a prompt and of decoding behind it."""
     from handler.artefact import load_artefact
-    from handler.engine import Cancellation, Engine
-    from handler.sampling import SamplingParams
+    from handler.engine.engine import Cancellation, Engine
+    from handler.engine.sampling import SamplingParams
 
     engine = Engine.load(load_artefact(model_dir, "quick"), threads)
     prompt = [random.Random(n).randrange(engine.vocab_size) for n in range(PROMPT)]

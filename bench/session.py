@@ -39,11 +39,11 @@ def run_variant(model_dir: Path, variant: dict[str, Any], prompt_tokens: int, to
     import os
 
     from handler.artefact import GRAPH, load_artefact
-    from handler.engine import Cancellation, Engine
-    from handler.kernels import given_library, library_of
-    from handler.sampling import SamplingParams
-    from handler.session import SessionOptions, create_session
-    from handler.threads import resolve_threads
+    from handler.engine.engine import Cancellation, Engine
+    from handler.engine.kernels import given_library, library_of
+    from handler.engine.sampling import SamplingParams
+    from handler.engine.session import SessionOptions, create_session
+    from handler.engine.threads import resolve_threads
 
     variant = dict(variant)
     chunk, threads = variant.pop("prefill_chunk", 256), variant.pop("threads", resolve_threads(os.environ))

@@ -13,10 +13,10 @@ from typing import Any
 from bench.machine import print_ceiling
 from demo.evaluation import SKILLS, Item, items, score
 from handler.artefact import TOKENIZER, load_artefact
-from handler.engine import Cancellation, Engine
-from handler.sampling import SamplingParams
-from handler.template import ChatTemplate
-from handler.tokenizer import Tokenizer
+from handler.engine.engine import Cancellation, Engine
+from handler.engine.sampling import SamplingParams
+from handler.text.template import ChatTemplate
+from handler.text.tokenizer import Tokenizer
 from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.source import Source

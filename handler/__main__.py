@@ -14,19 +14,19 @@ import sys  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
-from handler.environment import configure_libraries  # noqa: E402
+from handler.access.key_loading import KeyLoading  # noqa: E402
+from handler.engine.threads import resolve_threads  # noqa: E402
 from handler.errors import StartupError  # noqa: E402
-from handler.key_loading import KeyLoading  # noqa: E402
-from handler.listener import listen, open_socket  # noqa: E402
-from handler.loading import load_model  # noqa: E402
+from handler.http.listener import listen, open_socket  # noqa: E402
 from handler.settings import Settings, read_settings  # noqa: E402
-from handler.threads import resolve_threads  # noqa: E402
+from handler.start.environment import configure_libraries  # noqa: E402
+from handler.start.loading import load_model  # noqa: E402
 
 if TYPE_CHECKING:
     from handler.logs import Log
     from handler.metrics import Metrics
 
-WEB = ("handler.app", "handler.server")  # starlette and uvicorn
+WEB = ("handler.http.app", "handler.http.server")  # starlette and uvicorn
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -62,10 +62,10 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
     key = KeyLoading(settings, environ)
     model, parts = load_model(settings, threads, WEB, key.begin)
 
-    from handler.app import create_app
+    from handler.http.app import create_app
+    from handler.http.server import serve
     from handler.logs import Log
     from handler.scheduler import Scheduler
-    from handler.server import serve
 
     log = Log(sys.stdout, settings.log_text)
     metrics = _metrics(settings, log)

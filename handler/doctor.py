@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from handler.artefact import load_artefact
+from handler.engine.kernels import Description, describe, given_library, library_path
+from handler.engine.threads import resolve_threads, thread_limits
 from handler.errors import StartupError
-from handler.kernels import Description, describe, given_library, library_path
-from handler.machine import cpu_fields, read_bandwidth
-from handler.threads import resolve_threads, thread_limits
+from handler.start.machine import cpu_fields, read_bandwidth
 
 
 def examine(environ: Mapping[str, str], model_dir: Path | None) -> dict[str, Any]:

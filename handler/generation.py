@@ -4,12 +4,12 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from handler.chunks import Chunk, Envelope, Shape, chunks
-from handler.completion import Meter, text_deltas
+from handler.api.events import Chunk, Envelope, Shape, chunks
+from handler.api.options import Request
 from handler.deadline import Deadline, until
 from handler.model import Model
-from handler.protocol import Request
 from handler.scheduler import Cancellable
+from handler.text.deltas import Meter, text_deltas
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from handler.completion import Token, Vocabulary
-from handler.prompt import PromptEncoder
-from handler.protocol import Served
-from handler.sampling import SamplingParams
+from handler.api.options import Served
+from handler.api.prompt import PromptEncoder
+from handler.engine.sampling import SamplingParams
 from handler.scheduler import Cancellable
+from handler.text.deltas import Token, Vocabulary
 
 
 class Generate(Protocol):

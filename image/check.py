@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from handler.kernels import NAME as LIBRARY
+from handler.engine.kernels import NAME as LIBRARY
 from image.build import TARGETS, build_images, prepare
 from image.command import exit_code, model_parser
 from image.context import BUILDING, ROOT, build_context, handler_files

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from handler.artefact import MANIFEST, WEIGHTS, Artefact, load_artefact
-from handler.kernels import NAME as LIBRARY
+from handler.engine.kernels import NAME as LIBRARY
 from image.errors import KernelsMissing
 
 ROOT = Path(__file__).parent.parent

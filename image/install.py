@@ -18,7 +18,16 @@ SECRETS = Path("/run/secrets")
 HASH_SEED = "0"  # sets of constants are written in an order that the seed decides
 # What no function needs: command lines, the packages' own tests, what only a compiler reads.
 SUPERFLUOUS = ("bin", "**/tests", "**/test", "**/include", *(f"**/*.{end}" for end in ("a", "c", "h", "pxd", "pyx")))
-TRIED = ("numpy", "onnxruntime", "kitoken", "jinja2", "starlette", "uvicorn", "handler.app", "handler.engine")
+TRIED = (
+    "numpy",
+    "onnxruntime",
+    "kitoken",
+    "jinja2",
+    "starlette",
+    "uvicorn",
+    "handler.http.app",
+    "handler.engine.engine",
+)
 LIBRARY = "handler/libfirebrick_kernels.so"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from handler.api_key import key_of
+from handler.access.api_key import key_of
 from image.aws import client, refusals
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.artefact import load_artefact
-from handler.engine import Cancellation, Engine
+from handler.engine.engine import Cancellation, Engine
 from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.source import Source

@@ -58,7 +58,7 @@ class Hider:
 sys.meta_path.insert(0, Hider())
 for name in sys.argv[3:]:
     __import__(name)
-from handler.loading import load_model
+from handler.start.loading import load_model
 from handler.settings import Settings
 
 load_model(Settings(Path(sys.argv[1])), threads=1)
@@ -73,7 +73,7 @@ def hidden_while_loading(artefact: Path, requirements: str, *modules: str) -> in
 
 
 def test_the_server_loads_with_the_runtime_set_alone(demo_artefact: Path) -> None:
-    assert hidden_while_loading(demo_artefact, "runtime", "handler.app", "handler.server") > 20
+    assert hidden_while_loading(demo_artefact, "runtime", "handler.http.app", "handler.http.server") > 20
 
 
 def test_the_worker_loads_with_the_worker_set_alone(demo_artefact: Path) -> None:
@@ -81,10 +81,10 @@ def test_the_worker_loads_with_the_worker_set_alone(demo_artefact: Path) -> None
 
 
 def test_the_server_imports_neither_the_workers_sdk_nor_what_reads_secrets() -> None:
-    script = "import sys, handler.__main__, handler.app, handler.server; print(*sys.modules)"
+    script = "import sys, handler.__main__, handler.http.app, handler.http.server; print(*sys.modules)"
     modules = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True).split()
-    assert "handler.keys" in modules
-    assert not {"aws_lambda_powertools", "botocore", "handler.secret"} & set(modules)
+    assert "handler.access.keys" in modules
+    assert not {"aws_lambda_powertools", "botocore", "handler.access.secret"} & set(modules)
 
 
 NOTHING_HAPPENS = """

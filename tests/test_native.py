@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from handler.artefact import load_artefact
-from handler.engine import Cancellation, Engine
+from handler.engine.engine import Cancellation, Engine
+from handler.engine.sampling import SamplingParams
+from handler.engine.weights import Weights
 from handler.errors import ArtefactDamaged, KernelsMissing
-from handler.sampling import SamplingParams
-from handler.weights import Weights
 from model_export.convert import convert
 from model_export.verify import log_softmax
 from model_export.verify import main as verify

@@ -20,7 +20,7 @@ from bench.llama_cpp.convert import QUANTIZED, REFERENCE_PYTHON, convert, quanti
 from bench.llama_cpp.gguf import read_tensors, types_by_class
 from bench.llama_cpp.speed import speed
 from bench.machine import print_ceiling
-from handler.threads import resolve_threads
+from handler.engine.threads import resolve_threads
 from model_export.errors import ExportError
 
 

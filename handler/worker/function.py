@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from awslambdaric.lambda_runtime_exception import FaultException  # noqa: E402
 
-from handler.environment import configure_libraries  # noqa: E402
 from handler.errors import ApiError, StartupError  # noqa: E402
+from handler.start.environment import configure_libraries  # noqa: E402
 from handler.worker.start import start_worker  # noqa: E402
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from handler.chunks import ChatShape, CompletionShape, Shape
+from handler.api.events import ChatShape, CompletionShape, Shape
+from handler.api.members import Members, check_text, parse_object
+from handler.api.options import Request, Served, chat_request, completion_request
 from handler.errors import InvalidValue, UnknownEvent
-from handler.members import Members, check_text, parse_object
-from handler.protocol import Request, Served, chat_request, completion_request
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from handler.chunks import Chunk, Shape, fold, json_bytes
+from handler.api.events import Chunk, Shape, fold, json_bytes
 from handler.errors import ResultsUnavailable, SettingsError
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from handler.background import Background
-from handler.loading import load_model
+from handler.engine.threads import resolve_threads
 from handler.settings import read_settings
-from handler.threads import resolve_threads
+from handler.start.background import Background
+from handler.start.loading import load_model
 
 if TYPE_CHECKING:
     from handler.worker.results import Bucket
@@ -47,7 +47,9 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> "Worker":
 def _connect(bucket: str | None, region: str | None) -> "Bucket | None":
     if bucket is None:
         return None
-    import_module("handler.engine")  # Imports take turns, and the engine's come first: then its weights are being read.
+    import_module(
+        "handler.engine.engine"
+    )  # Imports take turns, and the engine's come first: then its weights are being read.
     from handler.worker.results import connect
 
     return connect(bucket, region)

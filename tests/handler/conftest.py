@@ -17,7 +17,11 @@ def moto_url() -> Iterator[str]:
 @pytest.fixture
 def secrets(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretsManager]:
     """A new secret, `first`, whose readers have time, for a busy machine is no failure."""
-    for name in ("handler.secret.CONNECT_TIMEOUT_S", "handler.secret.READ_TIMEOUT_S", "handler.keys.WAIT_S"):
+    for name in (
+        "handler.access.secret.CONNECT_TIMEOUT_S",
+        "handler.access.secret.READ_TIMEOUT_S",
+        "handler.access.keys.WAIT_S",
+    ):
         monkeypatch.setattr(name, 60.0)
     with secrets_manager(moto_url) as made:
         yield made

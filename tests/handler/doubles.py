@@ -14,22 +14,22 @@ from kitoken import Kitoken
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as ReferenceTokenizer
 
-from handler.app import create_app
+from handler.access.keys import AnyKey, FixedKey, Keys
+from handler.api.events import Chunk
+from handler.api.options import Served
+from handler.api.prompt import PromptEncoder
 from handler.artefact import SamplingDefaults
-from handler.chunks import Chunk
-from handler.engine import Cancellation, Token
+from handler.engine.engine import Cancellation, Token
+from handler.engine.sampling import SamplingParams
 from handler.errors import Cancelled
-from handler.keys import AnyKey, FixedKey, Keys
+from handler.http.app import create_app
 from handler.logs import Log
 from handler.metrics import Metrics
 from handler.model import Model
-from handler.prompt import PromptEncoder
-from handler.protocol import Served
-from handler.sampling import SamplingParams
 from handler.scheduler import Scheduler
 from handler.settings import Settings
-from handler.template import ChatTemplate
-from handler.tokenizer import Tokenizer
+from handler.text.template import ChatTemplate
+from handler.text.tokenizer import Tokenizer
 
 BOS, EOS = 256, 257
 VOCAB_SIZE = 300  # beyond the tokenizer's 258, as padded models have it

@@ -4,7 +4,7 @@ from kitoken import Kitoken
 from tokenizers import AddedToken, decoders, models, normalizers
 from tokenizers import Tokenizer as ReferenceTokenizer
 
-from handler.tokenizer import Tokenizer
+from handler.text.tokenizer import Tokenizer
 
 PIECES = ("▁", "h", "i", "▁h", "▁hi", "é", "▁▁")
 SIZE = 259 + len(PIECES)

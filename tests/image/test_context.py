@@ -77,9 +77,9 @@ def test_the_weights_are_linked_where_they_can_be(clone: Path, artefact: Path) -
 
 
 def test_modes_do_not_depend_on_the_clones(clone: Path, artefact: Path) -> None:
-    (clone / "handler" / "app.py").chmod(0o600)
+    (clone / "handler" / "settings.py").chmod(0o600)
     with build_context(as_stock(artefact), clone) as context:
-        assert (context / "handler" / "app.py").stat().st_mode & 0o777 == 0o644
+        assert (context / "handler" / "settings.py").stat().st_mode & 0o777 == 0o644
 
 
 def test_it_is_gone_afterwards(clone: Path, artefact: Path) -> None:

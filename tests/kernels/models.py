@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from handler.kernels import describe, given_library, library_path, register
+from handler.engine.kernels import describe, given_library, library_path, register
 from tests.kernels.plain import Matrix
 
 LIBRARY = library_path(given_library(os.environ))

@@ -44,7 +44,7 @@ def test_the_memory_size_decides_on_threads() -> None:
 
 
 def test_nothing_is_compiled_at_the_start() -> None:
-    done = run(STREAM, "-v", "-c", "import handler.app, handler.engine")
+    done = run(STREAM, "-v", "-c", "import handler.http.app, handler.engine.engine")
     code = [line for line in done.stderr.splitlines() if line.startswith("# code object from '/opt/firebrick")]
     assert len(code) > 100
     assert [line for line in code if not line.endswith(".pyc'")] == []
@@ -57,5 +57,7 @@ def test_a_damaged_artefact_is_one_line_and_exit_code_2() -> None:
 
 
 def test_the_workers_dependencies_load() -> None:
-    done = run(WORKER, "-c", "import awslambdaric, aws_lambda_powertools, boto3, handler.engine; print('loaded')")
+    done = run(
+        WORKER, "-c", "import awslambdaric, aws_lambda_powertools, boto3, handler.engine.engine; print('loaded')"
+    )
     assert (done.stdout, done.returncode) == ("loaded\n", 0), done.stderr

@@ -7,10 +7,10 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handler.api.events import ChatShape, CompletionShape
+from handler.api.options import ChatRequest, CompletionRequest, Served
 from handler.artefact import SamplingDefaults
-from handler.chunks import ChatShape, CompletionShape
 from handler.errors import ApiError, InvalidType, InvalidValue, MalformedJson, ModelNotFound, UnsupportedParameter
-from handler.protocol import ChatRequest, CompletionRequest, Served
 from handler.worker.jobs import Job, invoke_job, message_job
 from tests.handler.worker.messages import message
 

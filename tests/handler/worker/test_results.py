@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from handler.chunks import ChatShape, CompletionShape, Envelope, chunks
-from handler.completion import Delta, Meter
+from handler.api.events import ChatShape, CompletionShape, Envelope, chunks
 from handler.errors import ResultsUnavailable
+from handler.text.deltas import Delta, Meter
 from handler.worker.results import Bucket, Result, connect, cut_off, result_of
 from tests.handler.worker.conftest import BUCKET
 

@@ -1,0 +1,268 @@
+"""OpenAI's two request bodies, checked once at the edge: JSON bytes → a frozen request.
+
+Unknown members are ignored, as OpenAI's clients expect; what is known and not done here is refused by name. A
+member that is null counts as absent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from handler.api.contents import parse_message, parse_prompt
+from handler.api.members import Members, check_text, parse_object
+from handler.engine.sampling import SamplingParams
+from handler.errors import (
+    InvalidType,
+    InvalidValue,
+    MissingParameter,
+    ModelNotFound,
+    UnsupportedParameter,
+)
+
+MAX_STOPS = 4
+MAX_CHAT_LOGPROBS = 20
+MAX_COMPLETION_LOGPROBS = 5
+COMPLETION_MAX_TOKENS = 16  # What OpenAI's legacy endpoint gives when a request names no number.
+SEED_RANGE = (-(2**63), 2**63 - 1)
+
+
+class Defaults(Protocol):
+    """What the model's generation config says."""
+
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def top_p(self) -> float: ...
+    @property
+    def top_k(self) -> int: ...
+    @property
+    def min_p(self) -> float: ...
+    @property
+    def repetition_penalty(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a request may ask of the model that is served."""
+
+    model_id: str
+    vocab_size: int
+    defaults: Defaults
+    max_tokens: int | None = None  # for requests that name no number
+    max_tokens_cap: int | None = None  # no answer gets more
+
+    def accepts(self, model: str) -> bool:
+        """Whether a request's model means this one: by its whole id, or by the last part of it."""
+        return model in (self.model_id, self.model_id.rsplit("/", 1)[-1])
+
+
+@dataclass(frozen=True)
+class Options:
+    """What both endpoints understand."""
+
+    model: str
+    sampling: SamplingParams
+    max_tokens: int | None  # None: as many as the context holds
+    stop: tuple[str, ...]
+    stream: bool
+    include_usage: bool
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A body of /v1/chat/completions."""
+
+    messages: tuple[Mapping[str, str], ...]
+    options: Options
+    template_variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CompletionRequest:
+    """A body of /v1/completions; the prompt is a text or token ids."""
+
+    prompt: str | tuple[int, ...]
+    options: Options
+
+
+Request = ChatRequest | CompletionRequest
+
+
+def parse_chat(body: bytes, served: Served) -> ChatRequest:
+    """Check a body of /v1/chat/completions.
+
+    Raises:
+        ApiError: The body is refused; the error names the parameter and the bad value.
+    """
+    return chat_request(parse_object(body), served)
+
+
+def chat_request(values: Mapping[str, Any], served: Served) -> ChatRequest:
+    """Check the JSON object of a chat.
+
+    Raises:
+        ApiError: It is refused; the error names the parameter and the bad value.
+    """
+    members = Members(values)
+    _refuse_in_chat(members)
+    messages = members.array("messages")
+    if messages is None:
+        raise MissingParameter("messages")
+    if not messages:
+        raise InvalidValue("messages", "at least one message", messages)
+    wanted = members.boolean("logprobs") or False
+    top = members.integer("top_logprobs", 0, MAX_CHAT_LOGPROBS)
+    if top is not None and not wanted:
+        raise InvalidValue("top_logprobs", "given with logprobs = true only", top)
+    newer = members.integer("max_completion_tokens", 1)
+    older = members.integer("max_tokens", 1)
+    return ChatRequest(
+        messages=tuple(parse_message(item, f"messages[{index}]") for index, item in enumerate(messages)),
+        template_variables=members.mapping("chat_template_kwargs") or {},
+        options=_options(
+            members,
+            served,
+            max_tokens=next((n for n in (newer, older, served.max_tokens) if n is not None), None),
+            top_logprobs=(top or 0) if wanted else None,
+        ),
+    )
+
+
+def parse_completion(body: bytes, served: Served) -> CompletionRequest:
+    """Check a body of /v1/completions.
+
+    Raises:
+        ApiError: The body is refused; the error names the parameter and the bad value.
+    """
+    return completion_request(parse_object(body), served)
+
+
+def completion_request(values: Mapping[str, Any], served: Served) -> CompletionRequest:
+    """Check the JSON object of a completion.
+
+    Raises:
+        ApiError: It is refused; the error names the parameter and the bad value.
+    """
+    members = Members(values)
+    _refuse_in_completion(members)
+    max_tokens = members.integer("max_tokens", 1)
+    return CompletionRequest(
+        prompt=parse_prompt(members.get("prompt"), served.vocab_size),
+        options=_options(
+            members,
+            served,
+            max_tokens=max_tokens or served.max_tokens or COMPLETION_MAX_TOKENS,
+            top_logprobs=members.integer("logprobs", 0, MAX_COMPLETION_LOGPROBS),
+        ),
+    )
+
+
+def _options(members: Members, served: Served, max_tokens: int | None, top_logprobs: int | None) -> Options:
+    stream = members.boolean("stream") or False
+    return Options(
+        model=_model(members, served),
+        sampling=_sampling(members, served, top_logprobs),
+        max_tokens=_capped(max_tokens, served.max_tokens_cap),
+        stop=_stop(members.get("stop")),
+        stream=stream,
+        include_usage=_include_usage(members, stream),
+    )
+
+
+def _capped(max_tokens: int | None, cap: int | None) -> int | None:
+    given = [number for number in (max_tokens, cap) if number is not None]
+    return min(given, default=None)
+
+
+def _model(members: Members, served: Served) -> str:
+    model = members.text("model")
+    if model is None:
+        raise MissingParameter("model")
+    if not served.accepts(model):
+        raise ModelNotFound(model, served.model_id)
+    return served.model_id
+
+
+def _sampling(members: Members, served: Served, top_logprobs: int | None) -> SamplingParams:
+    defaults = served.defaults
+
+    def number(name: str, low: float, high: float, default: float, above: bool = False) -> float:
+        value = members.number(name, low, high, above=above)
+        return default if value is None else value
+
+    top_k = members.integer("top_k", -1)
+    return SamplingParams(
+        temperature=number("temperature", 0.0, 2.0, defaults.temperature),
+        top_p=number("top_p", 0.0, 1.0, defaults.top_p, above=True),
+        # -1 is vLLM's way to say "off"; more than the vocabulary is all of it, which is off too.
+        top_k=defaults.top_k if top_k is None else top_k if 0 < top_k < served.vocab_size else 0,
+        min_p=number("min_p", 0.0, 1.0, defaults.min_p),
+        repetition_penalty=number("repetition_penalty", 0.01, 10.0, defaults.repetition_penalty),
+        presence_penalty=number("presence_penalty", -2.0, 2.0, 0.0),
+        frequency_penalty=number("frequency_penalty", -2.0, 2.0, 0.0),
+        logit_bias=_logit_bias(members, served.vocab_size),
+        seed=members.integer("seed", *SEED_RANGE),
+        top_logprobs=top_logprobs,
+    )
+
+
+def _logit_bias(members: Members, vocab_size: int) -> Mapping[int, float]:
+    given = members.mapping("logit_bias") or {}
+    biases = Members(given, "logit_bias.")
+    result: dict[int, float] = {}
+    for key in given:
+        # int() would also take blanks, signs, underscores and other scripts' digits.
+        if not (key.isascii() and key.isdigit() and len(key) < 12 and int(key) < vocab_size):
+            raise InvalidValue("logit_bias", f"an object whose keys are token ids below {vocab_size}", key)
+        bias = biases.number(key, -100.0, 100.0)
+        if bias is not None:
+            result[int(key)] = bias
+    return result
+
+
+def _stop(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, str | list):
+        raise InvalidType("stop", "a string or an array of strings", value)
+    stops = [value] if isinstance(value, str) else value
+    if len(stops) > MAX_STOPS:
+        raise InvalidValue("stop", f"at most {MAX_STOPS} strings", stops)
+    paths = ["stop"] if isinstance(value, str) else [f"stop[{index}]" for index in range(len(stops))]
+    return tuple(_stop_string(stop, path) for stop, path in zip(stops, paths, strict=True))
+
+
+def _stop_string(value: object, path: str) -> str:
+    text = check_text(value, path)
+    if not text:
+        raise InvalidValue(path, "a string of at least one character", text)
+    return text
+
+
+def _include_usage(members: Members, stream: bool) -> bool:
+    options = members.mapping("stream_options")
+    if options is None:
+        return False
+    if not stream:
+        raise InvalidValue("stream_options", "given with stream = true only", options)
+    return Members(options, "stream_options.").boolean("include_usage") or False
+
+
+def _refuse_in_chat(members: Members) -> None:
+    members.refuse("tools", "tools are not supported yet", [])
+    members.refuse("functions", "functions are not supported yet", [])
+    members.refuse("tool_choice", "tools are not supported yet", "none", "auto")
+    members.refuse("function_call", "functions are not supported yet", "none", "auto")
+    members.refuse("audio", "audio is not supported")
+    members.refuse("modalities", "only text is supported", ["text"])
+    members.refuse("n", "only one choice a request is supported", 1)
+    form = members.mapping("response_format")
+    if form is not None and form.get("type") != "text":
+        raise UnsupportedParameter("response_format.type", "only 'text' is supported", form.get("type"))
+
+
+def _refuse_in_completion(members: Members) -> None:
+    members.refuse("n", "only one choice a request is supported", 1)
+    members.refuse("best_of", "only one choice a request is supported", 1)
+    members.refuse("echo", "the prompt can't be echoed", False)
+    members.refuse("suffix", "text can't be inserted before a suffix", "")

@@ -1,0 +1,222 @@
+"""POST → an answer: read, prepare, queue, generate, stream or fold; the client that leaves ends it all."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from handler.api.events import DONE, Chunk, Shape, event, fold, json_bytes
+from handler.api.options import Request, Served
+from handler.deadline import Deadline
+from handler.errors import (
+    ApiError,
+    BodyTooLarge,
+    ClientGone,
+    ClientIdle,
+    DeadlineExceeded,
+    GenerationFailed,
+    ResponseTooLarge,
+)
+from handler.generation import Generation, generate, prepare
+from handler.http.gate import RECORD
+from handler.logs import Log, Record
+from handler.model import Model
+from handler.scheduler import Scheduler, Ticket
+
+STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may cost.
+
+    Attributes:
+        body: Bytes of its body.
+        response: Bytes of its answer.
+        idle_s: Seconds for which its client may send, or take, nothing.
+    """
+
+    body: int
+    response: int
+    idle_s: float
+
+
+class Answers:
+    """An ASGI endpoint for one of the two POST paths.
+
+    Args:
+        model: What answers.
+        scheduler: Where generations wait for each other.
+        parse: The endpoint's request.
+        shape: The endpoint's chunks.
+        text_thread: Where bodies are parsed and encoded, so that a long one doesn't hold up the event loop.
+        log: For failures in mid-stream.
+        limits: Of each request.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        scheduler: Scheduler[Chunk],
+        parse: Callable[[bytes, Served], Request],
+        shape: Shape,
+        text_thread: ThreadPoolExecutor,
+        log: Log,
+        limits: Limits,
+    ) -> None:
+        self._model = model
+        self._scheduler = scheduler
+        self._parse = parse
+        self._shape = shape
+        self._text_thread = text_thread
+        self._log = log
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record: Record = scope[RECORD]
+        deadline = record.invocation.deadline
+        if deadline is not None and deadline.passed:
+            raise DeadlineExceeded()
+        self._scheduler.check_room()
+        body = await self._read(scope, receive)
+        loop = asyncio.get_running_loop()
+        generation = await loop.run_in_executor(self._text_thread, self._prepare, body, record)
+        cancellation = self._model.new_cancellation()
+        ticket = Ticket(lambda: generate(self._model, generation, cancellation), cancellation)
+        self._scheduler.submit(ticket)
+        try:
+            async with (
+                self._withdrawn(ticket, deadline),
+                self._cancelled_with_client(ticket, receive),
+                aclosing(self._noted(ticket, record)) as items,
+            ):
+                respond = self._stream if generation.request.options.stream else self._whole
+                await respond(items, record, scope, receive, send)
+        finally:
+            self._scheduler.cancel(ticket, ClientGone())
+            record.timings = generation.meter.timings()
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        async def within_limit() -> Message:
+            try:
+                return await asyncio.wait_for(receive(), self._limits.idle_s)
+            except TimeoutError:
+                raise ClientIdle(self._limits.idle_s) from None
+
+        return await read_body(scope, within_limit, self._limits.body)
+
+    def _prepare(self, body: bytes, record: Record) -> Generation:
+        request = self._parse(body, self._model.served)
+        record.stream = request.options.stream
+        if self._log.texts:
+            record.prompt = getattr(request, "messages", None) or getattr(request, "prompt", None)
+        return prepare(self._model, request, self._shape, record.id, record.received_at, record.invocation.deadline)
+
+    @asynccontextmanager
+    async def _withdrawn(self, ticket: Ticket[Chunk], deadline: Deadline | None) -> AsyncIterator[None]:
+        if deadline is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        # Only from the queue: what runs ends by itself, with what it has.
+        timer = loop.call_later(deadline.left_s(), self._scheduler.withdraw, ticket, DeadlineExceeded())
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    @asynccontextmanager
+    async def _cancelled_with_client(self, ticket: Ticket[Chunk], receive: Receive) -> AsyncIterator[None]:
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self._scheduler.cancel(ticket, ClientGone())
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watcher.cancel()
+
+    async def _noted(self, ticket: Ticket[Chunk], record: Record) -> AsyncGenerator[Chunk, None]:
+        async for chunk in ticket.items():
+            for choice in chunk["choices"]:
+                record.finish_reason = choice["finish_reason"]
+                if self._log.texts:
+                    record.answer += choice["text"] if "text" in choice else choice["delta"].get("content", "")
+            yield chunk
+
+    async def _whole(
+        self, items: AsyncIterator[Chunk], record: Record, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        whole = json_bytes(fold(self._shape, [chunk async for chunk in items]))
+        if len(whole) > self._limits.response:
+            raise ResponseTooLarge(self._limits.response)
+        await Response(whole, media_type="application/json")(scope, receive, send)
+
+    async def _stream(
+        self, items: AsyncIterator[Chunk], record: Record, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        first = await anext(items)  # What fails before there is a token still gets a status of its own.
+        head = Response(headers=STREAM_HEADERS, media_type="text/event-stream")
+        del head.headers["content-length"]
+        await send({"type": "http.response.start", "status": 200, "headers": head.raw_headers})
+        await self._send_part(send, event(first))
+        try:
+            sent = len(event(first))
+            async for chunk in items:
+                part = event(chunk)
+                sent += len(part)
+                if sent > self._limits.response:
+                    raise ResponseTooLarge(self._limits.response)
+                await self._send_part(send, part)
+            await self._send_part(send, DONE)
+        except ClientIdle:
+            raise  # An event wouldn't be taken either.
+        except Exception as error:
+            await self._send_part(send, event(self._failure(error, record).body()))
+        await self._send_part(send, b"", more=False)
+
+    async def _send_part(self, send: Send, body: bytes, more: bool = True) -> None:
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                await send({"type": "http.response.body", "body": body, "more_body": more})
+        except TimeoutError:
+            raise ClientIdle(self._limits.idle_s) from None
+        # Neither uvicorn's send nor a queue with items gives way: a fast engine would starve other clients.
+        await asyncio.sleep(0)
+
+    def _failure(self, error: Exception, record: Record) -> ApiError:
+        if not isinstance(error, ApiError):
+            self._log.failure(error, request_id=record.id)
+            error = GenerationFailed()
+        record.error = error.code
+        return error
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Read a request's body, holding no more than `limit` bytes.
+
+    Raises:
+        BodyTooLarge: It has, or claims to have, more.
+        ClientGone: It never came to its end.
+    """
+    claimed = Headers(scope=scope).get("content-length", "")
+    if claimed.isdigit() and int(claimed) > limit:
+        raise BodyTooLarge(limit)
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone()
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise BodyTooLarge(limit)
+        more = message.get("more_body", False)
+    return bytes(body)

@@ -1,0 +1,116 @@
+"""The routes."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from handler.access.keys import Keys
+from handler.api.events import ChatShape, Chunk, CompletionShape, Shape, json_bytes
+from handler.api.options import Request as ParsedRequest
+from handler.api.options import Served, parse_chat, parse_completion
+from handler.errors import ModelNotFound, ShuttingDown
+from handler.http.answers import Answers, Limits
+from handler.http.gate import Gate, raise_api_error
+from handler.logs import Log
+from handler.metrics import Metrics
+from handler.model import Model
+from handler.scheduler import Scheduler
+from handler.settings import Settings
+
+
+def create_app(
+    model: Model,
+    scheduler: Scheduler[Chunk],
+    settings: Settings,
+    log: Log,
+    keys: Keys,
+    metrics: Metrics | None = None,
+) -> Starlette:
+    """Make the ASGI application.
+
+    Args:
+        model: A loaded model that can make a token.
+        scheduler: The queue in front of it.
+        settings: The limits.
+        log: One line a request.
+        keys: Who may ask.
+        metrics: Counts requests; None where nobody would read it.
+    """
+    text_thread = ThreadPoolExecutor(1, "text")
+
+    def answers(parse: Callable[[bytes, Served], ParsedRequest], shape: Shape) -> Answers:
+        limits = Limits(settings.max_body, settings.max_response, settings.idle_s)
+        return Answers(model, scheduler, parse, shape, text_thread, log, limits)
+
+    routes = [
+        Route("/health", _health(scheduler), methods=["GET"]),
+        Route("/openapi.json", _openapi(model), methods=["GET"]),
+        Route("/v1/models", _models(model), methods=["GET"]),
+        Route("/v1/models/{model:path}", _model(model), methods=["GET"]),
+        Route("/v1/chat/completions", answers(parse_chat, ChatShape()), methods=["POST"]),
+        Route("/v1/completions", answers(parse_completion, CompletionShape()), methods=["POST"]),
+    ]
+    # Outside of Lambda nobody overrides what a client writes into the adapter's headers.
+    margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics)],
+        exception_handlers={HTTPException: raise_api_error},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _json(value: object) -> Response:
+    return Response(json_bytes(value), media_type="application/json")
+
+
+def _health(scheduler: Scheduler[Chunk]) -> Callable[[Request], object]:
+    async def health(request: Request) -> Response:
+        if scheduler.draining:
+            raise ShuttingDown()
+        return _json({"status": "ok"})
+
+    return health
+
+
+def _openapi(model: Model) -> Callable[[Request], object]:
+    async def openapi(request: Request) -> Response:
+        from handler.http.openapi import describe  # Start-up doesn't need it.
+
+        return _json(describe(model.served.model_id, model.served.vocab_size))
+
+    return openapi
+
+
+def _models(model: Model) -> Callable[[Request], object]:
+    async def models(request: Request) -> Response:
+        return _json({"object": "list", "data": [_card(model)]})
+
+    return models
+
+
+def _model(model: Model) -> Callable[[Request], object]:
+    async def one_model(request: Request) -> Response:
+        name = request.path_params["model"]
+        if not model.served.accepts(name):
+            raise ModelNotFound(name, model.served.model_id)
+        return _json(_card(model))
+
+    return one_model
+
+
+def _card(model: Model) -> dict[str, object]:
+    return {
+        "id": model.served.model_id,
+        "object": "model",
+        "created": model.created,
+        "owned_by": "firebrick",
+        "context_length": model.context_length,
+    }

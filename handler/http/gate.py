@@ -1,0 +1,114 @@
+"""What every request passes: a request id, the API key, errors in OpenAI's form, one line in the log."""
+
+import os
+from typing import NoReturn
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from handler.access.keys import Keys
+from handler.api.events import json_bytes
+from handler.errors import (
+    ApiError,
+    EventsNotTaken,
+    GenerationFailed,
+    InvocationMalformed,
+    MethodNotAllowed,
+    NotFound,
+    Unauthorized,
+)
+from handler.invocation import Invocation, read_invocation
+from handler.logs import Log, Record
+from handler.metrics import Metrics
+
+RECORD = "firebrick.record"  # where a request's scope holds its Record
+HEALTH = "/health"  # open to all: load balancers have no key
+
+
+class Gate:
+    """An ASGI middleware around the routes.
+
+    Args:
+        app: The routes.
+        log: Where each request's line goes.
+        keys: Which `Authorization: Bearer` is wanted.
+        margin_s: By how much deadlines are earlier than Lambda's; None where no Web Adapter is in front, so that its
+            headers are a stranger's.
+        metrics: Told of each request; None where nobody would read them.
+    """
+
+    def __init__(
+        self, app: ASGIApp, log: Log, keys: Keys, margin_s: float | None = None, metrics: Metrics | None = None
+    ) -> None:
+        self._app = app
+        self._log = log
+        self._keys = keys
+        self._margin_s = margin_s
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = Record(id=os.urandom(12).hex(), method=scope["method"], path=scope["path"])
+        record.invocation = self._invocation(scope, record)
+        record.id = record.invocation.request_id or record.id
+        scope[RECORD] = record
+
+        async def tagged_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", record.id.encode())]
+            await send(message)
+
+        try:
+            if record.invocation.event:
+                raise EventsNotTaken()
+            await self._authorize(scope)
+            await self._app(scope, receive, tagged_send)
+        except ApiError as error:
+            await self._refuse(error, scope, receive, tagged_send)
+        except Exception as error:
+            self._log.failure(error, request_id=record.id)
+            await self._refuse(GenerationFailed(), scope, receive, tagged_send)
+        finally:
+            self._report(record)
+
+    def _report(self, record: Record) -> None:
+        if (record.path, record.status) != (HEALTH, 200):  # Probes come by the hundred.
+            self._log.request(record)
+        if self._metrics is not None and record.path != HEALTH:
+            self._metrics.request(record)
+
+    def _invocation(self, scope: Scope, record: Record) -> Invocation:
+        if self._margin_s is None:
+            return Invocation()
+        try:
+            return read_invocation(scope["headers"], self._margin_s)
+        except InvocationMalformed as error:
+            self._log.event("invocation_ignored", request_id=record.id, message=str(error))
+            return Invocation()
+
+    async def _authorize(self, scope: Scope) -> None:
+        if scope["path"] != HEALTH and not await self._keys.accepts(_bearer(scope)):
+            raise Unauthorized()
+
+    async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        record: Record = scope[RECORD]
+        record.error, record.param = error.code, error.param
+        if record.status is None:
+            response = Response(json_bytes(error.body()), error.status, dict(error.headers), "application/json")
+            await response(scope, receive, send)
+
+
+def _bearer(scope: Scope) -> bytes:
+    given: bytes = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    scheme, _, key = given.partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else b""
+
+
+async def raise_api_error(request: Request, error: Exception) -> NoReturn:
+    """Turn the router's own errors into ours."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        raise MethodNotAllowed(request.method, request.url.path, ", ".join(sorted(allow.split(", ")))) from error
+    raise NotFound(request.url.path) from error

@@ -1,0 +1,1 @@
+"""Artefact directory → a loaded model, quickly."""

@@ -1,0 +1,153 @@
+"""Artefact directory → a model that can make a token; what is slow loads side by side."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
+
+from handler.artefact import TOKENIZER, WEIGHTS, Artefact, load_artefact
+from handler.engine.kernels import library_of, library_path, populate_function
+from handler.errors import TemplateInvalid
+from handler.settings import Settings
+from handler.start.background import Background
+from handler.start.populate import populate, read_ahead
+
+if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imported beside the others.
+    from handler.engine.engine import Engine
+    from handler.engine.weights import Weights
+    from handler.model import Model
+    from handler.text.template import ChatTemplate
+    from handler.text.tokenizer import Tokenizer
+
+T = TypeVar("T")
+TEMPLATE = "chat_template.jinja"
+# Where processors are short, the imports go first: all else has time until they are done.
+TOKENIZER_NICE = 5
+POPULATE_NICE = 19
+
+
+def load_model(
+    settings: Settings, threads: int, imports: Sequence[str] = (), on_engine_imported: Callable[[], None] | None = None
+) -> "tuple[Model, Mapping[str, float]]":
+    """Load the artefact that the settings name.
+
+    Args:
+        settings: Where it is and how it is checked.
+        threads: How many the engine uses.
+        imports: Modules that the caller needs next: imported while the weights are read.
+        on_engine_imported: Called then: imports take turns and the engine's go first, so other work begins no sooner.
+
+    Returns:
+        The model, and how long each part took in milliseconds; parts overlap.
+
+    Raises:
+        ArtefactError: The directory can't be served.
+        StartupError: Tokenizer or template can't be read.
+    """
+    parts: dict[str, float] = {}
+    checked = Background(lambda: timed(parts, "verify_ms", lambda: load_artefact(settings.model_dir, settings.verify)))
+    # kitoken's allocator takes the thread that imports it for the one that never ends, and crashes when it does.
+    timed(parts, "import_tokenizer_ms", lambda: import_module("handler.text.tokenizer"))
+    tokenizer = Background(
+        lambda: timed(parts, "tokenizer_ms", lambda: load_tokenizer(checked.result())), TOKENIZER_NICE
+    )
+    weights = Background(lambda: _map_weights(checked.result(), settings))
+    populated = Background(lambda: _populate(checked.result(), weights.result(), settings, parts), POPULATE_NICE)
+    # Imports hold Python's lock and so take turns; the engine's come first, for it is then made without it.
+    timed(parts, "import_engine_ms", lambda: import_module("handler.engine.engine"))
+    artefact = checked.result()
+    engine = Background(lambda: _load_engine(artefact, weights.result(), settings, threads, parts))
+    if on_engine_imported is not None:
+        on_engine_imported()
+    timed(parts, "import_rest_ms", lambda: [import_module(name) for name in imports])
+    template = timed(parts, "template_ms", lambda: load_template(artefact))
+    model = _model(artefact, settings, engine.result(), tokenizer.result(), template)
+    populated.result()
+    return model, parts
+
+
+def _map_weights(artefact: Artefact, settings: Settings) -> "Weights | None":
+    if library_of(artefact, settings.kernels) is None:
+        return None  # onnxruntime's kernels pack what they read: the file is read once, and not where it is mapped
+    from handler.engine.weights import Weights
+
+    return Weights(artefact.directory / WEIGHTS)
+
+
+def _populate(artefact: Artefact, weights: "Weights | None", settings: Settings, parts: dict[str, float]) -> None:
+    if not settings.populate:
+        return
+    if weights is not None:
+        function = populate_function(library_path(settings.kernels))
+        timed(parts, "populate_ms", lambda: populate(weights, function))
+    elif settings.verify == "quick":  # otherwise all of it has just been read
+        timed(parts, "populate_ms", lambda: read_ahead(artefact.directory / WEIGHTS))
+
+
+def _load_engine(
+    artefact: Artefact, weights: "Weights | None", settings: Settings, threads: int, parts: dict[str, float]
+) -> "Engine":
+    from handler.engine.engine import Engine
+
+    chunk, library = settings.prefill_chunk, settings.kernels
+    engine = timed(parts, "session_ms", lambda: Engine.load(artefact, threads, chunk, library, weights))
+    timed(parts, "warm_up_ms", engine.warm_up)
+    return engine
+
+
+def load_tokenizer(artefact: Artefact) -> "Tokenizer":
+    """Load what turns text into ids and back.
+
+    Raises:
+        TokenizerError: It can't be read.
+    """
+    from handler.text.tokenizer import Tokenizer
+
+    return Tokenizer.load(artefact.directory / TOKENIZER, artefact.prefix_ids, artefact.suffix_ids)
+
+
+def load_template(artefact: Artefact) -> "ChatTemplate | None":
+    """Load the chat template; None for a base model, which has none.
+
+    Raises:
+        TemplateInvalid: It can't be read or compiled.
+    """
+    path = artefact.directory / TEMPLATE
+    if not path.exists():
+        return None
+    from handler.text.template import ChatTemplate  # jinja2: not needed for base models
+
+    try:
+        return ChatTemplate(path.read_text(encoding="utf-8"), artefact.special_tokens)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateInvalid(f"{path}: {error}; export the model again") from error
+
+
+def _model(
+    artefact: Artefact, settings: Settings, engine: "Engine", tokenizer: "Tokenizer", template: "ChatTemplate | None"
+) -> "Model":
+    from handler.api.options import Served
+    from handler.api.prompt import PromptEncoder
+    from handler.engine.engine import Cancellation
+    from handler.model import Model
+
+    defaults = artefact.sampling_defaults
+    return Model(
+        served=Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens, settings.max_tokens_cap),
+        prompts=PromptEncoder(tokenizer, template, artefact.model_id, artefact.context_length),
+        vocabulary=tokenizer,
+        generate=engine.generate,
+        new_cancellation=Cancellation,
+        stop_ids=artefact.eos_token_ids,
+        fingerprint=artefact.fingerprint,
+        created=artefact.created,
+        context_length=artefact.context_length,
+    )
+
+
+def timed(parts: dict[str, float], name: str, function: Callable[[], T]) -> T:
+    """Call a function, and note in `parts` how long it took, in milliseconds."""
+    start = time.perf_counter()
+    value = function()
+    parts[name] = round((time.perf_counter() - start) * 1e3, 1)
+    return value
