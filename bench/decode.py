@@ -35,13 +35,13 @@ def work(model_dir: Path) -> None:
     """Answer each line of standard input: ``prefill N`` and ``decode DEPTH TOKENS`` with tokens per second, ``read``
     with the GB per second at which all threads read the mapped weights."""
     from handler.artefact import WEIGHTS, load_artefact
-    from handler.engine.engine import Engine
+    from handler.engine.engine import Engine, EngineOptions
     from handler.engine.kernels import given_library
     from handler.engine.threads import resolve_threads
 
     artefact = load_artefact(model_dir, "quick")
     threads = resolve_threads(os.environ)
-    engine = Engine.load(artefact, threads, kernels=given_library(os.environ))
+    engine = Engine.load(artefact, threads, EngineOptions(keep_prefixes=False), given_library(os.environ))
     weights = np.memmap(model_dir / WEIGHTS, dtype=np.uint8, mode="r")
     for line in sys.stdin:
         kind, length, tokens = [*line.split(), "0", "0"][:3]
@@ -69,7 +69,7 @@ def read_weights(weights: NDArray[np.uint8], threads: int) -> float:
 def prefill(engine: Any, length: int) -> float:
     """Tokens per second of a prompt, run a second time: the others' turns have emptied the caches, and llama-bench
     doesn't count its first run either."""
-    from handler.engine.engine import Cancellation
+    from handler.engine.cancellation import Cancellation
     from handler.engine.sampling import SamplingParams
 
     prompt = [random.Random(length).randrange(engine.vocab_size) for _ in range(length)]
@@ -82,14 +82,12 @@ def prefill(engine: Any, length: int) -> float:
 
 def decode(engine: Any, depth: int, tokens: int) -> float:
     """Tokens per second behind ``depth`` cached ones, by the median step."""
-    from handler.engine.engine import Cancellation, _Step
-
-    fill_cache(engine._cache, depth)
-    step, never = _Step(engine, 1, wanted=1), Cancellation()
+    fill_cache(engine.slots.cache, depth)
     times = []
     for position in range(depth, depth + tokens):
+        ids = np.array([[position % engine.vocab_size]])
         started = time.perf_counter()
-        step.run([position % engine.vocab_size], position, never)
+        engine.steps.run([0], ids, [position], [0])
         times.append(time.perf_counter() - started)
     return 1 / median(times)
 

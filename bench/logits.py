@@ -11,11 +11,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from handler.artefact import GRAPH, Artefact, load_artefact
-from handler.engine.engine import Cancellation, Engine
+from handler.engine.cache import allocate
+from handler.engine.cancellation import Cancellation
+from handler.engine.engine import Engine, EngineOptions
 from handler.engine.kernels import given_library, library_of
 from handler.engine.sampling import SamplingParams
 from handler.engine.session import create_session
-from handler.engine.slots import allocate
+from handler.engine.step import Step
 
 
 class Answers(Protocol):
@@ -38,20 +40,12 @@ class Judged:
         self.artefact: Artefact = load_artefact(directory, "quick")
         library = library_of(self.artefact, given_library(os.environ))
         self.session: onnxruntime.InferenceSession = create_session(directory / GRAPH, threads, library=library)
-        self._engine = Engine(self.session, self.artefact, prefill_chunk=256)
+        self._engine = Engine(self.session, self.artefact, EngineOptions(keep_prefixes=False, lookup=False))
 
     def logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Run one sequence ``(S,)`` from an empty cache; gives ``(S, vocab_size)``."""
-        length = len(ids)
-        feeds = {
-            "input_ids": ids[None, :],
-            "seqlens_k": np.array([length - 1], dtype=np.int32),
-            "total_sequence_length": np.array(length, dtype=np.int32),
-            "logits_indices": np.arange(length, dtype=np.int64),
-            **{f"past_key_values.{name}": part for name, part in allocate(self.artefact, length).items()},
-        }
-        found: NDArray[np.float32] = self.session.run(["logits"], feeds)[0]
-        return found
+        cache = allocate(self.artefact, positions=len(ids))
+        return Step(self.session, cache, self.artefact.vocab_size).run([0], ids[None, :], [0], range(len(ids)))
 
     def greedy(self, prompt: list[int], tokens: int) -> list[int]:
         """Continue a prompt with the likeliest tokens until an end-of-text token."""

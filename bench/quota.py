@@ -63,10 +63,11 @@ class Quota:
 def work(model_dir: Path, threads: int) -> None:
     """Answer each line of standard input with the tokens per second of a prompt and of decoding behind it."""
     from handler.artefact import load_artefact
-    from handler.engine.engine import Cancellation, Engine
+    from handler.engine.cancellation import Cancellation
+    from handler.engine.engine import Engine, EngineOptions
     from handler.engine.sampling import SamplingParams
 
-    engine = Engine.load(load_artefact(model_dir, "quick"), threads)
+    engine = Engine.load(load_artefact(model_dir, "quick"), threads, EngineOptions(keep_prefixes=False, lookup=False))
     prompt = [random.Random(n).randrange(engine.vocab_size) for n in range(PROMPT)]
     for _ in sys.stdin:
         started = time.perf_counter()

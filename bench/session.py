@@ -39,7 +39,8 @@ def run_variant(model_dir: Path, variant: dict[str, Any], prompt_tokens: int, to
     import os
 
     from handler.artefact import GRAPH, load_artefact
-    from handler.engine.engine import Cancellation, Engine
+    from handler.engine.cancellation import Cancellation
+    from handler.engine.engine import Engine, EngineOptions
     from handler.engine.kernels import given_library, library_of
     from handler.engine.sampling import SamplingParams
     from handler.engine.session import SessionOptions, create_session
@@ -50,7 +51,8 @@ def run_variant(model_dir: Path, variant: dict[str, Any], prompt_tokens: int, to
     artefact = load_artefact(model_dir, "quick")
     started = time.perf_counter()
     library = library_of(artefact, given_library(os.environ))
-    engine = Engine(create_session(model_dir / GRAPH, threads, SessionOptions(**variant), library), artefact, chunk)
+    session = create_session(model_dir / GRAPH, threads, SessionOptions(**variant), library)
+    engine = Engine(session, artefact, EngineOptions(chunk, keep_prefixes=False, lookup=False))
     session_s = time.perf_counter() - started
     prompt = [random.Random(0).randrange(artefact.vocab_size) for _ in range(prompt_tokens)]
     list(engine.generate(prompt[:1], SamplingParams(temperature=0), 1, (), Cancellation()))  # maps the weights

@@ -13,7 +13,8 @@ from typing import Any
 from bench.machine import print_ceiling
 from demo.evaluation import SKILLS, Item, items, score
 from handler.artefact import TOKENIZER, load_artefact
-from handler.engine.engine import Cancellation, Engine
+from handler.engine.cancellation import Cancellation
+from handler.engine.engine import Engine, EngineOptions
 from handler.engine.sampling import SamplingParams
 from handler.text.template import ChatTemplate
 from handler.text.tokenizer import Tokenizer
@@ -37,7 +38,7 @@ class Answerer:
     def __init__(self, directory: Path, threads: int) -> None:
         """Load it."""
         self._artefact = load_artefact(directory, "quick")
-        self._engine = Engine.load(self._artefact, threads)
+        self._engine = Engine.load(self._artefact, threads, EngineOptions(keep_prefixes=False, lookup=False))
         self._tokenizer = Tokenizer.load(directory / TOKENIZER)
         source = (directory / "chat_template.jinja").read_text(encoding="utf-8")
         self._template = ChatTemplate(source, self._artefact.special_tokens)

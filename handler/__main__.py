@@ -69,7 +69,7 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
 
     log = Log(sys.stdout, settings.log_text)
     metrics = _metrics(settings, log)
-    scheduler = Scheduler[Any](settings.queue)
+    scheduler = Scheduler[Any](settings.queue, model.slots, model.step)
     app = create_app(model, scheduler, settings, log, key.result(), metrics)
     url = listen(opened)
 

@@ -58,6 +58,7 @@ class Artefact:
     context_length: int
     vocab_size: int
     num_hidden_layers: int
+    num_attention_heads: int
     num_key_value_heads: int
     head_dim: int
     kernels: str
@@ -162,6 +163,7 @@ def _parse(directory: Path, description: Mapping[str, Any], fingerprint: str) ->
             context_length=_integer(description, "context_length", 1),
             vocab_size=_integer(description, "vocab_size", 1),
             num_hidden_layers=_integer(description, "num_hidden_layers", 1),
+            num_attention_heads=_integer(description, "num_attention_heads", 1),
             num_key_value_heads=_integer(description, "num_key_value_heads", 1),
             head_dim=_integer(description, "head_dim", 1),
             kernels=_text(description, "kernels"),

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
+from handler.engine.cancellation import Cancellable
 from handler.errors import Cancelled, DeadlineExceeded, TimeUp
-from handler.scheduler import Cancellable
 
 T = TypeVar("T")
 
@@ -33,7 +33,9 @@ class Deadline:
         return time.time() >= self.at
 
 
-def until(deadline: Deadline, tokens: Generator[T, None, None], cancellation: Cancellable) -> Generator[T, None, None]:
+def until(
+    deadline: Deadline, tokens: Generator[T | None, None, None], cancellation: Cancellable
+) -> Generator[T | None, None, None]:
     """Pass tokens on until the deadline, which also ends a prefill in its middle.
 
     Args:
@@ -59,7 +61,7 @@ def until(deadline: Deadline, tokens: Generator[T, None, None], cancellation: Ca
     try:
         with closing(tokens):
             for token in tokens:
-                made = True
+                made = made or token is not None
                 yield token
                 if deadline.passed:  # The timer's clock stands still in a machine that is paused; this one doesn't.
                     raise TimeUp()

@@ -39,6 +39,10 @@ class Cancelled(FirebrickError):
     """A generation was ended from outside, between two tokens or in the middle of a prefill."""
 
 
+class Interrupted(FirebrickError):
+    """A step was ended in its middle for one of its sequences; the others' is to be run again."""
+
+
 class TimeUp(FirebrickError):
     """The deadline came after some tokens: what there is, is the answer."""
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from handler.api.events import Chunk, Envelope, Shape, chunks
 from handler.api.options import Request
 from handler.deadline import Deadline, until
+from handler.engine.cancellation import Cancellable
 from handler.model import Model
-from handler.scheduler import Cancellable
 from handler.text.deltas import Meter, text_deltas
 
 
@@ -46,7 +46,7 @@ def prepare(
     return Generation(request, shape, prompt_ids, max_tokens, envelope, Meter(len(prompt_ids), received_at), deadline)
 
 
-def generate(model: Model, generation: Generation, cancellation: Cancellable) -> Generator[Chunk, None, None]:
+def generate(model: Model, generation: Generation, cancellation: Cancellable) -> Generator[Chunk | None, None, None]:
     """Give the chunks of the answer; closing them frees the engine.
 
     Raises:

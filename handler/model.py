@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 from handler.api.options import Served
 from handler.api.prompt import PromptEncoder
+from handler.engine.cancellation import Cancellable
 from handler.engine.sampling import SamplingParams
-from handler.scheduler import Cancellable
 from handler.text.deltas import Token, Vocabulary
 
 
 class Generate(Protocol):
-    """The engine's `generate`."""
+    """The engine's `answer`: tokens, and None where it takes a step to go on."""
 
     def __call__(
         self,
@@ -22,7 +22,7 @@ class Generate(Protocol):
         stop_ids: Collection[int],
         cancellation: Any,
         /,
-    ) -> Generator[Token, None, None]: ...
+    ) -> Generator[Token | None, None, None]: ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Model:
     prompts: PromptEncoder
     vocabulary: Vocabulary
     generate: Generate
+    step: Callable[[], None]
+    slots: int  # answers at a time
     new_cancellation: Callable[[], Cancellable]
     stop_ids: frozenset[int]
     fingerprint: str | None

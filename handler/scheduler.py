@@ -1,29 +1,28 @@
-"""One generation at a time in one worker thread, and a short first-in-first-out queue in front of it.
+"""A few generations at a time in one worker thread, and a short first-in-first-out queue in front of it.
 
-All state lives on the event loop; the worker thread only runs a generator and hands its items over. Items
-wait in memory for a slow reader (an answer's tokens bound their number), so nobody's connection holds the engine up.
+All state lives on the event loop; the worker thread only pulls the generators in turns and hands their items over.
+Items wait in memory for a slow reader (an answer's tokens bound their number), so nobody's connection holds the engine
+up.
 """
+
+from __future__ import annotations
 
 import asyncio
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from queue import SimpleQueue
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
+from handler.engine.cancellation import Cancellable
 from handler.errors import ApiError, Cancelled, QueueFull, ShuttingDown
+from handler.turns import Turns, Work
 
 T = TypeVar("T")
 LONGEST_RETRY_AFTER_S = 60
-
-
-class Cancellable(Protocol):
-    """What ends a generation from another thread."""
-
-    def cancel(self) -> None: ...
 
 
 class Ticket(Generic[T]):
@@ -34,7 +33,7 @@ class Ticket(Generic[T]):
         cancellation: Ends it, in the middle of a step if need be.
     """
 
-    def __init__(self, work: Callable[[], Generator[T, None, None]], cancellation: Cancellable) -> None:
+    def __init__(self, work: Work[T], cancellation: Cancellable) -> None:
         self.work = work
         self._cancellation = cancellation
         self._items: asyncio.Queue[T | None] = asyncio.Queue()
@@ -78,17 +77,21 @@ class Ticket(Generic[T]):
 
 
 class Scheduler(Generic[T]):
-    """Runs tickets one by one.
+    """Runs tickets, a few at a time, in one thread.
 
     Args:
         queue: How many tickets may wait.
+        slots: How many may run.
+        step: Brings those forward that give None; never called where none does.
     """
 
-    def __init__(self, queue: int) -> None:
+    def __init__(self, queue: int, slots: int = 1, step: Callable[[], None] = lambda: None) -> None:
         self._queue = queue
+        self._slots = slots
+        self._step = step
         self._waiting: deque[Ticket[T]] = deque()
-        self._running: Ticket[T] | None = None
-        self._worker_jobs: SimpleQueue[tuple[Ticket[T], asyncio.AbstractEventLoop]] | None = None
+        self._running: set[Ticket[T]] = set()
+        self._worker_jobs: SimpleQueue[_Job[T]] | None = None
         self._typical_s = 1.0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -103,8 +106,8 @@ class Scheduler(Generic[T]):
         """
         if self.draining:
             raise ShuttingDown()
-        if self._running is not None and len(self._waiting) >= self._queue:
-            expected_s = math.ceil(self._typical_s * (len(self._waiting) + 1))
+        if len(self._running) >= self._slots and len(self._waiting) >= self._queue:
+            expected_s = math.ceil(self._typical_s * (len(self._waiting) + 1) / self._slots)
             raise QueueFull(len(self._waiting), min(max(expected_s, 1), LONGEST_RETRY_AFTER_S))
 
     def submit(self, ticket: Ticket[T]) -> None:
@@ -138,46 +141,58 @@ class Scheduler(Generic[T]):
         try:
             await asyncio.wait_for(self._idle.wait(), grace_s)
         except TimeoutError:
-            for ticket in [*self._waiting, *([self._running] if self._running else [])]:
+            for ticket in [*self._waiting, *self._running]:
                 self.cancel(ticket, ShuttingDown())
             await self._idle.wait()
 
     def _start_next(self) -> None:
-        if self._running is None and self._waiting:
-            self._running = self._waiting.popleft()
-            self._jobs().put((self._running, asyncio.get_running_loop()))
-        elif self._running is None:
+        while self._waiting and len(self._running) < self._slots:
+            ticket = self._waiting.popleft()
+            self._running.add(ticket)
+            self._jobs().put(_Job(ticket, asyncio.get_running_loop()))
+        if not self._running:
             self._idle.set()
 
-    def _jobs(self) -> "SimpleQueue[tuple[Ticket[T], asyncio.AbstractEventLoop]]":
+    def _jobs(self) -> SimpleQueue[_Job[T]]:
         if self._worker_jobs is None:
             self._worker_jobs = SimpleQueue()
             # A daemon: were a step stuck in native code, the process could still end.
             threading.Thread(target=self._work, args=(self._worker_jobs,), name="engine", daemon=True).start()
         return self._worker_jobs
 
-    def _work(self, jobs: "SimpleQueue[tuple[Ticket[T], asyncio.AbstractEventLoop]]") -> None:
+    def _work(self, jobs: SimpleQueue[_Job[T]]) -> None:
+        turns: Turns[_Job[T], T] = Turns(self._step)
         while True:
-            ticket, loop = jobs.get()
-            started = time.perf_counter()
-            error = _run(ticket, loop)
-            with suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
-                loop.call_soon_threadsafe(self._finish, ticket, error, time.perf_counter() - started)
+            while not turns or not jobs.empty():
+                job = jobs.get()
+                job.started_at = time.perf_counter()
+                turns.add(job, job.ticket.work)
+            for job, error in turns.round(_Job.deliver).items():
+                with suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
+                    seconds = time.perf_counter() - job.started_at
+                    job.loop.call_soon_threadsafe(self._finish, job.ticket, error, seconds)
 
     def _finish(self, ticket: Ticket[T], error: Exception | None, seconds: float) -> None:
         self._typical_s += (seconds - self._typical_s) / 4
-        self._running = None
+        self._running.discard(ticket)
         ticket.end(error)
         self._start_next()
 
 
-def _run(ticket: Ticket[T], loop: asyncio.AbstractEventLoop) -> Exception | None:
-    try:
-        with closing(ticket.work()) as items:
-            for item in items:
-                if ticket.cancelled:
-                    raise Cancelled()
-                loop.call_soon_threadsafe(ticket.deliver, item)
-    except Exception as error:
-        return error
-    return None
+class _Job(Generic[T]):
+    """A ticket in the thread's hands."""
+
+    def __init__(self, ticket: Ticket[T], loop: asyncio.AbstractEventLoop) -> None:
+        self.ticket = ticket
+        self.loop = loop
+        self.started_at = 0.0
+
+    def deliver(self, item: T) -> None:
+        """Hand an item over to the ticket's reader.
+
+        Raises:
+            Cancelled: Nobody wants it any more.
+        """
+        if self.ticket.cancelled:
+            raise Cancelled()
+        self.loop.call_soon_threadsafe(self.ticket.deliver, item)

@@ -33,6 +33,9 @@ class Settings:
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
     metrics_disabled: bool = False  # POWERTOOLS_METRICS_DISABLED
     results_bucket: str | None = None  # FIREBRICK_RESULTS_BUCKET: where the worker function keeps its results
+    slots: int = 1  # FIREBRICK_SLOTS: answers at a time
+    prefix_cache: bool = True  # FIREBRICK_PREFIX_CACHE: a prompt uses what the cache still holds of its beginning
+    lookup: bool = True  # FIREBRICK_LOOKUP: guess tokens that prompt or answer have had before
     prefill_chunk: int = 256  # FIREBRICK_PREFILL_CHUNK: prompt tokens per step
     verify: Literal["full", "quick"] = "full"  # FIREBRICK_VERIFY: hash the weights too, or only what is small
     kernels: Path | None = None  # FIREBRICK_KERNELS: the library of native kernels, else the package's own
@@ -179,6 +182,9 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "metrics_namespace": _metrics_name,
     "metrics_disabled": _true,
     "results_bucket": _bucket,
+    "slots": _integer(1, 64),
+    "prefix_cache": _switch,
+    "lookup": _switch,
     "prefill_chunk": _integer(1, 2**20),
     "verify": _verify,
     "kernels": lambda key, value: Path(value),

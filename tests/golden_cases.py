@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.artefact import load_artefact
-from handler.engine.engine import Cancellation, Engine
+from handler.engine.engine import Engine, EngineOptions
 from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.source import Source
@@ -36,13 +36,17 @@ class LastLogits(Engine):
 
     def last_logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits after a prompt ``(S,)``, run in chunks: ``(vocab_size,)``."""
-        return self._prefill(ids.tolist(), Cancellation()).copy()
+        chunk = self.options.prefill_chunk
+        for start in range(0, len(ids), chunk):
+            part = ids[None, start : start + chunk]
+            logits: NDArray[np.float32] = self.steps.run([0], part, [start], [part.shape[1] - 1])
+        return np.array(logits[0])
 
 
 def engine(checkpoint: Path, out: Path, options: ExportOptions, prefill_chunk: int = 256) -> LastLogits:
     """Export a checkpoint and load it."""
     export(Source(checkpoint, checkpoint.name, None), out, options)
-    loaded = LastLogits.load(load_artefact(out, "quick"), threads=2, prefill_chunk=prefill_chunk)
+    loaded = LastLogits.load(load_artefact(out, "quick"), 2, EngineOptions(prefill_chunk))
     assert isinstance(loaded, LastLogits)
     return loaded
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from handler.artefact import load_artefact
-from handler.engine.engine import Cancellation, Engine
+from handler.engine.cancellation import Cancellation
+from handler.engine.engine import Engine, EngineOptions
 from handler.engine.sampling import SamplingParams
 from handler.engine.weights import Weights
 from handler.errors import ArtefactDamaged, KernelsMissing
@@ -137,7 +138,7 @@ def demo(demo_artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answers(directory: Path, prompts: list[list[int]], chunk: int = 256, threads: int = 2) -> Iterator[list[int]]:
-    engine = Engine.load(load_artefact(directory, "quick"), threads, chunk, LIBRARY)
+    engine = Engine.load(load_artefact(directory, "quick"), threads, EngineOptions(chunk, keep_prefixes=False), LIBRARY)
     for prompt in prompts:
         tokens = engine.generate(prompt, SamplingParams(temperature=0), 24, (), Cancellation())
         yield [token.id for token in tokens]

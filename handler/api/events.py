@@ -48,8 +48,8 @@ class Shape(Protocol):
 
 
 def chunks(
-    shape: Shape, envelope: Envelope, deltas: Generator[Delta, None, None], meter: Meter, include_usage: bool
-) -> Generator[Chunk, None, None]:
+    shape: Shape, envelope: Envelope, deltas: Generator[Delta | None, None, None], meter: Meter, include_usage: bool
+) -> Generator[Chunk | None, None, None]:
     """Write the chunks of one answer.
 
     The first comes with the first token, so that a failed prefill can still end as a status of its own.
@@ -62,6 +62,9 @@ def chunks(
     opening = shape.opening()
     with closing(deltas):
         for delta in deltas:
+            if delta is None:
+                yield None
+                continue
             if opening is not None:
                 yield chunk(opening)
                 opening = None

@@ -1,116 +1,111 @@
-"""Token ids in, token ids out; the engine knows no text."""
+"""Token ids in, token ids out, of several sequences at a time; the engine knows no text."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from handler.artefact import GRAPH, Artefact
-from handler.engine.kernels import library_of
-from handler.engine.sampling import Sampler, SamplingParams, log_probabilities
+from handler.engine.cancellation import Cancellation
+from handler.engine.constraint import Constraint
+from handler.engine.drafting import NoDrafter, PromptLookup
+from handler.engine.kernels import cheap_rows, library_of
+from handler.engine.sampling import Sampler, SamplingParams
+from handler.engine.sequence import Answer, Token
 from handler.engine.session import create_session
-from handler.engine.slots import allocate
+from handler.engine.slots import Prefix, Slots
+from handler.engine.step import Step
 from handler.engine.weights import Weights
-from handler.errors import Cancelled
+from handler.errors import Cancelled, Interrupted
+from handler.turns import stepped
 
 WARM_UP_S = 0.005  # a few layers of a 3B model, all of a small one
+PREFILL_WAIT_S = 0.4  # how long others may wait for a part of a prompt
+QUERY_ROWS = 96  # of a block in the native attention's prefill, see docs/kernels.md
+MOST_FORCED = 15  # tokens that a constraint forces, run in one step
+MOST_READY = 16  # tokens that nobody has taken yet, then the sequence waits
 
 
 @dataclass(frozen=True)
-class Token:
-    """A generated token.
+class EngineOptions:
+    """How an engine works.
 
     Attributes:
-        id: in the vocabulary.
-        logprob: natural logarithm of its probability by the model's own distribution, if it was asked for.
-        top_logprobs: the likeliest tokens at its place, likeliest first.
+        prefill_chunk: tokens of a prompt that are run at a time.
+        slots: sequences that it works on at a time.
+        keep_prefixes: whether a prompt uses what the cache still holds of its beginning.
+        lookup: whether it guesses tokens that prompt or answer have had before.
     """
 
-    id: int
-    logprob: float | None = None
-    top_logprobs: tuple[tuple[int, float], ...] = ()
-
-
-class Cancellation:
-    """Ends a generation from another thread, even in the middle of a prefill."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._cancelled = False
-        self._options: onnxruntime.RunOptions | None = None
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether `cancel` was called."""
-        return self._cancelled
-
-    def cancel(self) -> None:
-        """End the generation; may be called at any time, from any thread, more than once."""
-        with self._lock:
-            self._cancelled = True
-            if self._options is not None:
-                self._options.terminate = True
-
-    def run_options(self) -> onnxruntime.RunOptions:
-        """Options of a run that `cancel` ends."""
-        with self._lock:
-            if self._options is None:
-                self._options = onnxruntime.RunOptions()
-                self._options.terminate = self._cancelled
-            return self._options
+    prefill_chunk: int = 256
+    slots: int = 1
+    keep_prefixes: bool = True
+    lookup: bool = True
 
 
 class Engine:
-    """A session with a preallocated cache; one generation at a time."""
+    """A session, a cache of several slots, and the answers that are on their way."""
 
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
         artefact: Artefact,
-        prefill_chunk: int,
+        options: EngineOptions | None = None,
         weights: Weights | None = None,
+        rows: int = 1,
+        prefixes: Sequence[Prefix] = (),
     ) -> None:
         """Allocate the cache; its pages cost no memory until they are written.
 
         Args:
             session: from `handler.engine.session.create_session`.
             artefact: what the session was made of.
-            prefill_chunk: tokens of a prompt that are run at a time.
+            options: how it works.
             weights: what the session computes with, if it was given them: they stay mapped as long as the engine lives.
+            rows: how many a step takes for little more than the time of one.
+            prefixes: what prompts may begin with, computed before.
         """
+        self.options = options or EngineOptions()
         self.context_length = artefact.context_length
         self.vocab_size = artefact.vocab_size
-        self._session = session
-        self._prefill_chunk = prefill_chunk
-        self._cache = allocate(artefact, artefact.context_length)
+        self.slots = Slots(artefact, self.options.slots, self.options.keep_prefixes, prefixes)
+        self.steps = Step(session, self.slots.cache, artefact.vocab_size)
         self._weights = weights
-        self._lock = threading.Lock()
+        self._rows = rows if self.steps.batches else 1
+        # Cut there, a chunk of a prompt gives the same bits as whole; stock operators promise no such thing.
+        self._block = max(1, QUERY_ROWS * artefact.num_key_value_heads // artefact.num_attention_heads)
+        self._divisible = artefact.kernels == "native"
+        self._answers: list[Answer] = []
+        self._lock = threading.RLock()
+        self._decoded_at = 0.0
+        self._prefill_rate = 0.0  # tokens per second
 
     @classmethod
     def load(
         cls,
         artefact: Artefact,
         threads: int,
-        prefill_chunk: int = 256,
+        options: EngineOptions | None = None,
         kernels: Path | None = None,
         weights: Weights | None = None,
+        prefixes: Sequence[Prefix] = (),
     ) -> Engine:
         """Create the session of an artefact and the engine around it.
 
         Args:
             artefact: from `handler.artefact.load_artefact`.
             threads: of the session.
-            prefill_chunk: tokens of a prompt that are run at a time.
+            options: how the engine works.
             kernels: the library of native kernels; None for the package's own.
             weights: mapped already; None to let onnxruntime map them.
+            prefixes: what prompts may begin with, computed before.
 
         Raises:
             ArtefactDamaged: onnxruntime refuses the graph.
@@ -118,7 +113,7 @@ class Engine:
         """
         library = library_of(artefact, kernels)
         session = create_session(artefact.directory / GRAPH, threads, library=library, weights=weights)
-        return cls(session, artefact, prefill_chunk, weights)
+        return cls(session, artefact, options, weights, cheap_rows(library) if library else 1, prefixes)
 
     def warm_up(self) -> None:
         """Work on a token for a moment, so that what can fail has failed before the first request.
@@ -140,10 +135,24 @@ class Engine:
         max_tokens: int,
         stop_ids: Collection[int],
         cancellation: Cancellation,
+        constraint: Constraint | None = None,
     ) -> Generator[Token, None, None]:
+        """Continue a prompt, and whatever else is on its way; `answer` with its steps."""
+        answer = self.answer(prompt_ids, params, max_tokens, stop_ids, cancellation, constraint)
+        return stepped(answer, self.step)
+
+    def answer(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        max_tokens: int,
+        stop_ids: Collection[int],
+        cancellation: Cancellation,
+        constraint: Constraint | None = None,
+    ) -> Generator[Token | None, None, None]:
         """Continue a prompt.
 
-        The first token takes the prefill, which runs in chunks. Closing the generator frees the engine.
+        It takes a slot when the first token is asked for; closing it gives the slot back.
 
         Args:
             prompt_ids: at least one token id, each below ``vocab_size``.
@@ -151,31 +160,48 @@ class Engine:
             max_tokens: at most so many tokens; prompt and tokens together fit ``context_length``.
             stop_ids: tokens that end the answer; they aren't given out.
             cancellation: ends it from outside.
+            constraint: what may come next.
 
         Yields:
-            tokens; fewer than ``max_tokens`` when a stop id came.
+            tokens, fewer than ``max_tokens`` when a stop id came; None where it takes a `step` to go on.
 
         Raises:
             Cancelled: `cancellation` was used.
+            LookupError: no slot is free; that is a bug of the caller.
             ValueError: the lengths or ids are out of range; that is a bug of the caller.
         """
         self._check(prompt_ids, max_tokens)
-        with self._lock:
-            sampler = Sampler(params, prompt_ids, self.vocab_size)
-            logits = self._prefill(prompt_ids, cancellation)
-            step = _Step(self, 1, wanted=1)
-            for count in range(1, max_tokens + 1):
+        answer = self._admit(prompt_ids, params, max_tokens, stop_ids, cancellation, constraint)
+        try:
+            while True:
                 if cancellation.cancelled:
                     raise Cancelled
-                token = sampler.sample(logits)
-                if token in stop_ids:
+                if answer.ready:
+                    yield answer.ready.popleft()
+                elif answer.error is not None:
+                    raise answer.error
+                elif answer.ended:
                     return
-                if params.top_logprobs is None:
-                    yield Token(token)
                 else:
-                    yield Token(token, *log_probabilities(logits, token, params.top_logprobs))
-                if count < max_tokens:
-                    logits = step.run([token], len(prompt_ids) + count - 1, cancellation)
+                    yield None
+        finally:
+            self._dismiss(answer)
+
+    def step(self) -> None:
+        """Bring the answers forward: a part of one prompt, or a token, with luck several, of each that decodes.
+
+        What fails, fails in the generators of the answers that it concerns.
+        """
+        with self._lock:
+            alive = [answer for answer in self._answers if not answer.cancellation.cancelled]
+            prefilling = next((answer for answer in alive if answer.prefilling), None)
+            decoding = [answer for answer in alive if answer.decoding and len(answer.ready) < MOST_READY]
+            waited_s = time.perf_counter() - self._decoded_at
+            if prefilling is not None and (not decoding or waited_s < PREFILL_WAIT_S):
+                self._prefill(prefilling, alone=len(alive) == 1)
+            elif decoding:
+                self._decode(decoding)
+                self._decoded_at = time.perf_counter()
 
     def _check(self, prompt_ids: Sequence[int], max_tokens: int) -> None:
         if not prompt_ids or max_tokens < 1 or len(prompt_ids) + max_tokens > self.context_length:
@@ -183,53 +209,87 @@ class Engine:
         if min(prompt_ids) < 0 or max(prompt_ids) >= self.vocab_size:
             raise ValueError(f"token ids beyond the vocabulary of {self.vocab_size}")
 
-    def _prefill(self, prompt_ids: Sequence[int], cancellation: Cancellation) -> NDArray[np.float32]:
-        """Run the prompt in chunks; gives the logits after its last token, float32 ``(vocab_size,)``."""
-        for start in range(0, len(prompt_ids), self._prefill_chunk):
-            chunk = prompt_ids[start : start + self._prefill_chunk]
-            last = start + len(chunk) == len(prompt_ids)
-            logits = _Step(self, len(chunk), wanted=int(last)).run(chunk, start, cancellation)
-        return logits
+    def _admit(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        max_tokens: int,
+        stop_ids: Collection[int],
+        cancellation: Cancellation,
+        constraint: Constraint | None,
+    ) -> Answer:
+        with self._lock:
+            sampler = Sampler(params, prompt_ids, self.vocab_size)
+            guesses = self.options.lookup and self._rows > 1
+            drafter = PromptLookup(prompt_ids) if guesses else NoDrafter()
+            slot, cached = self.slots.take(prompt_ids)
+            answer = Answer(
+                prompt_ids, slot, cached, sampler, params, max_tokens, stop_ids, cancellation, drafter, constraint
+            )
+            self._answers.append(answer)
+            return answer
 
+    def _dismiss(self, answer: Answer) -> None:
+        with self._lock:
+            self._answers.remove(answer)
+            self.slots.hold(answer.slot, answer.ids[: answer.position])
+            self.slots.release(answer.slot)
 
-class _Step:
-    """A run over a fixed number of new tokens, its inputs and outputs bound once and written in place."""
-
-    def __init__(self, engine: Engine, tokens: int, wanted: int) -> None:
-        """Bind everything; logits are computed for the last token if ``wanted`` is 1, for none if it is 0."""
-        self._session = engine._session
-        self._binding = engine._session.io_binding()
-        self._input_ids = np.zeros((1, tokens), dtype=np.int64)  # (B, S)
-        self._seqlens_k = np.zeros(1, dtype=np.int32)  # (B,)
-        self._total = np.zeros((), dtype=np.int32)
-        self._indices = np.full(wanted, tokens - 1, dtype=np.int64)  # (P,)
-        self._logits = np.empty((wanted, engine.vocab_size), dtype=np.float32)  # (P, vocab_size)
-        self._bind("input_ids", self._input_ids)
-        self._bind("seqlens_k", self._seqlens_k)
-        self._bind("total_sequence_length", self._total)
-        self._bind("logits_indices", self._indices)
-        self._bind_output("logits", self._logits)
-        for name, array in engine._cache.items():
-            self._bind(f"past_key_values.{name}", array)
-            self._bind_output(f"present.{name}", array)
-
-    def run(self, ids: Sequence[int], start: int, cancellation: Cancellation) -> NDArray[np.float32]:
-        """Append tokens to the cache at position ``start``; gives the last one's logits, float32 ``(vocab_size,)``."""
-        if cancellation.cancelled:
-            raise Cancelled
-        self._input_ids[0] = ids
-        self._seqlens_k[0] = start + len(ids) - 1
-        self._total[...] = start + len(ids)
+    def _prefill(self, answer: Answer, alone: bool) -> None:
+        """Run a part of a prompt; with the last one comes the first token."""
+        start, count = answer.position, self._part(answer, alone)
+        last = start + count == answer.prompt_length
+        ids = np.array([answer.ids[start : start + count]], dtype=np.int64)
+        began = time.perf_counter()
         try:
-            self._session.run_with_iobinding(self._binding, cancellation.run_options())
-        except Exception:
-            if cancellation.cancelled:
-                raise Cancelled from None
-            raise
-        return self._logits[-1] if len(self._logits) else np.empty(0, dtype=np.float32)
+            logits = self.steps.run([answer.slot], ids, [start], [count - 1] if last else [], [answer.cancellation])
+            answer.position += count
+            if last:
+                answer.accept(logits)
+        except Interrupted:
+            return
+        except Exception as error:
+            answer.error = error
+        rate = count / (time.perf_counter() - began)
+        self._prefill_rate += (rate - self._prefill_rate) / (2 if self._prefill_rate else 1)
 
-    def _bind(self, name: str, array: NDArray[Any]) -> None:
-        self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    def _part(self, answer: Answer, alone: bool) -> int:
+        """How many tokens of a prompt to run: the rest of a chunk, or less of it so that others needn't wait long."""
+        done = (answer.position - answer.cached_tokens) % self.options.prefill_chunk
+        rest = min(self.options.prefill_chunk - done, answer.prompt_length - answer.position)
+        if alone or not self._divisible:
+            return rest
+        # Whole blocks, and more than one left over: then no row of the attention notices the cut.
+        part = max(2, int(self._prefill_rate * PREFILL_WAIT_S) // self._block) * self._block
+        return part if rest - part > self._block else rest
 
-    def _bind_output(self, name: str, array: NDArray[Any]) -> None:
-        self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    def _decode(self, answers: Sequence[Answer]) -> None:
+        """Run the latest token of each answer, and what is guessed or forced behind it."""
+        while answers := [answer for answer in answers if not answer.cancellation.cancelled]:
+            most = self._rows // len(answers) - 1
+            forced = MOST_FORCED if self.steps.batches else 0
+            news = [answer.next_ids(most, forced) for answer in answers]
+            entries = [
+                (answer.slot, id, answer.position + at)
+                for answer, ids in zip(answers, news, strict=True)
+                for at, id in enumerate(ids)
+            ]
+            slots, tokens, starts = zip(*entries, strict=True)
+            watched = [answer.cancellation for answer in answers]
+            try:
+                column = np.array(tokens, dtype=np.int64)[:, None]
+                logits = self.steps.run(slots, column, starts, range(len(entries)), watched)
+            except Interrupted:
+                continue  # without who interrupted it
+            except Exception as error:
+                for answer in answers:
+                    answer.error = error
+                return
+            row = 0
+            for answer, ids in zip(answers, news, strict=True):
+                try:
+                    answer.accept(logits[row : row + len(ids)])
+                except Exception as error:
+                    answer.error = error
+                row += len(ids)
+            return

@@ -118,6 +118,15 @@ def describe(path: Path) -> Description:
         raise _unusable(path, error) from None
 
 
+def cheap_rows(path: Path) -> int:
+    """How many rows a linear layer multiplies for little more than the time of one; docs/kernels.md has the measure.
+
+    Raises:
+        KernelsUnusable: the library can't be loaded, or it is another one.
+    """
+    return 8 if describe(path).isa in ("amx", "avx512") else 4
+
+
 def _function(path: Path, name: str) -> ctypes._NamedFuncPointer:
     import ctypes
 

@@ -57,13 +57,16 @@ class Sampler:
         self._bias_ids = np.fromiter(bias.keys(), dtype=np.int64, count=len(bias))
         self._bias = np.fromiter(bias.values(), dtype=np.float32, count=len(bias))
 
-    def sample(self, logits: NDArray[np.float32]) -> int:
+    def sample(self, logits: NDArray[np.float32], allowed: NDArray[np.bool_] | None = None) -> int:
         """Choose the next token.
 
         Args:
             logits: float32 ``(vocab_size,)``; left as they are.
+            allowed: bool ``(vocab_size,)``, the tokens to choose among; None for all.
         """
         adjusted = self._adjust(logits)
+        if allowed is not None:
+            adjusted = np.where(allowed, adjusted, np.float32(-np.inf))
         token = int(adjusted.argmax()) if self._params.temperature == 0 else self._draw(adjusted)
         self._answer[token] += 1
         if self._seen.size:

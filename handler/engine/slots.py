@@ -1,50 +1,138 @@
-"""The attention's cache: one array a layer and part, whose pages take no memory until they are written."""
+"""The cache's slots: what each holds, who has it now, and what of it a new prompt can use."""
 
 from __future__ import annotations
 
-import math
-import mmap
-from collections.abc import Mapping
-from typing import Any
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from handler.artefact import Artefact
+from handler.engine.cache import allocate
 
-# What a layer's cache consists of; the int8 one has a scale for each token and head.
-PARTS: Mapping[str, Mapping[str, type[np.generic]]] = {
-    "float32": {"key": np.float32, "value": np.float32},
-    "float16": {"key": np.float16, "value": np.float16},
-    "int8": {"key": np.int8, "value": np.int8, "key_scale": np.float32, "value_scale": np.float32},
-}
+Arrays = Mapping[str, NDArray[Any]]
+LITTLE = 64  # tokens: a template may write the end of an answer otherwise than the model did
 
 
-def allocate(artefact: Artefact, positions: int) -> dict[str, NDArray[Any]]:
-    """Make the empty cache of one sequence.
+class Prefix(Protocol):
+    """Keys and values that were computed before, such as those of a file."""
 
-    Args:
-        artefact: names the cache's dtype and shape.
-        positions: tokens that it can hold.
+    @property
+    def ids(self) -> Sequence[int]:
+        """Of the tokens that they belong to."""
+        ...
 
-    Returns:
-        ``{layer}.{part}`` → ``(1, num_key_value_heads, positions, head_dim)``, scales without the last dimension.
+    @property
+    def arrays(self) -> Arrays:
+        """As a slot's, with only so many positions: ``{layer}.{part}`` → ``(num_key_value_heads, positions, …)``."""
+        ...
+
+
+class Slots:
+    """Places for sequences in the cache; a freed one keeps what it holds until somebody needs the place.
+
+    Attributes:
+        cache: ``{layer}.{part}`` → ``(slots, num_key_value_heads, positions, head_dim)``.
+        count: how many there are.
     """
-    shape = (1, artefact.num_key_value_heads, positions, artefact.head_dim)
-    return {
-        f"{layer}.{part}": _lazy_zeros(shape[:3] if part.endswith("_scale") else shape, np.dtype(dtype))
-        for layer in range(artefact.num_hidden_layers)
-        for part, dtype in PARTS[artefact.kv_cache_dtype].items()
-    }
+
+    def __init__(self, artefact: Artefact, count: int = 1, keep: bool = True, prefixes: Sequence[Prefix] = ()) -> None:
+        """Allocate them; their pages cost no memory until they are written.
+
+        Args:
+            artefact: names the cache's dtype and shape.
+            count: how many sequences there can be at a time.
+            keep: whether a prompt may use what a slot still holds.
+            prefixes: what prompts may begin with, whatever the slots hold.
+        """
+        self.cache: Arrays = allocate(artefact, count)
+        self.count = count
+        self._keep = keep
+        self._prefixes = tuple(prefixes)
+        self._held: list[Sequence[int]] = [()] * count
+        self._free = dict.fromkeys(range(count))  # least recently used first
+
+    @property
+    def free(self) -> int:
+        """How many nobody has."""
+        return len(self._free)
+
+    def held(self, slot: int) -> Sequence[int]:
+        """Ids of the tokens whose keys and values a slot holds."""
+        return self._held[slot]
+
+    def take(self, ids: Sequence[int]) -> tuple[int, int]:
+        """Take a free slot for a prompt.
+
+        The tokens that it has in common with the beginning of what some slot holds, or of a prefix, are in the slot
+        then. If the best slot is free and would lose little, it is the one: a chat goes on. Else they are copied to
+        the slot that was least recently used: another chat begins alike.
+
+        Args:
+            ids: of the prompt.
+
+        Returns:
+            the slot, and how many of the prompt's tokens it holds: never all, for the last one gives the logits.
+
+        Raises:
+            LookupError: none is free; that is a bug of the caller.
+        """
+        if not self._free:
+            raise LookupError(f"all {self.count} slots are taken")
+        best, cached = self._best(ids)
+        prefix, length = self._best_prefix(ids)
+        if prefix is not None and length > cached:
+            slot, cached = self._oldest_but(None), length
+            self._copy(prefix.arrays, slot, cached)
+        elif best in self._free and self._loses_little(best, cached):
+            slot = best
+        else:
+            slot = self._oldest_but(best)
+            self._copy({name: array[best] for name, array in self.cache.items()}, slot, cached)
+        del self._free[slot]
+        self._held[slot] = ids[:cached]
+        return slot, cached
+
+    def hold(self, slot: int, ids: Sequence[int]) -> None:
+        """Say what a taken slot holds now."""
+        self._held[slot] = ids
+
+    def release(self, slot: int) -> None:
+        """Give a slot back; it still holds what it holds."""
+        self._free[slot] = None
+
+    def _best(self, ids: Sequence[int]) -> tuple[int, int]:
+        """The slot that holds the most of a prompt, and how much; among equals one that is free, the oldest."""
+        if not self._keep:
+            return next(iter(self._free)), 0
+        taken = (slot for slot in range(self.count) if slot not in self._free)
+        order = (*self._free, *taken)
+        commons = {slot: common(self._held[slot], ids) for slot in order}
+        best = max(order, key=lambda slot: commons[slot])
+        return best, min(commons[best], len(ids) - 1)
+
+    def _best_prefix(self, ids: Sequence[int]) -> tuple[Prefix | None, int]:
+        lengths = {min(common(prefix.ids, ids), len(ids) - 1): prefix for prefix in self._prefixes if self._keep}
+        longest = max(lengths, default=0)
+        return lengths.get(longest), longest
+
+    def _loses_little(self, slot: int, cached: int) -> bool:
+        held = len(self._held[slot])
+        return held - cached <= max(LITTLE, held // 8)
+
+    def _oldest_but(self, best: int | None) -> int:
+        return next((slot for slot in self._free if slot != best), next(iter(self._free)))
+
+    def _copy(self, arrays: Arrays, slot: int, positions: int) -> None:
+        """Copy the first positions of arrays that are as a slot's."""
+        for name, array in arrays.items() if positions else ():
+            self.cache[name][slot, :, :positions] = array[:, :positions]
 
 
-def _lazy_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros of which only the touched 4 KiB pages take memory.
-
-    numpy asks for huge pages; the heads of one token lie megabytes apart, so each would take 2 MiB of them.
-    """
-    count = math.prod(shape)
-    memory = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many ids two sequences begin with alike."""
+    length = min(len(a), len(b))
+    if list(a[:length]) == list(b[:length]):
+        return length
+    return next(itertools.compress(itertools.count(), map(int.__ne__, a, b)))

@@ -87,10 +87,11 @@ def _populate(artefact: Artefact, weights: "Weights | None", settings: Settings,
 def _load_engine(
     artefact: Artefact, weights: "Weights | None", settings: Settings, threads: int, parts: dict[str, float]
 ) -> "Engine":
-    from handler.engine.engine import Engine
+    from handler.engine.engine import Engine, EngineOptions
 
-    chunk, library = settings.prefill_chunk, settings.kernels
-    engine = timed(parts, "session_ms", lambda: Engine.load(artefact, threads, chunk, library, weights))
+    options = EngineOptions(settings.prefill_chunk, settings.slots, settings.prefix_cache, settings.lookup)
+    load = Engine.load
+    engine = timed(parts, "session_ms", lambda: load(artefact, threads, options, settings.kernels, weights))
     timed(parts, "warm_up_ms", engine.warm_up)
     return engine
 
@@ -128,7 +129,7 @@ def _model(
 ) -> "Model":
     from handler.api.options import Served
     from handler.api.prompt import PromptEncoder
-    from handler.engine.engine import Cancellation
+    from handler.engine.cancellation import Cancellation
     from handler.model import Model
 
     defaults = artefact.sampling_defaults
@@ -136,7 +137,9 @@ def _model(
         served=Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens, settings.max_tokens_cap),
         prompts=PromptEncoder(tokenizer, template, artefact.model_id, artefact.context_length),
         vocabulary=tokenizer,
-        generate=engine.generate,
+        generate=engine.answer,
+        step=engine.step,
+        slots=engine.slots.count,
         new_cancellation=Cancellation,
         stop_ids=artefact.eos_token_ids,
         fingerprint=artefact.fingerprint,

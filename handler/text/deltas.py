@@ -50,8 +50,8 @@ class Delta:
 
 
 def text_deltas(
-    tokens: Generator[Token, None, None], vocabulary: Vocabulary, stop: Sequence[str], max_tokens: int
-) -> Generator[Delta, None, None]:
+    tokens: Generator[Token | None, None, None], vocabulary: Vocabulary, stop: Sequence[str], max_tokens: int
+) -> Generator[Delta | None, None, None]:
     """Turn tokens into text.
 
     Args:
@@ -62,13 +62,16 @@ def text_deltas(
 
     Yields:
         A delta a token, possibly empty, then one with the finish reason and what was held back: "length" if `tokens`
-        raises `TimeUp`.
+        raises `TimeUp`. None for None.
     """
     detokenizer, stop_strings, scores = Detokenizer(vocabulary), StopStrings(stop), _Scores(vocabulary)
     count = decoded = sent = 0
     reason: FinishReason = "length"
     with closing(tokens), suppress(TimeUp):
         for token in tokens:
+            if token is None:
+                yield None
+                continue
             count += 1
             scores.add(token, decoded)
             text = detokenizer.push(token.id)
@@ -121,14 +124,15 @@ class Meter:
         """The engine begins."""
         self.started_at = time.perf_counter()
 
-    def count(self, tokens: Generator[Token, None, None]) -> Generator[Token, None, None]:
+    def count(self, tokens: Generator[Token | None, None, None]) -> Generator[Token | None, None, None]:
         """Pass the tokens on, counting them, and note if time is up."""
         with closing(tokens):
             try:
                 for token in tokens:
-                    self.last_token_at = time.perf_counter()
-                    self.first_token_at = self.first_token_at or self.last_token_at
-                    self.completion_tokens += 1
+                    if token is not None:
+                        self.last_token_at = time.perf_counter()
+                        self.first_token_at = self.first_token_at or self.last_token_at
+                        self.completion_tokens += 1
                     yield token
             except TimeUp:
                 self.stopped_by = "deadline"

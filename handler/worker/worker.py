@@ -15,6 +15,7 @@ from handler.errors import (
 )
 from handler.generation import Generation, generate, prepare
 from handler.model import Model
+from handler.turns import stepped
 from handler.worker.batch import answer_batch
 from handler.worker.events import Invoke, read_event
 from handler.worker.jobs import Job, invoke_job, message_job
@@ -157,7 +158,7 @@ def run(model: Model, job: Job, generation: Generation, telemetry: Telemetry, pa
     """
     waited_ms = job.waited_ms(time.time())
     with telemetry.segment("answer"):
-        chunks = list(generate(model, generation, model.new_cancellation()))
+        chunks = list(stepped(generate(model, generation, model.new_cancellation()), model.step))
     result = result_of(job.shape, chunks)
     pace.observe(result["timings"])
     telemetry.answered(job, result, waited_ms)

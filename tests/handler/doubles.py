@@ -19,8 +19,9 @@ from handler.api.events import Chunk
 from handler.api.options import Served
 from handler.api.prompt import PromptEncoder
 from handler.artefact import SamplingDefaults
-from handler.engine.engine import Cancellation, Token
+from handler.engine.cancellation import Cancellation
 from handler.engine.sampling import SamplingParams
+from handler.engine.sequence import Token
 from handler.errors import Cancelled
 from handler.http.app import create_app
 from handler.logs import Log
@@ -115,6 +116,8 @@ def byte_model(engine: ScriptedEngine, context_length: int, template: str | None
         prompts=PromptEncoder(tokenizer, chat, "owner/bytes", context_length),
         vocabulary=tokenizer,
         generate=engine.generate,
+        step=lambda: None,
+        slots=1,
         new_cancellation=Cancellation,
         stop_ids=frozenset([EOS]),
         fingerprint="fp",

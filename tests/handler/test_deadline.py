@@ -5,7 +5,7 @@ from collections.abc import Generator
 import pytest
 
 from handler.deadline import Deadline, until
-from handler.engine.engine import Cancellation
+from handler.engine.cancellation import Cancellation
 from handler.errors import Cancelled, DeadlineExceeded, TimeUp
 
 

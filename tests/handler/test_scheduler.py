@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Generator
 
 import pytest
 
-from handler.engine.engine import Cancellation
+from handler.engine.cancellation import Cancellation
 from handler.errors import Cancelled, ClientGone, DeadlineExceeded, QueueFull, ShuttingDown
 from handler.scheduler import Scheduler, Ticket
 

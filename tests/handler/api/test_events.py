@@ -18,7 +18,7 @@ def deltas() -> Generator[Delta, None, None]:
 
 
 def make(shape: Shape, include_usage: bool = True) -> list[Chunk]:
-    return list(chunks(shape, ENVELOPE, deltas(), Meter(3, 0.0), include_usage))
+    return [c for c in chunks(shape, ENVELOPE, deltas(), Meter(3, 0.0), include_usage) if c is not None]
 
 
 def test_a_chat_begins_with_the_role_and_ends_with_the_reason_and_the_usage() -> None:

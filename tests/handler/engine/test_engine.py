@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler.artefact import load_artefact
-from handler.engine.engine import Cancellation, Engine
+from handler.engine.cancellation import Cancellation
+from handler.engine.engine import Engine, EngineOptions
 from handler.engine.sampling import SamplingParams
 from handler.errors import ArtefactDamaged, Cancelled
 from model_export import reference
@@ -36,7 +37,7 @@ def directory(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def load(directory: Path, prefill_chunk: int = 256) -> Engine:
-    return Engine.load(load_artefact(directory, "quick"), threads=2, prefill_chunk=prefill_chunk)
+    return Engine.load(load_artefact(directory, "quick"), 2, EngineOptions(prefill_chunk))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from handler.errors import ArtefactDamaged, TemplateInvalid, TokenizerError
 from handler.settings import Settings
 from handler.start import loading
 from handler.start.loading import TEMPLATE, load_model, load_template, load_tokenizer
+from handler.turns import stepped
 from model_export.convert import convert
 from tests.conftest import ROOT
 from tests.kernels.models import needs_library
@@ -32,7 +33,7 @@ def test_a_model_makes_a_token(demo_artefact: Path) -> None:
     )
     prompt_ids, max_tokens = model.prompts.encode(request)
     tokens = model.generate(prompt_ids, request.options.sampling, max_tokens, (), model.new_cancellation())
-    assert 0 <= next(tokens).id < model.served.vocab_size
+    assert 0 <= next(stepped(tokens, model.step)).id < model.served.vocab_size
     assert {"verify_ms", "tokenizer_ms", "template_ms", "session_ms", "warm_up_ms"} <= parts.keys()
 
 

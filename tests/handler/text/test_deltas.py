@@ -2,7 +2,7 @@ from collections.abc import Generator, Iterable
 
 import pytest
 
-from handler.engine.engine import Token
+from handler.engine.sequence import Token
 from handler.errors import TimeUp
 from handler.text.deltas import Delta, Meter, text_deltas
 from tests.handler.doubles import byte_tokenizer
@@ -26,7 +26,7 @@ class Source:
 
 
 def run(source: Source, stop: Iterable[str] = (), max_tokens: int = 100) -> list[Delta]:
-    return list(text_deltas(source.tokens(), BYTES, list(stop), max_tokens))
+    return [d for d in text_deltas(source.tokens(), BYTES, list(stop), max_tokens) if d is not None]
 
 
 def text(deltas: list[Delta]) -> str:
@@ -101,7 +101,7 @@ def test_tokens_that_time_cut_off_are_an_answer() -> None:
         yield from Source(b"ab").tokens()
         raise TimeUp
 
-    deltas = list(text_deltas(meter.count(cut_off()), BYTES, ["bc"], 100))
+    deltas = [d for d in text_deltas(meter.count(cut_off()), BYTES, ["bc"], 100) if d is not None]
     assert (text(deltas), deltas[-1].finish_reason) == ("ab", "length")
     assert meter.timings()["stopped_by"] == "deadline"
 

@@ -22,7 +22,8 @@ def bucket(s3: Any) -> Bucket:
 def test_a_result_has_the_text_and_what_it_took(shape: Any) -> None:
     deltas = (delta for delta in (Delta("hel"), Delta("lo"), Delta("", finish_reason="stop")))
     meter = Meter(prompt_tokens=3, received_at=0.0)
-    result = result_of(shape, list(chunks(shape, Envelope("id", 1, "model", "fp"), deltas, meter, include_usage=True)))
+    answer = chunks(shape, Envelope("id", 1, "model", "fp"), deltas, meter, include_usage=True)
+    result = result_of(shape, [chunk for chunk in answer if chunk is not None])
     assert (result["id"], result["model"], result["text"], result["finish_reason"]) == ("id", "model", "hello", "stop")
     assert result["usage"]["prompt_tokens"] == 3
     assert "logprobs" not in result

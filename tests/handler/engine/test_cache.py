@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handler.artefact import Artefact, load_artefact
-from handler.engine.slots import PARTS, allocate
+from handler.engine.cache import PARTS, allocate
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +24,13 @@ def artefact(demo_artefact: Path) -> Artefact:
 
 @pytest.mark.parametrize(("name", "dtype"), [("float32", np.float32), ("float16", np.float16), ("int8", np.int8)])
 def test_keys_and_values_have_the_artefact_s_dtype(artefact: Artefact, name: str, dtype: type[np.generic]) -> None:
-    cache = allocate(replace(artefact, kv_cache_dtype=name), 40)
+    cache = allocate(replace(artefact, kv_cache_dtype=name), 1, 40)
     for part in ("0.key", "0.value", "1.key", "1.value"):
         assert (cache[part].dtype.type, cache[part].shape) == (dtype, (1, 3, 40, 16))
 
 
 def test_an_int8_cache_has_a_scale_for_each_token_and_head(artefact: Artefact) -> None:
-    cache = allocate(replace(artefact, kv_cache_dtype="int8"), 40)
+    cache = allocate(replace(artefact, kv_cache_dtype="int8"), 1, 40)
     assert len(cache) == 8
     for part in ("0.key_scale", "1.value_scale"):
         assert (cache[part].dtype.type, cache[part].shape) == (np.float32, (1, 3, 40))
@@ -38,7 +38,7 @@ def test_an_int8_cache_has_a_scale_for_each_token_and_head(artefact: Artefact) -
 
 @pytest.mark.parametrize("name", PARTS)
 def test_it_is_empty(artefact: Artefact, name: str) -> None:
-    assert not any(part.any() for part in allocate(replace(artefact, kv_cache_dtype=name), 7).values())
+    assert not any(part.any() for part in allocate(replace(artefact, kv_cache_dtype=name), 1, 7).values())
 
 
 def test_what_is_not_touched_takes_no_memory(artefact: Artefact) -> None:
@@ -46,7 +46,7 @@ def test_what_is_not_touched_takes_no_memory(artefact: Artefact) -> None:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     before = resident()
-    cache = allocate(replace(artefact, kv_cache_dtype="float16"), 1_000_000)
+    cache = allocate(replace(artefact, kv_cache_dtype="float16"), 1, 1_000_000)
     assert sum(part.nbytes for part in cache.values()) > 300_000_000
     cache["0.key"][0, 0, 0] = 1
     assert resident() - before < 10_000_000

@@ -1,0 +1,140 @@
+"""One answer: what it has, what it guesses, and what it accepts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler.engine.cancellation import Cancellation
+from handler.engine.constraint import Constraint
+from handler.engine.drafting import Drafter
+from handler.engine.sampling import Sampler, SamplingParams, log_probabilities
+
+
+@dataclass(frozen=True)
+class Token:
+    """A generated token.
+
+    Attributes:
+        id: in the vocabulary.
+        logprob: natural logarithm of its probability by the model's own distribution, if it was asked for.
+        top_logprobs: the likeliest tokens at its place, likeliest first.
+        cached_tokens: how many tokens of the prompt were found in the cache.
+    """
+
+    id: int
+    logprob: float | None = None
+    top_logprobs: tuple[tuple[int, float], ...] = ()
+    cached_tokens: int = 0
+
+
+class Answer:
+    """An answer on its way.
+
+    Attributes:
+        ids: of prompt and answer, as far as they are known.
+        prompt_length: how many of them are the prompt's.
+        position: how many of them the cache holds.
+        slot: where.
+        cached_tokens: how many the cache held at first.
+        cancellation: ends it from outside.
+        ready: tokens that nobody has taken yet.
+        ended: whether no more will come.
+        error: what ended it, if not itself.
+    """
+
+    def __init__(
+        self,
+        prompt_ids: Sequence[int],
+        slot: int,
+        cached_tokens: int,
+        sampler: Sampler,
+        params: SamplingParams,
+        max_tokens: int,
+        stop_ids: Collection[int],
+        cancellation: Cancellation,
+        drafter: Drafter,
+        constraint: Constraint | None,
+    ) -> None:
+        """Begin an answer whose prompt's first `cached_tokens` are in the slot."""
+        self.ids = list(prompt_ids)
+        self.prompt_length = len(prompt_ids)
+        self.position = self.cached_tokens = cached_tokens
+        self.slot = slot
+        self.cancellation = cancellation
+        self.ready: deque[Token] = deque()
+        self.ended = False
+        self.error: Exception | None = None
+        self._sampler = sampler
+        self._top_logprobs = params.top_logprobs
+        self._left = max_tokens
+        self._stop_ids = stop_ids
+        self._drafter = drafter
+        self._constraint = constraint
+        self._guess: Sequence[int] = ()
+
+    @property
+    def prefilling(self) -> bool:
+        """Whether tokens of the prompt are still to be run before there can be a first token."""
+        return self.position < self.prompt_length and not self.ended
+
+    @property
+    def decoding(self) -> bool:
+        """Whether a step would give a next token."""
+        return self.position >= self.prompt_length and not self.ended
+
+    def next_ids(self, most: int, most_forced: int) -> Sequence[int]:
+        """What the next step runs: the latest token, and guesses of those that follow it.
+
+        Args:
+            most: guesses.
+            most_forced: tokens that a constraint forces; they can't be wrong.
+        """
+        forced = self._constraint.forced() if self._constraint is not None else ()
+        guess = forced[:most_forced] if forced else self._drafter.guess(most)
+        self._guess = guess[: self._left - 1]
+        return [self.ids[-1], *self._guess]
+
+    def accept(self, logits: NDArray[np.float32]) -> None:
+        """Choose tokens, row by row, until a guess is wrong.
+
+        Every row is sampled as if it were alone, with penalties, constraint and random numbers as the rows before
+        left them. A guess only decides whether the next row means anything; so tokens have the sampler's own
+        distribution, and a seed gives the same ones whatever is guessed.
+
+        Args:
+            logits: float32 ``(n, vocab_size)``: after the latest token, then after each guess.
+        """
+        guess, chosen = self._guess, []
+        for row in range(len(logits)):
+            token = self._choose(logits[row])
+            chosen.append(token)
+            if self.ended or row == len(guess) or token != guess[row]:
+                break
+        right = sum(1 for token, guessed in zip(chosen, guess, strict=False) if token == guessed)
+        self.ids += chosen
+        # The last one's keys and values come with the next step; those of a wrong guess are overwritten by it.
+        self.position = len(self.ids) - 1
+        self._drafter.observe(chosen, len(guess), right)
+        self._guess = ()
+
+    def _choose(self, logits: NDArray[np.float32]) -> int:
+        allowed = self._constraint.allowed() if self._constraint is not None else None
+        token = self._sampler.sample(logits, allowed)
+        if token in self._stop_ids:
+            self.ended = True
+            return token
+        if self._constraint is not None:
+            self._constraint.advance(token)
+        if self._top_logprobs is None:
+            self.ready.append(Token(token, cached_tokens=self.cached_tokens))
+        else:
+            logprob, top = log_probabilities(logits, token, self._top_logprobs)
+            self.ready.append(Token(token, logprob, top, self.cached_tokens))
+        self._left -= 1
+        self.ended = self._left == 0
+        return token
