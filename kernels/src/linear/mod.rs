@@ -1,6 +1,7 @@
 //! Linear layers on Int4 and Int8 weights: `Y = X · Wᵀ + bias`.
 
 mod operator;
+mod output;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]

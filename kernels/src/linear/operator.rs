@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use super::output::Output;
 use super::{Kernel, Results, Source};
 use crate::activations::Panel;
 use crate::fail;
@@ -55,7 +56,7 @@ impl Operator for Linear {
             return Ok(());
         }
         let source = Source { x: x.slice()?, k: self.weights.k, gated: self.gated };
-        let out = Output { values: AtomicPtr::new(out.as_mut_ptr()), n: self.weights.n, bias };
+        let out = Output::new(out, self.weights.n, bias);
         #[cfg(target_arch = "x86_64")]
         if self.kernel.tiles(rows) {
             return super::tiles::run(context, &self.weights, source, rows, &out);
@@ -66,35 +67,6 @@ impl Operator for Linear {
             .and_then(|()| self.multiply(context, &panels[..rows.div_ceil(self.kernel.panel_rows)], &out));
         PANELS.set(panels);
         result
-    }
-}
-
-/// Where results go: float32 `(rows, n)`, written by many tasks, each its own columns.
-pub(super) struct Output<'a> {
-    values: AtomicPtr<f32>,
-    n: usize,
-    bias: Option<&'a [f32]>,
-}
-
-impl Output<'_> {
-    /// Write the results of neighbouring output rows for one row, the bias added; those beyond `n` are dropped.
-    ///
-    /// # Safety
-    /// The row is one of the output's, and nobody else writes these columns of it.
-    pub(super) unsafe fn write(&self, row: usize, first: usize, results: &[f32]) {
-        let width = results.len().min(self.n - first);
-        // SAFETY: the columns are below `n`, so within the row.
-        let to = unsafe {
-            std::slice::from_raw_parts_mut(self.values.load(Ordering::Relaxed).add(row * self.n + first), width)
-        };
-        match self.bias {
-            None => to.copy_from_slice(&results[..width]),
-            Some(bias) => {
-                for ((to, result), bias) in to.iter_mut().zip(results).zip(&bias[first..]) {
-                    *to = result + bias;
-                }
-            }
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::Source;
 use super::amx::{PAIR, PAIR_ROWS, Scratch, Tiled, fill, multiply};
-use super::operator::Output;
+use super::output::Output;
 use crate::layout::{ROWS, Weights};
 use crate::ort::{Context, Result};
 
