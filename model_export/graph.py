@@ -6,9 +6,12 @@ Inputs and outputs (``B`` sequences, ``S`` new tokens each, ``M`` positions in t
 - ``seqlens_k`` int32 ``(B,)``: length of each sequence after this step, minus one
 - ``total_sequence_length`` int32 ``()``: the longest of these lengths
 - ``logits_indices`` int64 ``(P,)``: positions in the flattened ``(B * S)`` for which logits are wanted
-- ``past_key_values.{i}.key``/``.value`` and ``present.{i}.key``/``.value`` float32, float16 or int8 ``(B,
-  num_key_value_heads, M, head_dim)``: bound to the same memory, so that the cache is updated in place
-- with int8, the same with ``.key_scale``/``.value_scale`` float32 ``(B, num_key_value_heads, M)``
+- ``slots`` int32 ``(B,)``, with native operators: where in the cache each sequence lies; several may lie in one slot,
+  at positions that follow one another
+- ``past_key_values.{i}.key``/``.value`` and ``present.{i}.key``/``.value`` float32, float16 or int8 ``(slots,
+  num_key_value_heads, M, head_dim)``, with stock operators ``(B, …)``: bound to the same memory, so that the cache is
+  updated in place
+- with int8, the same with ``.key_scale``/``.value_scale`` float32 ``(slots, num_key_value_heads, M)``
 - ``logits`` float32 ``(P, vocab_size)``
 """
 
@@ -21,7 +24,7 @@ import onnx_ir as ir
 from model_export.builder import MICROSOFT, Builder, rms_norm
 from model_export.config import ModelConfig
 from model_export.native_operators import NativeOperators
-from model_export.operators import Inputs, Operators, cache_names, cache_type
+from model_export.operators import SLOTS, Inputs, Operators, cache_names, cache_type
 from model_export.options import ExportOptions
 from model_export.stock_operators import StockOperators
 from model_export.weights import EMBEDDING, HEAD, Weight
@@ -83,9 +86,11 @@ def _inputs(config: ModelConfig, operators: Operators) -> Inputs:
         value("total_sequence_length", ir.DataType.INT32, []),
         value("logits_indices", ir.DataType.INT64, ["num_logits"]),
     ]
+    if operators.takes_slots:
+        values.append(value(SLOTS, ir.DataType.INT32, ["batch"]))
     for layer in range(config.num_hidden_layers):
         for part, name in zip(operators.cache, cache_names(layer, PAST, operators.cache), strict=True):
-            kind, shape = cache_type(config, part, operators.cache)
+            kind, shape = cache_type(config, part, operators)
             values.append(value(name, kind.dtype, shape))
     return {v.name or "": v for v in values}
 
@@ -115,7 +120,7 @@ def attention(
     past = [inputs[part] for part in cache_names(layer, PAST, cache)]
     mixed, *present = operators.attention(b, name, qkv, past, cache_names(layer, PRESENT, cache), inputs)
     for part, value in zip(cache, present, strict=True):
-        value.type, shape = cache_type(b.config, part, cache)
+        value.type, shape = cache_type(b.config, part, operators)
         value.shape = ir.Shape(shape)
     return operators.linear(b, f"{name}.o_proj", mixed), present
 

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from model_export.builder import Builder, activate
 from model_export.heads import HeadLayout
-from model_export.operators import CACHES, Inputs
+from model_export.operators import CACHES, SLOTS, Inputs
 from model_export.weights import COSINES, EMBEDDING, SINES, Weight
 
 FIREBRICK = "firebrick"
@@ -23,6 +23,7 @@ class NativeOperators:
         self._attention = ATTENTION[kv_cache_dtype]
         self.domains: Mapping[str, int] = {FIREBRICK: 1}
         self.cache = CACHES[kv_cache_dtype]
+        self.takes_slots = True
 
     def embedding(self, b: Builder, input_ids: ir.Value) -> ir.Value:
         weight = b.weights[EMBEDDING]
@@ -40,10 +41,10 @@ class NativeOperators:
         self, b: Builder, name: str, qkv: ir.Value, past: Sequence[ir.Value], present: Sequence[str], inputs: Inputs
     ) -> Sequence[ir.Value]:
         config = b.config
-        norms = [b.stored(f"{name}.{part}_norm.weight") for part in ("q", "k")] if config.qk_norm else []
+        norms = [b.stored(f"{name}.{part}_norm.weight") if config.qk_norm else None for part in ("q", "k")]
         return b.outputs(
             self._attention,
-            [qkv, *past, inputs["seqlens_k"], b.stored(COSINES), b.stored(SINES), *norms],
+            [qkv, *past, inputs["seqlens_k"], b.stored(COSINES), b.stored(SINES), *norms, inputs[SLOTS]],
             name,
             [f"{name}.output", *present],
             FIREBRICK,

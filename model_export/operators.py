@@ -11,6 +11,7 @@ from model_export.builder import Builder
 from model_export.config import ModelConfig
 from model_export.heads import HeadLayout
 
+SLOTS = "slots"  # the graph's input of that name, and the first axis of its cache
 Inputs = Mapping[str, ir.Value]  # of the graph, by name
 # What a layer's cache consists of, by the dtype that firebrick.json names; the order is that of inputs and outputs.
 CACHES: Mapping[str, Mapping[str, ir.DataType]] = {
@@ -31,6 +32,10 @@ class Operators(Protocol):
     @property
     def domains(self) -> Mapping[str, int]:
         """Operator sets beyond ONNX' and onnxruntime's own, with their versions."""
+
+    @property
+    def takes_slots(self) -> bool:
+        """Whether sequences may lie anywhere in the cache; else each has the place of its number in the batch."""
 
     @property
     def cache(self) -> Mapping[str, ir.DataType]:
@@ -68,9 +73,8 @@ def cache_names(layer: int, prefix: str, cache: Mapping[str, ir.DataType]) -> li
     return [f"{prefix}.{layer}.{part}" for part in cache]
 
 
-def cache_type(
-    config: ModelConfig, part: str, cache: Mapping[str, ir.DataType]
-) -> tuple[ir.TensorType, list[int | str]]:
-    """Type and shape of a part: ``(B, kv heads, M, head_dim)``, scales without the last."""
-    shape: list[int | str] = ["batch", config.num_key_value_heads, "max_sequence", HeadLayout(config.head_dim).stored]
-    return ir.TensorType(cache[part]), shape[:3] if part.endswith("_scale") else shape
+def cache_type(config: ModelConfig, part: str, operators: Operators) -> tuple[ir.TensorType, list[int | str]]:
+    """Type and shape of a part: ``(slots or B, kv heads, M, head_dim)``, scales without the last."""
+    first = SLOTS if operators.takes_slots else "batch"
+    shape: list[int | str] = [first, config.num_key_value_heads, "max_sequence", HeadLayout(config.head_dim).stored]
+    return ir.TensorType(operators.cache[part]), shape[:3] if part.endswith("_scale") else shape

@@ -47,13 +47,21 @@ def _register(options: onnxruntime.SessionOptions) -> None:
 
 
 def empty_cache(session: onnxruntime.InferenceSession, batch: int, positions: int) -> dict[str, NDArray[np.generic]]:
-    """Make a cache of zeros: input name → array, for so many sequences of at most so many tokens."""
-    sizes = {"batch": batch, "max_sequence": positions}
-    return {
+    """Make a cache of zeros, and the slots in it if the graph takes any: input name → array.
+
+    Args:
+        session: of the graph.
+        batch: sequences.
+        positions: tokens of each.
+    """
+    sizes = {"batch": batch, "slots": batch, "max_sequence": positions}
+    cache = {
         i.name: np.zeros([sizes.get(size, size) for size in i.shape], dtype=DTYPES[i.type])
         for i in session.get_inputs()
         if i.name.startswith(CACHE)
     }
+    slots = {i.name: np.arange(batch, dtype=np.int32) for i in session.get_inputs() if i.name == "slots"}
+    return {**cache, **slots}
 
 
 def run_graph(read: ReadArtefact, ids: NDArray[np.int64]) -> NDArray[np.float32]:

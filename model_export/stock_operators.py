@@ -24,6 +24,7 @@ class StockOperators:
         self._accuracy_level = ACCURACY_LEVELS[activations]
         self.domains: Mapping[str, int] = {}
         self.cache = CACHES["float32"]
+        self.takes_slots = False
 
     def embedding(self, b: Builder, input_ids: ir.Value) -> ir.Value:
         weight = b.weights[EMBEDDING]

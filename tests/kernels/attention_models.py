@@ -37,7 +37,9 @@ def attention_model(case: Case, given: Mapping[str, float | int] | None = None) 
         for time in ("past", "present")
     )
     others = [value("seqlens_k", INT32, 1), value("cos", FLOAT, 2), value("sin", FLOAT, 2)]
-    norms = [value(name, FLOAT, 1) for name in ("q_norm", "k_norm")[: len(case.norms)]]
+    norms: list[ir.Value | None] = [value(name, FLOAT, 1) for name in ("q_norm", "k_norm")[: len(case.norms)]]
+    if case.slots is not None:
+        norms += [None] * (2 - len(norms)) + [value("slots", INT32, 1)]
     kind = "AttentionInt8" if case.cache.scales else "AttentionF16"
     outputs = [value("out", FLOAT, 3), *present]
     return node_model(
@@ -62,6 +64,7 @@ def feeds(case: Case) -> dict[str, NDArray[Any]]:
         "cos": np.cos(case.angles).astype(np.float32),
         "sin": np.sin(case.angles).astype(np.float32),
         **dict(zip(("q_norm", "k_norm"), case.norms, strict=False)),
+        **({} if case.slots is None else {"slots": case.slots}),
     }
 
 

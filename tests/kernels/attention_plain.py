@@ -57,6 +57,7 @@ class Case:
         angles: float64 ``(C, D / 2)``.
         norms: of queries and of keys, float32 ``(D,)``; or none.
         scale: of the scores.
+        slots: where in the cache each sequence lies, int32 ``(B,)``; None for the place of its number.
     """
 
     heads: int
@@ -66,6 +67,7 @@ class Case:
     angles: Doubles
     norms: tuple[Floats, ...]
     scale: float
+    slots: NDArray[np.int32] | None = None
 
     @property
     def tokens(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,11 @@ def external(name: str, file: str, offset: int, shape: tuple[int, ...]) -> ir.Va
     return ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
 
 
-def node_model(kind: str, inputs: list[ir.Value], outputs: list[ir.Value], **attributes: float | int) -> bytes:
-    """A model of one node of ours; inputs with a value are initializers."""
+def node_model(
+    kind: str, inputs: Sequence[ir.Value | None], outputs: list[ir.Value], **attributes: float | int
+) -> bytes:
+    """A model of one node of ours; inputs with a value are initializers, and None is one that is left out."""
+    there = [i for i in inputs if i is not None]
     node = ir.Node(
         "firebrick",
         kind,
@@ -54,10 +57,10 @@ def node_model(kind: str, inputs: list[ir.Value], outputs: list[ir.Value], **att
         name="node",
     )
     graph = ir.Graph(
-        [i for i in inputs if i.const_value is None],
+        [i for i in there if i.const_value is None],
         outputs,
         nodes=[node],
-        initializers=[i for i in inputs if i.const_value is not None],
+        initializers=[i for i in there if i.const_value is not None],
         opset_imports={"": 21, "firebrick": 1},
         name="one",
     )

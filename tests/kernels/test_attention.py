@@ -152,6 +152,86 @@ def test_chunks_make_no_difference(kind: str, ends: list[int]) -> None:
     assert_near(pieces, out, kind)
 
 
+# Chunks may be cut after whole blocks of 96 query rows if more than one block is left: see docs/kernels.md.
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("group", [1, 2, 3, 4, 7, 8, 96])
+@settings(max_examples=6)
+@given(data=st.data())
+def test_whole_blocks_of_a_chunk_change_no_bit(kind: str, group: int, data: st.DataObject) -> None:
+    block = max(1, 96 // group)
+    tokens = data.draw(st.integers(2 * block + 1, 5 * block))
+    past = data.draw(st.sampled_from([0, 1, 95, 383, 1500]))
+    case = some_case(kind, [past + tokens], tokens, group, 1, 32, seed=data.draw(st.integers(0, 1000)))
+    cuts = data.draw(
+        st.sets(st.integers(2, (tokens - 1) // block - 1).map(lambda n: n * block))
+        if tokens > 3 * block
+        else st.just(set())
+    )
+    (out, after), (pieces, stored) = run(case, 2), in_pieces(case, [*sorted(cuts), tokens])
+    assert_same(stored, after)
+    np.testing.assert_array_equal(pieces, out)
+
+
+@st.composite
+def slotted(draw: st.DrawFn, kind: str, tokens: int) -> Case:
+    """Single tokens, or a few, of sequences that lie anywhere in a larger cache."""
+    places = draw(st.integers(1, 5))
+    order = draw(st.permutations(range(places)))[: draw(st.integers(1, places))]
+    pasts = [draw(st.one_of(st.integers(0, 20), st.integers(370, 400), st.integers(0, 900))) for _ in order]
+    kv_heads, group = draw(st.integers(1, 3)), draw(st.sampled_from([1, 3, 4, 7, 32]))
+    room, size = max(pasts) + tokens + draw(st.integers(0, 3)), draw(st.sampled_from([16, 64, 80, 128]))
+    norm, seed = draw(st.booleans()), draw(st.integers(0, 1000))
+    lengths = [past + tokens for past in pasts]
+    whole = some_case(kind, [room] * places, tokens, kv_heads * group, kv_heads, size, norm, room, seed)
+    slots = np.array(order, dtype=np.int32)
+    return replace(whole, qkv=whole.qkv[: len(order)], lengths=np.array(lengths, dtype=np.int32), slots=slots)
+
+
+def in_its_slot(case: Case, index: int, cache: Cache) -> Case:
+    """The step of one sequence alone, in a cache with no other place."""
+    assert case.slots is not None
+    slot = int(case.slots[index])
+    rows, one = cache.rows(slice(slot, slot + 1)), slice(index, index + 1)
+    return replace(case, qkv=case.qkv[one], cache=rows, lengths=case.lengths[one], slots=None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40)
+@given(data=st.data(), tokens=st.sampled_from([1, 1, 2, 40]))
+def test_a_sequence_in_any_slot_is_as_if_alone(kind: str, data: st.DataObject, tokens: int) -> None:
+    case = data.draw(slotted(kind, tokens))
+    assert case.slots is not None
+    out, after = run(case, 2)
+    for index, slot in enumerate(case.slots):
+        alone, stored = run(in_its_slot(case, index, case.cache))
+        np.testing.assert_array_equal(alone[0], out[index])
+        assert_same(after.rows(slice(slot, slot + 1)), stored)
+    others = [slot for slot in range(len(case.cache.elements[0])) if slot not in case.slots]
+    for before, now in zip(case.cache.arrays(), after.arrays(), strict=True):
+        np.testing.assert_array_equal(before[others], now[others])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40)
+@given(data=st.data(), count=st.integers(2, 8))
+def test_tokens_of_one_slot_at_once_are_those_of_one_after_the_other(
+    kind: str, data: st.DataObject, count: int
+) -> None:
+    case = data.draw(slotted(kind, count))
+    assert case.slots is not None
+    rows = case.qkv.reshape(-1, 1, case.qkv.shape[2])
+    lengths = np.concatenate([np.arange(length - count + 1, length + 1) for length in case.lengths]).astype(np.int32)
+    at_once = replace(case, qkv=rows, lengths=lengths, slots=np.repeat(case.slots, count))
+    out, after = run(at_once, 2)
+    cache, outs = case.cache, []
+    for token in range(count):
+        one = replace(case, qkv=case.qkv[:, token : token + 1], lengths=case.lengths - count + 1 + token, cache=cache)
+        found, cache = run(one)
+        outs.append(found)
+    np.testing.assert_array_equal(out.reshape(case.qkv.shape[0], count, -1), np.concatenate(outs, axis=1))
+    assert_same(after, cache)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tokens", [1, 5, 300])
 def test_long_contexts(kind: str, tokens: int) -> None:
@@ -225,6 +305,22 @@ def test_lengths_that_leave_the_cache_are_refused(kind: str, length: int) -> Non
     case = some_case(kind, [9, 9], 4, room=10)
     wrong = replace(case, lengths=np.array([9, length], dtype=np.int32))
     assert f"seqlens_k has {length - 1}: not from 4 new tokens to a cache of 10" in refused(wrong)
+
+
+@pytest.mark.parametrize(
+    ("slots", "lengths", "words"),
+    [
+        ([0, 2], [9, 9], "slots has 2: not from 0 to below the cache's 2"),
+        ([-1, 0], [9, 9], "slots has -1: not from 0"),
+        ([1], [9, 9], "slots is [1] instead of (2,)"),
+        ([1, 1], [9, 9], "two sequences of slot 1 have new tokens at the same positions"),
+        ([1, 1], [9, 6], "two sequences of slot 1 have new tokens at the same positions"),
+    ],
+)
+def test_slots_that_cannot_be_are_refused(slots: list[int], lengths: list[int], words: str) -> None:
+    case = some_case("int8", [9, 9], 4, room=12)
+    case = replace(case, lengths=np.array(lengths, dtype=np.int32), slots=np.array(slots, dtype=np.int32))
+    assert words in refused(case)
 
 
 def test_positions_beyond_the_tables_are_refused() -> None:

@@ -105,7 +105,8 @@ class Graph:
             **self.cache,
         }
         outputs = dict(zip([o.name for o in self.session.get_outputs()], self.session.run(None, feeds), strict=True))
-        self.cache = {name: outputs[name.replace("past_key_values", "present")] for name in self.cache}
+        for name in self.cache.keys() - {"slots"}:
+            self.cache[name] = outputs[name.replace("past_key_values", "present")]
         logits: NDArray[np.float32] = outputs["logits"]
         return logits
 

@@ -41,6 +41,7 @@ impl Operator for AttentionF16 {
         Port::required::<f32>(), // sin
         Port::optional::<f32>(), // q_norm
         Port::optional::<f32>(), // k_norm
+        Port::optional::<i32>(), // slots
     ];
     const OUTPUTS: &'static [Port] = &[Port::required::<f32>(), Port::required::<F16>(), Port::required::<F16>()];
 
@@ -66,6 +67,7 @@ impl Operator for AttentionInt8 {
         Port::required::<f32>(), // sin
         Port::optional::<f32>(), // q_norm
         Port::optional::<f32>(), // k_norm
+        Port::optional::<i32>(), // slots
     ];
     const OUTPUTS: &'static [Port] = &[
         Port::required::<f32>(),
@@ -101,7 +103,8 @@ impl<C: Few> Attention<C> {
     fn attend(&self, context: &Context) -> Result<()> {
         let qkv = context.input(0)?;
         let past = context.input(1)?;
-        let shape = self.shape(&qkv, &past, &context.input(Self::AFTER_CACHE)?)?;
+        let slots = context.optional_input(Self::AFTER_CACHE + 5)?;
+        let shape = self.shape(&qkv, &past, &context.input(Self::AFTER_CACHE)?, slots.as_ref())?;
         let (batch, dim) = (shape.lengths.len(), shape.dim);
         let (cosines, sines) = (context.input(Self::AFTER_CACHE + 1)?, context.input(Self::AFTER_CACHE + 2)?);
         let inputs = Inputs {
@@ -125,12 +128,13 @@ impl<C: Few> Attention<C> {
         })
     }
 
-    /// Sizes, from those of qkv `(B, S, (H + 2 KV) · D)` and the cache `(B, KV, M, D)`, and the sequences' lengths.
-    fn shape(&self, qkv: &Tensor, past: &Tensor, lengths: &Tensor) -> Result<Shape> {
+    /// Sizes, from those of qkv `(B, S, (H + 2 KV) · D)` and the cache `(slots, KV, M, D)`, and the sequences' lengths
+    /// and slots; without slots, each sequence has that of its number.
+    fn shape(&self, qkv: &Tensor, past: &Tensor, lengths: &Tensor, slots: Option<&Tensor>) -> Result<Shape> {
         let &[batch, tokens, columns] = qkv.shape.as_slice() else {
             fail!("qkv has {} axes instead of 3", qkv.shape.len());
         };
-        let &[past_batch, kv_heads, room, dim] = past.shape.as_slice() else {
+        let &[places, kv_heads, room, dim] = past.shape.as_slice() else {
             fail!("past_key has {} axes instead of 4", past.shape.len());
         };
         if dim == 0 || !dim.is_multiple_of(16) || dim > MOST_ELEMENTS {
@@ -139,14 +143,20 @@ impl<C: Few> Attention<C> {
         if columns != (self.heads + 2 * self.kv_heads) * dim {
             fail!("qkv has {columns} columns instead of ({} + 2 · {}) · {dim}", self.heads, self.kv_heads);
         }
-        if (past_batch, kv_heads) != (batch, self.kv_heads) || room > MOST_TOKENS {
+        if kv_heads != self.kv_heads || room > MOST_TOKENS || (slots.is_none() && places != batch) {
             fail!("past_key is {:?} instead of ({batch}, {}, M, {dim})", past.shape, self.kv_heads);
         }
         if lengths.shape != [batch] {
             fail!("seqlens_k is {:?} instead of ({batch},)", lengths.shape);
         }
-        let lengths = lengths.slice::<i32>()?.iter().map(|&last| length(last, tokens, room)).collect::<Result<_>>()?;
-        Ok(Shape { tokens, heads: self.heads, kv_heads: self.kv_heads, dim, room, lengths })
+        let lengths: Vec<_> =
+            lengths.slice::<i32>()?.iter().map(|&last| length(last, tokens, room)).collect::<Result<_>>()?;
+        let slots = match slots {
+            None => (0..batch).collect(),
+            Some(slots) if slots.shape == [batch] => slots_of(slots.slice()?, places, &lengths, tokens)?,
+            Some(slots) => fail!("slots is {:?} instead of ({batch},)", slots.shape),
+        };
+        Ok(Shape { tokens, heads: self.heads, kv_heads: self.kv_heads, dim, room, lengths, slots })
     }
 
     /// The weights of both norms, or of none.
@@ -170,6 +180,24 @@ fn length(last: i32, tokens: usize, room: usize) -> Result<usize> {
         Ok(length) if (tokens..=room).contains(&length) => Ok(length),
         _ => fail!("seqlens_k has {last}: not from {tokens} new tokens to a cache of {room}, minus one"),
     }
+}
+
+/// The sequences' slots; those in the same one have new tokens at positions apart, or they would write the same rows.
+fn slots_of(slots: &[i32], places: usize, lengths: &[usize], tokens: usize) -> Result<Vec<usize>> {
+    let slots = slots.iter().map(|&slot| match usize::try_from(slot) {
+        Ok(index) if index < places => Ok(index),
+        _ => fail!("slots has {slot}: not from 0 to below the cache's {places}"),
+    });
+    let slots = slots.collect::<Result<Vec<_>>>()?;
+    let mut ends: Vec<_> = slots.iter().copied().zip(lengths.iter().copied()).collect();
+    ends.sort_unstable();
+    for pair in ends.windows(2) {
+        let [(slot, end), (next_slot, next_end)] = [pair[0], pair[1]];
+        if slot == next_slot && next_end - end < tokens {
+            fail!("two sequences of slot {slot} have new tokens at the same positions");
+        }
+    }
+    Ok(slots)
 }
 
 /// Cosines or sines `(C, D / 2)`, for every position of the longest sequence.

@@ -30,6 +30,9 @@ pub struct Shape {
     pub room: usize,
     /// Of each sequence, the new tokens included: from S to M.
     pub lengths: Vec<usize>,
+    /// Where in the cache each sequence lies. Several may lie in one place, at positions apart: then each sees the new
+    /// tokens of those before it, as if they had come one after the other.
+    pub slots: Vec<usize>,
 }
 
 impl Shape {
@@ -152,6 +155,6 @@ impl<'a> Step<'a> {
     /// Row 0 of a head in the cache, counted over all heads.
     #[inline(always)]
     pub fn first_row(&self, sequence: usize, head: usize) -> usize {
-        (sequence * self.shape.kv_heads + head) * self.shape.room
+        (self.shape.slots[sequence] * self.shape.kv_heads + head) * self.shape.room
     }
 }

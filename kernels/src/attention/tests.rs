@@ -78,7 +78,8 @@ impl Case {
         let mut random = Random(seed + 1);
         let [heads, kv_heads] = heads;
         let room = lengths.iter().max().unwrap() + 3;
-        let shape = Shape { tokens, heads, kv_heads, dim, room, lengths: lengths.to_vec() };
+        let slots = (0..lengths.len()).collect();
+        let shape = Shape { tokens, heads, kv_heads, dim, room, lengths: lengths.to_vec(), slots };
         let angles: Vec<f32> = random.floats(room * dim / 2, 3.2);
         Self {
             qkv: random.floats(lengths.len() * tokens * (heads + 2 * kv_heads) * dim, 2.0),
