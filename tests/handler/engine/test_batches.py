@@ -1,0 +1,241 @@
+"""Several answers at a time: each is what it is alone, bit for bit, whatever happens beside it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handler.artefact import load_artefact
+from handler.engine.cancellation import Cancellation
+from handler.engine.engine import Engine, EngineOptions
+from handler.engine.sampling import SamplingParams
+from handler.engine.sequence import Token
+from handler.errors import Cancelled
+from handler.turns import Turns
+from model_export.convert import convert
+from tests.kernels.models import LIBRARY, needs_library
+
+pytestmark = needs_library
+ALONE = EngineOptions(keep_prefixes=False, lookup=False)
+GREEDY = SamplingParams(temperature=0, top_logprobs=2)
+
+
+@pytest.fixture(scope="module")
+def native(demo_artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("native") / "artefact"
+    convert(demo_artefact, directory, "native", "int8")
+    return directory
+
+
+def load(directory: Path, options: EngineOptions) -> Engine:
+    return Engine.load(load_artefact(directory, "quick"), 2, options, LIBRARY)
+
+
+@pytest.fixture(scope="module")
+def alone(native: Path) -> Engine:
+    return load(native, ALONE)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one client wants."""
+
+    prompt: Sequence[int]
+    params: SamplingParams
+    max_tokens: int
+    starts_at: int = 0  # round
+    leaves_after: int | None = None  # tokens
+
+
+@dataclass
+class Client:
+    asked: Asked
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    tokens: list[Token] = field(default_factory=list)
+
+    def deliver(self, token: Token) -> None:
+        self.tokens.append(token)
+        if len(self.tokens) == self.asked.leaves_after:
+            self.cancellation.cancel()
+
+
+def together(engine: Engine, asked: Sequence[Asked]) -> list[Client]:
+    """Run all, as the scheduler does."""
+    clients = [Client(one) for one in asked]
+    turns: Turns[int, Token] = Turns(engine.step)
+    rounds, waiting = 0, dict(enumerate(clients))
+    while waiting or turns:
+        for key, client in list(waiting.items()):
+            if client.asked.starts_at <= rounds:
+                one = waiting.pop(key).asked
+                turns.add(
+                    key,
+                    lambda one=one, client=client: engine.answer(  # type: ignore[misc]
+                        one.prompt, one.params, one.max_tokens, {2, 6}, client.cancellation
+                    ),
+                )
+        for key, error in turns.round(lambda key, token: clients[key].deliver(token)).items():
+            assert error is None or (isinstance(error, Cancelled) and clients[key].cancellation.cancelled), error
+        rounds += 1
+    return clients
+
+
+def by_itself(engine: Engine, asked: Asked) -> list[Token]:
+    return list(engine.generate(asked.prompt, asked.params, asked.max_tokens, {2, 6}, Cancellation()))
+
+
+def assert_as_alone(clients: Sequence[Client], alone: Engine) -> None:
+    for client in clients:
+        expected = by_itself(alone, client.asked)
+        if client.asked.leaves_after is not None:
+            expected = expected[: client.asked.leaves_after]
+        assert [(t.id, t.logprob, t.top_logprobs) for t in client.tokens] == [
+            (t.id, t.logprob, t.top_logprobs) for t in expected
+        ]
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Asked:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    length = draw(st.one_of(st.integers(1, 20), st.integers(1, 600)))
+    prompt = rng.integers(8, 2048, length).tolist()
+    if draw(st.booleans()):  # something to look up
+        prompt = (prompt[:30] * 20)[:length]
+    params = draw(
+        st.sampled_from(
+            [
+                GREEDY,
+                SamplingParams(temperature=1.0, seed=draw(st.integers(0, 99)), top_logprobs=1),
+                SamplingParams(temperature=0.7, top_p=0.9, seed=3, presence_penalty=0.5, top_logprobs=0),
+                SamplingParams(temperature=0, repetition_penalty=1.3, frequency_penalty=0.4, top_logprobs=0),
+                SamplingParams(temperature=0, logit_bias={100: 5.0, 101: 4.9}, top_logprobs=0),
+            ]
+        )
+    )
+    leaves = draw(st.one_of(st.none(), st.none(), st.integers(1, 10)))
+    return Asked(prompt, params, draw(st.integers(1, 40)), draw(st.integers(0, 12)), leaves)
+
+
+@settings(max_examples=25)
+@given(asked=st.lists(requests(), min_size=1, max_size=8), lookup=st.booleans())
+def test_whatever_is_beside_it_an_answer_is_as_if_alone(
+    native: Path, alone: Engine, asked: list[Asked], lookup: bool
+) -> None:
+    engine = _shared(native, lookup)
+    assert_as_alone(together(engine, asked), alone)
+    assert engine.slots.free == 8
+
+
+_engines: dict[tuple[Path, bool], Engine] = {}
+
+
+def _shared(directory: Path, lookup: bool) -> Engine:
+    """One engine for all examples: what one leaves behind mustn't matter to the next."""
+    if (directory, lookup) not in _engines:
+        _engines[directory, lookup] = load(directory, EngineOptions(slots=8, keep_prefixes=False, lookup=lookup))
+    return _engines[directory, lookup]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget() -> None:
+    _engines.clear()
+
+
+def test_guesses_change_nothing_but_the_number_of_steps(native: Path, alone: Engine) -> None:
+    engine = load(native, EngineOptions(keep_prefixes=False))
+    asked = Asked([9, 10, 11, 12, 13, 14] * 30, GREEDY, 60)
+    expected = by_itself(alone, asked)
+    steps = counted(engine)
+    assert by_itself(engine, asked) == expected
+    assert len(steps) < len(expected) * 0.7
+
+
+def counted(engine: Engine) -> list[int]:
+    """Rows of each step from now on."""
+    rows: list[int] = []
+    run = engine.steps.run
+
+    def counting(slots: Sequence[int], *rest: object, **others: object) -> object:
+        rows.append(len(slots))
+        return run(slots, *rest, **others)  # type: ignore[arg-type]
+
+    engine.steps.run = counting  # type: ignore[method-assign,assignment]
+    return rows
+
+
+def test_a_step_serves_all_that_decode(native: Path) -> None:
+    engine = load(native, EngineOptions(slots=4, lookup=False))
+    rows = counted(engine)
+    together(engine, [Asked([20 + n], GREEDY, 12) for n in range(4)])
+    assert rows.count(4) >= 8
+
+
+def test_a_long_prompt_comes_in_parts_between_the_others_steps(native: Path) -> None:
+    engine = load(native, EngineOptions(slots=2, lookup=False))
+    turns: Turns[int, Token] = Turns(engine.step)
+    got: list[int] = []
+    turns.add(0, lambda: engine.answer([9], GREEDY, 400, (), Cancellation()))
+    while not got:
+        turns.round(lambda key, token: got.append(key))
+    turns.add(1, lambda: engine.answer([10] * 600, GREEDY, 1, (), Cancellation()))
+    while 1 not in got:
+        turns.round(lambda key, token: got.append(key))
+    assert got.count(0) >= 2  # one beside the prompt's first part at the least
+
+
+def test_who_leaves_in_the_middle_of_a_step_harms_nobody(native: Path, alone: Engine) -> None:
+    engine = load(native, EngineOptions(slots=3, lookup=False))
+    asked = [Asked([30 + n] * 5, GREEDY, 200) for n in range(3)]
+    clients = [Client(one) for one in asked]
+    turns: Turns[int, Token] = Turns(engine.step)
+    for key, client in enumerate(clients):
+        turns.add(
+            key,
+            lambda client=client: engine.answer(  # type: ignore[misc]
+                client.asked.prompt, GREEDY, 200, {2, 6}, client.cancellation
+            ),
+        )
+    threading.Timer(0.03, clients[1].cancellation.cancel).start()
+    while turns:
+        turns.round(lambda key, token: clients[key].tokens.append(token))
+    for client in (clients[0], clients[2]):
+        assert client.tokens == by_itself(alone, client.asked)
+    assert client.tokens[: len(clients[1].tokens)]
+    assert engine.slots.free == 3
+
+
+def test_no_more_answers_than_slots(native: Path) -> None:
+    engine = load(native, EngineOptions(slots=1))
+    first = engine.generate([9], GREEDY, 5, (), Cancellation())
+    next(first)
+    with pytest.raises(LookupError, match="1 slots are taken"):
+        next(engine.generate([9], GREEDY, 5, (), Cancellation()))
+
+
+def test_an_error_of_one_answer_is_its_own(native: Path) -> None:
+    class Broken:
+        def allowed(self) -> None:
+            raise RuntimeError("no grammar")
+
+        def forced(self) -> Sequence[int]:
+            return ()
+
+        def advance(self, token: int) -> None:
+            pass
+
+    engine = load(native, EngineOptions(slots=2))
+    turns: Turns[str, Token] = Turns(engine.step)
+    turns.add("good", lambda: engine.answer([9], GREEDY, 5, (), Cancellation()))
+    turns.add("bad", lambda: engine.answer([9], GREEDY, 5, (), Cancellation(), Broken()))
+    ended: dict[str, Exception | None] = {}
+    while turns:
+        ended |= turns.round(lambda key, token: None)
+    assert ended["good"] is None
+    assert str(ended["bad"]) == "no grammar"
