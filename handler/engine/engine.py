@@ -32,11 +32,13 @@ class Token:
         id: in the vocabulary.
         logprob: natural logarithm of its probability by the model's own distribution, if it was asked for.
         top_logprobs: the likeliest tokens at its place, likeliest first.
+        cached_tokens: how many of the prompt's tokens were found in the cache; the same for all tokens of an answer.
     """
 
     id: int
     logprob: float | None = None
     top_logprobs: tuple[tuple[int, float], ...] = ()
+    cached_tokens: int = 0
 
 
 class Cancellation:
