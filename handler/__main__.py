@@ -14,12 +14,12 @@ import sys  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
-from handler.access.key_loading import KeyLoading  # noqa: E402
 from handler.engine.threads import resolve_threads  # noqa: E402
 from handler.errors import StartupError  # noqa: E402
 from handler.http.listener import listen, open_socket  # noqa: E402
 from handler.settings import Settings, read_settings  # noqa: E402
 from handler.start.environment import configure_libraries  # noqa: E402
+from handler.start.key_loading import KeyLoading  # noqa: E402
 from handler.start.loading import load_model  # noqa: E402
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@
 with one line on stderr and exit code 2.
 """
 
-# the names say the cause; "Error" would say nothing more
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 

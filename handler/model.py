@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from handler.api.options import Served
-from handler.api.prompt import PromptEncoder
+from handler.api.prompt import Prompts
 from handler.engine.cancellation import Cancellable
 from handler.engine.sampling import SamplingParams
 from handler.text.deltas import Token, Vocabulary
@@ -30,7 +30,7 @@ class Model:
     """A model that can make a token."""
 
     served: Served
-    prompts: PromptEncoder
+    prompts: Prompts
     vocabulary: Vocabulary
     generate: Generate
     step: Callable[[], None]

@@ -1,4 +1,4 @@
-"""``python -m model_export MODEL --out DIR``: export a checkpoint to an artefact."""
+"""`python -m model_export MODEL --out DIR`: export a checkpoint to an artefact."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from model_export.artefact import state_directory
 from model_export.errors import ExportError, OptionInvalid
 from model_export.library import default_kernels
-from model_export.options import BLOCK_SIZES, ExportOptions
+from model_export.options import (
+    BLOCK_SIZES,
+    DEFAULT_CONTEXT,
+    Activations,
+    ExportOptions,
+    Kernels,
+    KvCache,
+    Quantization,
+    Rounding,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,16 +34,25 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="artefact directory to make or replace")
     p.add_argument("--revision", help="branch, tag or commit on the hub")
     p.add_argument("--name", help="model id that the server answers to (default: hub id or directory name)")
-    p.add_argument("--quantization", choices=["int4", "none"], default="int4", help="none keeps float32 (%(default)s)")
+    p.add_argument(
+        "--quantization",
+        choices=get_args(Quantization),
+        default=ExportOptions.quantization,
+        help="none keeps float32 (%(default)s)",
+    )
     p.add_argument(
         "--rounding",
-        choices=["nearest", "search", "calibrated"],
-        default="calibrated",
+        choices=get_args(Rounding),
+        default="calibrated",  # the best, though it takes longest; code that exports names it
         help="how 4-bit values are chosen: by largest magnitude, by least squared error, or for a text (%(default)s)",
     )
     p.add_argument("--calibration", type=Path, metavar="FILE", help="that text, .txt or .jsonl (default: our own)")
     p.add_argument(
-        "--block-size", type=int, choices=BLOCK_SIZES, default=32, help="weights that share a scale (%(default)s)"
+        "--block-size",
+        type=int,
+        choices=BLOCK_SIZES,
+        default=ExportOptions.block_size,
+        help="weights that share a scale (%(default)s)",
     )
     p.add_argument(
         "--head-bits", type=int, choices=[4, 8], help="bits of the embedding and LM head (default: 8, or as budgeted)"
@@ -46,17 +65,19 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--activations",
-        choices=["int8", "float32"],
-        default="int8",
+        choices=get_args(Activations),
+        default=ExportOptions.activations,
         help="what Int4 weights are multiplied with: int8 is fast, float32 exact (%(default)s)",
     )
     p.add_argument(
         "--kernels",
-        choices=["native", "stock"],
+        choices=get_args(Kernels),
         help="ours, which use the weights as they lie, or onnxruntime's (default: native if they are built)",
     )
-    p.add_argument("--kv-cache", choices=["f16", "int8"], help="of the native kernels (default: int8)")
-    p.add_argument("--context", type=int, help="positions to hold (default: the smaller of the model's and 8192)")
+    p.add_argument("--kv-cache", choices=get_args(KvCache), help="of the native kernels (default: int8)")
+    p.add_argument(
+        "--context", type=int, help=f"positions to hold (default: the smaller of the model's and {DEFAULT_CONTEXT})"
+    )
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: all, %(default)s)")
     return p
 

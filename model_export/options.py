@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from model_export.config import ModelConfig
 from model_export.errors import OptionInvalid
@@ -57,20 +57,20 @@ class ExportOptions:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.quantization not in ("int4", "none"):
+        if self.quantization not in get_args(Quantization):
             raise OptionInvalid(f"--quantization {self.quantization!r}: expected int4 or none")
         if self.block_size not in BLOCK_SIZES:
             raise OptionInvalid(f"--block-size {self.block_size}: expected one of {BLOCK_SIZES}")
         if self.head_bits not in (4, 8, None):
             raise OptionInvalid(f"--head-bits {self.head_bits}: expected 4 or 8")
-        if self.activations not in ("int8", "float32"):
+        if self.activations not in get_args(Activations):
             raise OptionInvalid(f"--activations {self.activations!r}: expected int8 or float32")
-        if self.kernels not in ("native", "stock"):
+        if self.kernels not in get_args(Kernels):
             raise OptionInvalid(f"--kernels {self.kernels!r}: expected native or stock")
         if self.kv_cache not in CACHE_DTYPES:
             raise OptionInvalid(f"--kv-cache {self.kv_cache!r}: expected f16 or int8")
         self._check_kernels()
-        if self.rounding not in ("nearest", "search", "calibrated"):
+        if self.rounding not in get_args(Rounding):
             raise OptionInvalid(f"--rounding {self.rounding!r}: expected nearest, search or calibrated")
         if self.bits_per_weight is not None:
             self._check_budget(self.bits_per_weight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,26 +13,70 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.pages import page, table
 
+TRAINING = {"torch", "transformers"}
+EXPORT = {"huggingface_hub", "ml_dtypes", "onnx", "onnx_ir", "safetensors", "threadpoolctl", "tokenizers", "tqdm"}
 FORBIDDEN = {
-    "handler": {"model_export", "bench", "demo", "tests", "torch", "transformers", "tokenizers", "safetensors", "onnx"},
-    "model_export": {"handler", "bench", "demo", "tests", "torch", "transformers"},
-    "bench": {"tests", "torch", "transformers"},
+    "handler": {"model_export", "image", "bench", "demo", "tests", "boto3", "moto"} | TRAINING | EXPORT,
+    "model_export": {"handler", "image", "bench", "demo", "tests", "boto3", "moto", "starlette", "uvicorn"} | TRAINING,
+    "image": {"model_export", "bench", "demo", "tests", "moto", "numpy", "onnxruntime"} | TRAINING | EXPORT,
+    "bench": {"image", "tests"} | TRAINING,
+    "demo": {"handler", "image", "tests"},
 }
+# What the images' tools know of the handler: what an artefact is, which library it needs, how a secret is read.
+IMAGES_OWN = {"handler.access.api_key", "handler.artefact", "handler.engine.kernels", "handler.errors"}
+# The rooms and the trunk of handler/, from top to bottom: nothing imports what stands above it.
+LAYERS = (
+    *("__main__", "doctor", "worker", "http", "start", "access", "generation", "model", "api", "text"),
+    *("metrics", "logs", "invocation", "deadline", "scheduler", "engine", "turns", "artefact", "settings", "errors"),
+)
 
 
 def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    """The modules that a file imports, wherever in it, and those that it names for `import_module`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.split(".")[0]
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "handler")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"^handler(?:\.[a-z_]+)+$", node.value)
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(ROOT / "handler").parts[0].removesuffix(".py")
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_no_package_reaches_back(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
-        assert not FORBIDDEN[package] & set(imported(path)), path
+        assert not FORBIDDEN[package] & {name.split(".")[0] for name in imported(path)}, path
+
+
+def test_the_images_tools_import_little_of_the_handler() -> None:
+    # install.py also tries what it has installed, whatever that imports.
+    modules = {name for path in (ROOT / "image").rglob("*.py") if path.name != "install.py" for name in imported(path)}
+    assert {name for name in modules if name.startswith("handler.")} == IMAGES_OWN
+
+
+MODULES = sorted(path for path in (ROOT / "handler").rglob("*.py") if layer(path) != "__init__")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_go_downwards(path: Path) -> None:
+    below = LAYERS[LAYERS.index(layer(path)) :]
+    reached = {name.split(".")[1] for name in imported(path) if name.startswith("handler.")}
+    assert sorted(reached - set(below)) == []
+
+
+def test_every_room_has_its_layer_in_the_docs_too() -> None:
+    told = [
+        row[0].strip("`/").removesuffix(".py") for row in table(page("docs/architecture.md"), "layer | what it holds")
+    ]
+    assert told == list(LAYERS)
+    assert {layer(path) for path in MODULES} == set(LAYERS)
 
 
 LOAD_WITHOUT_THE_REST = """

@@ -1,28 +1,18 @@
-"""OpenAI's two request bodies, checked once at the edge: JSON bytes → a frozen request.
+"""The members of a body that all endpoints understand, checked once at the edge.
 
 Unknown members are ignored, as OpenAI's clients expect; what is known and not done here is refused by name. A
 member that is null counts as absent.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-from handler.api.contents import parse_message, parse_prompt
-from handler.api.members import Members, check_text, parse_object
+from handler.api.members import Members, check_text
 from handler.engine.sampling import SamplingParams
-from handler.errors import (
-    InvalidType,
-    InvalidValue,
-    MissingParameter,
-    ModelNotFound,
-    UnsupportedParameter,
-)
+from handler.errors import InvalidType, InvalidValue, MissingParameter, ModelNotFound
 
 MAX_STOPS = 4
-MAX_CHAT_LOGPROBS = 20
-MAX_COMPLETION_LOGPROBS = 5
-COMPLETION_MAX_TOKENS = 16  # What OpenAI's legacy endpoint gives when a request names no number.
 SEED_RANGE = (-(2**63), 2**63 - 1)
 
 
@@ -58,7 +48,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Options:
-    """What both endpoints understand."""
+    """What all endpoints understand."""
 
     model: str
     sampling: SamplingParams
@@ -68,96 +58,18 @@ class Options:
     include_usage: bool
 
 
-@dataclass(frozen=True)
-class ChatRequest:
-    """A body of /v1/chat/completions."""
+def parse_options(members: Members, served: Served, max_tokens: int | None, top_logprobs: int | None) -> Options:
+    """Check what all endpoints understand.
 
-    messages: tuple[Mapping[str, str], ...]
-    options: Options
-    template_variables: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class CompletionRequest:
-    """A body of /v1/completions; the prompt is a text or token ids."""
-
-    prompt: str | tuple[int, ...]
-    options: Options
-
-
-Request = ChatRequest | CompletionRequest
-
-
-def parse_chat(body: bytes, served: Served) -> ChatRequest:
-    """Check a body of /v1/chat/completions.
+    Args:
+        members: The body's.
+        served: What may be asked for.
+        max_tokens: What the endpoint makes of its own members; None for as many as the context holds.
+        top_logprobs: Alternatives a token; None for no log probabilities at all.
 
     Raises:
-        ApiError: The body is refused; the error names the parameter and the bad value.
+        ApiError: A member is refused; the error names it and the bad value.
     """
-    return chat_request(parse_object(body), served)
-
-
-def chat_request(values: Mapping[str, Any], served: Served) -> ChatRequest:
-    """Check the JSON object of a chat.
-
-    Raises:
-        ApiError: It is refused; the error names the parameter and the bad value.
-    """
-    members = Members(values)
-    _refuse_in_chat(members)
-    messages = members.array("messages")
-    if messages is None:
-        raise MissingParameter("messages")
-    if not messages:
-        raise InvalidValue("messages", "at least one message", messages)
-    wanted = members.boolean("logprobs") or False
-    top = members.integer("top_logprobs", 0, MAX_CHAT_LOGPROBS)
-    if top is not None and not wanted:
-        raise InvalidValue("top_logprobs", "given with logprobs = true only", top)
-    newer = members.integer("max_completion_tokens", 1)
-    older = members.integer("max_tokens", 1)
-    return ChatRequest(
-        messages=tuple(parse_message(item, f"messages[{index}]") for index, item in enumerate(messages)),
-        template_variables=members.mapping("chat_template_kwargs") or {},
-        options=_options(
-            members,
-            served,
-            max_tokens=next((n for n in (newer, older, served.max_tokens) if n is not None), None),
-            top_logprobs=(top or 0) if wanted else None,
-        ),
-    )
-
-
-def parse_completion(body: bytes, served: Served) -> CompletionRequest:
-    """Check a body of /v1/completions.
-
-    Raises:
-        ApiError: The body is refused; the error names the parameter and the bad value.
-    """
-    return completion_request(parse_object(body), served)
-
-
-def completion_request(values: Mapping[str, Any], served: Served) -> CompletionRequest:
-    """Check the JSON object of a completion.
-
-    Raises:
-        ApiError: It is refused; the error names the parameter and the bad value.
-    """
-    members = Members(values)
-    _refuse_in_completion(members)
-    max_tokens = members.integer("max_tokens", 1)
-    return CompletionRequest(
-        prompt=parse_prompt(members.get("prompt"), served.vocab_size),
-        options=_options(
-            members,
-            served,
-            max_tokens=max_tokens or served.max_tokens or COMPLETION_MAX_TOKENS,
-            top_logprobs=members.integer("logprobs", 0, MAX_COMPLETION_LOGPROBS),
-        ),
-    )
-
-
-def _options(members: Members, served: Served, max_tokens: int | None, top_logprobs: int | None) -> Options:
     stream = members.boolean("stream") or False
     return Options(
         model=_model(members, served),
@@ -246,23 +158,3 @@ def _include_usage(members: Members, stream: bool) -> bool:
     if not stream:
         raise InvalidValue("stream_options", "given with stream = true only", options)
     return Members(options, "stream_options.").boolean("include_usage") or False
-
-
-def _refuse_in_chat(members: Members) -> None:
-    members.refuse("tools", "tools are not supported yet", [])
-    members.refuse("functions", "functions are not supported yet", [])
-    members.refuse("tool_choice", "tools are not supported yet", "none", "auto")
-    members.refuse("function_call", "functions are not supported yet", "none", "auto")
-    members.refuse("audio", "audio is not supported")
-    members.refuse("modalities", "only text is supported", ["text"])
-    members.refuse("n", "only one choice a request is supported", 1)
-    form = members.mapping("response_format")
-    if form is not None and form.get("type") != "text":
-        raise UnsupportedParameter("response_format.type", "only 'text' is supported", form.get("type"))
-
-
-def _refuse_in_completion(members: Members) -> None:
-    members.refuse("n", "only one choice a request is supported", 1)
-    members.refuse("best_of", "only one choice a request is supported", 1)
-    members.refuse("echo", "the prompt can't be echoed", False)
-    members.refuse("suffix", "text can't be inserted before a suffix", "")

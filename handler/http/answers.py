@@ -1,7 +1,7 @@
-"""POST → an answer: read, prepare, queue, generate, stream or fold; the client that leaves ends it all."""
+"""POST → an answer: read, prepare, queue, generate, stream or join; the client that leaves ends it all."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from handler.api.events import DONE, Chunk, Shape, event, fold, json_bytes
-from handler.api.options import Request, Served
+from handler.api.endpoint import Answer, Endpoint
+from handler.api.events import event, json_bytes
+from handler.api.members import parse_object
 from handler.deadline import Deadline
 from handler.errors import (
     ApiError,
@@ -27,6 +28,7 @@ from handler.http.gate import RECORD
 from handler.logs import Log, Record
 from handler.model import Model
 from handler.scheduler import Scheduler, Ticket
+from handler.text.deltas import Delta, joined
 
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -47,13 +49,12 @@ class Limits:
 
 
 class Answers:
-    """An ASGI endpoint for one of the two POST paths.
+    """The ASGI application of one endpoint.
 
     Args:
         model: What answers.
         scheduler: Where generations wait for each other.
-        parse: The endpoint's request.
-        shape: The endpoint's chunks.
+        endpoint: Reads the requests and writes the answers.
         text_thread: Where bodies are parsed and encoded, so that a long one doesn't hold up the event loop.
         log: For failures in mid-stream.
         limits: Of each request.
@@ -62,17 +63,15 @@ class Answers:
     def __init__(
         self,
         model: Model,
-        scheduler: Scheduler[Chunk],
-        parse: Callable[[bytes, Served], Request],
-        shape: Shape,
+        scheduler: Scheduler[Delta],
+        endpoint: Endpoint,
         text_thread: ThreadPoolExecutor,
         log: Log,
         limits: Limits,
     ) -> None:
         self._model = model
         self._scheduler = scheduler
-        self._parse = parse
-        self._shape = shape
+        self._endpoint = endpoint
         self._text_thread = text_thread
         self._log = log
         self._limits = limits
@@ -93,10 +92,10 @@ class Answers:
             async with (
                 self._withdrawn(ticket, deadline),
                 self._cancelled_with_client(ticket, receive),
-                aclosing(self._noted(ticket, record)) as items,
+                aclosing(self._noted(ticket, record)) as deltas,
             ):
                 respond = self._stream if generation.request.options.stream else self._whole
-                await respond(items, record, scope, receive, send)
+                await respond(generation.answer, deltas, record, scope, receive, send)
         finally:
             self._scheduler.cancel(ticket, ClientGone())
             record.timings = generation.meter.timings()
@@ -111,14 +110,14 @@ class Answers:
         return await read_body(scope, within_limit, self._limits.body)
 
     def _prepare(self, body: bytes, record: Record) -> Generation:
-        request = self._parse(body, self._model.served)
+        request = self._endpoint.parse(parse_object(body), self._model.served)
         record.stream = request.options.stream
         if self._log.texts:
-            record.prompt = getattr(request, "messages", None) or getattr(request, "prompt", None)
-        return prepare(self._model, request, self._shape, record.id, record.received_at, record.invocation.deadline)
+            record.prompt = request.logged
+        return prepare(self._model, request, record.id, record.received_at, record.invocation.deadline)
 
     @asynccontextmanager
-    async def _withdrawn(self, ticket: Ticket[Chunk], deadline: Deadline | None) -> AsyncIterator[None]:
+    async def _withdrawn(self, ticket: Ticket[Delta], deadline: Deadline | None) -> AsyncIterator[None]:
         if deadline is None:
             yield
             return
@@ -131,7 +130,7 @@ class Answers:
             timer.cancel()
 
     @asynccontextmanager
-    async def _cancelled_with_client(self, ticket: Ticket[Chunk], receive: Receive) -> AsyncIterator[None]:
+    async def _cancelled_with_client(self, ticket: Ticket[Delta], receive: Receive) -> AsyncIterator[None]:
         async def watch() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -143,39 +142,37 @@ class Answers:
         finally:
             watcher.cancel()
 
-    async def _noted(self, ticket: Ticket[Chunk], record: Record) -> AsyncGenerator[Chunk, None]:
-        async for chunk in ticket.items():
-            for choice in chunk["choices"]:
-                record.finish_reason = choice["finish_reason"]
-                if self._log.texts:
-                    record.answer += choice["text"] if "text" in choice else choice["delta"].get("content", "")
-            yield chunk
+    async def _noted(self, ticket: Ticket[Delta], record: Record) -> AsyncGenerator[Delta, None]:
+        async for delta in ticket.items():
+            record.finish_reason = delta.finish_reason
+            if self._log.texts:
+                record.answer += delta.text
+            yield delta
 
     async def _whole(
-        self, items: AsyncIterator[Chunk], record: Record, scope: Scope, receive: Receive, send: Send
+        self, answer: Answer, deltas: AsyncIterator[Delta], record: Record, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        whole = json_bytes(fold(self._shape, [chunk async for chunk in items]))
+        whole = json_bytes(answer.whole(joined([delta async for delta in deltas])))
         if len(whole) > self._limits.response:
             raise ResponseTooLarge(self._limits.response)
         await Response(whole, media_type="application/json")(scope, receive, send)
 
     async def _stream(
-        self, items: AsyncIterator[Chunk], record: Record, scope: Scope, receive: Receive, send: Send
+        self, answer: Answer, deltas: AsyncIterator[Delta], record: Record, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        first = await anext(items)  # What fails before there is a token still gets a status of its own.
+        parts = _events(answer, deltas)
+        first = await anext(parts)  # What fails before there is a token still gets a status of its own.
         head = Response(headers=STREAM_HEADERS, media_type="text/event-stream")
         del head.headers["content-length"]
         await send({"type": "http.response.start", "status": 200, "headers": head.raw_headers})
-        await self._send_part(send, event(first))
+        await self._send_part(send, first)
         try:
-            sent = len(event(first))
-            async for chunk in items:
-                part = event(chunk)
+            sent = len(first)
+            async for part in parts:
                 sent += len(part)
                 if sent > self._limits.response:
                     raise ResponseTooLarge(self._limits.response)
                 await self._send_part(send, part)
-            await self._send_part(send, DONE)
         except ClientIdle:
             raise  # An event wouldn't be taken either.
         except Exception as error:
@@ -197,6 +194,14 @@ class Answers:
             error = GenerationFailed()
         record.error = error.code
         return error
+
+
+async def _events(answer: Answer, deltas: AsyncIterator[Delta]) -> AsyncGenerator[bytes, None]:
+    async for delta in deltas:
+        for part in answer.events(delta):
+            yield part
+    for part in answer.end():
+        yield part
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

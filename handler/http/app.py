@@ -11,9 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from handler.access.keys import Keys
-from handler.api.events import ChatShape, Chunk, CompletionShape, Shape, json_bytes
-from handler.api.options import Request as ParsedRequest
-from handler.api.options import Served, parse_chat, parse_completion
+from handler.api.chat import CHAT
+from handler.api.completions import COMPLETIONS
+from handler.api.events import json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
 from handler.http.answers import Answers, Limits
 from handler.http.gate import Gate, raise_api_error
@@ -22,11 +22,14 @@ from handler.metrics import Metrics
 from handler.model import Model
 from handler.scheduler import Scheduler
 from handler.settings import Settings
+from handler.text.deltas import Delta
+
+ENDPOINTS = (CHAT, COMPLETIONS)
 
 
 def create_app(
     model: Model,
-    scheduler: Scheduler[Chunk],
+    scheduler: Scheduler[Delta],
     settings: Settings,
     log: Log,
     keys: Keys,
@@ -43,18 +46,14 @@ def create_app(
         metrics: Counts requests; None where nobody would read it.
     """
     text_thread = ThreadPoolExecutor(1, "text")
-
-    def answers(parse: Callable[[bytes, Served], ParsedRequest], shape: Shape) -> Answers:
-        limits = Limits(settings.max_body, settings.max_response, settings.idle_s)
-        return Answers(model, scheduler, parse, shape, text_thread, log, limits)
-
+    limits = Limits(settings.max_body, settings.max_response, settings.idle_s)
+    answers = {endpoint.path: Answers(model, scheduler, endpoint, text_thread, log, limits) for endpoint in ENDPOINTS}
     routes = [
         Route("/health", _health(scheduler), methods=["GET"]),
         Route("/openapi.json", _openapi(model), methods=["GET"]),
         Route("/v1/models", _models(model), methods=["GET"]),
         Route("/v1/models/{model:path}", _model(model), methods=["GET"]),
-        Route("/v1/chat/completions", answers(parse_chat, ChatShape()), methods=["POST"]),
-        Route("/v1/completions", answers(parse_completion, CompletionShape()), methods=["POST"]),
+        *(Route(path, answer, methods=["POST"]) for path, answer in answers.items()),
     ]
     # Outside of Lambda nobody overrides what a client writes into the adapter's headers.
     margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
@@ -71,7 +70,7 @@ def _json(value: object) -> Response:
     return Response(json_bytes(value), media_type="application/json")
 
 
-def _health(scheduler: Scheduler[Chunk]) -> Callable[[Request], object]:
+def _health(scheduler: Scheduler[Delta]) -> Callable[[Request], object]:
     async def health(request: Request) -> Response:
         if scheduler.draining:
             raise ShuttingDown()
@@ -84,7 +83,7 @@ def _openapi(model: Model) -> Callable[[Request], object]:
     async def openapi(request: Request) -> Response:
         from handler.http.openapi import describe  # Start-up doesn't need it.
 
-        return _json(describe(model.served.model_id, model.served.vocab_size))
+        return _json(describe(ENDPOINTS, model.served.model_id, model.served.vocab_size))
 
     return openapi
 

@@ -128,14 +128,14 @@ def _model(
     artefact: Artefact, settings: Settings, engine: "Engine", tokenizer: "Tokenizer", template: "ChatTemplate | None"
 ) -> "Model":
     from handler.api.options import Served
-    from handler.api.prompt import PromptEncoder
+    from handler.api.prompt import Prompts
     from handler.engine.cancellation import Cancellation
     from handler.model import Model
 
     defaults = artefact.sampling_defaults
     return Model(
         served=Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens, settings.max_tokens_cap),
-        prompts=PromptEncoder(tokenizer, template, artefact.model_id, artefact.context_length),
+        prompts=Prompts(tokenizer, template, artefact.model_id, artefact.context_length),
         vocabulary=tokenizer,
         generate=engine.answer,
         step=engine.step,

@@ -1,9 +1,8 @@
-"""Token ids → text deltas, counted and timed; closing the deltas closes the engine's generator."""
+"""Token ids → text deltas; closing the deltas closes the engine's generator."""
 
-import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from handler.errors import TimeUp
@@ -21,6 +20,8 @@ class Token(Protocol):
     def logprob(self) -> float | None: ...
     @property
     def top_logprobs(self) -> tuple[tuple[int, float], ...]: ...
+    @property
+    def cached_tokens(self) -> int: ...
 
 
 class Vocabulary(Protocol):
@@ -47,6 +48,16 @@ class Delta:
     text: str
     tokens: tuple[ScoredToken, ...] = ()
     finish_reason: FinishReason | None = None
+
+
+def joined(deltas: Iterable[Delta]) -> Delta:
+    """Put all deltas of an answer together: the whole answer is one large delta."""
+    given = list(deltas)
+    return Delta(
+        text="".join(delta.text for delta in given),
+        tokens=tuple(token for delta in given for token in delta.tokens),
+        finish_reason=given[-1].finish_reason,
+    )
 
 
 def text_deltas(
@@ -105,64 +116,3 @@ class _Scores:
         count = sum(1 for token in self._waiting if sent is None or token.offset < sent)
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return tuple(taken)
-
-
-@dataclass
-class Meter:
-    """Counts one answer's tokens and takes its times, in seconds of `time.perf_counter`."""
-
-    prompt_tokens: int
-    received_at: float
-    completion_tokens: int = 0
-    queued_at: float = field(default_factory=time.perf_counter)
-    started_at: float | None = None
-    first_token_at: float | None = None
-    last_token_at: float | None = None
-    stopped_by: Literal["deadline"] | None = None
-
-    def start(self) -> None:
-        """The engine begins."""
-        self.started_at = time.perf_counter()
-
-    def count(self, tokens: Generator[Token | None, None, None]) -> Generator[Token | None, None, None]:
-        """Pass the tokens on, counting them, and note if time is up."""
-        with closing(tokens):
-            try:
-                for token in tokens:
-                    if token is not None:
-                        self.last_token_at = time.perf_counter()
-                        self.first_token_at = self.first_token_at or self.last_token_at
-                        self.completion_tokens += 1
-                    yield token
-            except TimeUp:
-                self.stopped_by = "deadline"
-                raise
-
-    def usage(self) -> dict[str, int]:
-        """Return OpenAI's usage object."""
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": self.prompt_tokens + self.completion_tokens,
-        }
-
-    def timings(self) -> dict[str, float | int | str | None]:
-        """Return the times so far in milliseconds, null for what didn't happen, and what cut the answer off if not its
-        length."""
-        decode_ms = _ms(self.first_token_at, self.last_token_at)
-        # The first token belongs to the prefill, so n tokens are n - 1 steps.
-        rate = (self.completion_tokens - 1) / decode_ms * 1e3 if decode_ms else None
-        return {
-            "queue_ms": _ms(self.queued_at, self.started_at),
-            "prompt_tokens": self.prompt_tokens,
-            "prefill_ms": _ms(self.started_at, self.first_token_at),
-            "first_token_ms": _ms(self.received_at, self.first_token_at),
-            "completion_tokens": self.completion_tokens,
-            "decode_ms": decode_ms,
-            "decode_tokens_per_second": rate and round(rate, 2),
-            **({"stopped_by": self.stopped_by} if self.stopped_by else {}),
-        }
-
-
-def _ms(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else round((end - start) * 1e3, 3)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handler.errors import UnknownEvent, shown
+from handler.worker.jobs import ENDPOINTS
 
 SQS = "aws:sqs"
 
@@ -37,7 +38,7 @@ def read_event(event: object) -> Invoke | Batch:
     """
     if not isinstance(event, dict):
         raise UnknownEvent(f"the event is {shown(event)}")
-    if "prompt" in event or "messages" in event:
+    if any(name in event for name in ENDPOINTS):
         return Invoke(event)
     records = event.get("Records")
     if not isinstance(records, list) or not records:

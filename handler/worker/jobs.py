@@ -5,14 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from handler.api.events import ChatShape, CompletionShape, Shape
+from handler.api.chat import CHAT
+from handler.api.completions import COMPLETIONS
+from handler.api.endpoint import Endpoint, Request
 from handler.api.members import Members, check_text, parse_object
-from handler.api.options import Request, Served, chat_request, completion_request
+from handler.api.options import Served
 from handler.errors import InvalidValue, UnknownEvent
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+# An event has no path: its members tell what it asks for.
+ENDPOINTS: Mapping[str, Endpoint] = {"prompt": COMPLETIONS, "messages": CHAT}
 KEY = "idempotency_key"
 # It becomes a name in the bucket: characters that S3 takes as they are, and none that makes a folder.
 _VALID_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,199}")
@@ -26,7 +30,6 @@ class Job:
         id: Of the invocation or the message.
         source: What kind of event it came in.
         request: Validated.
-        shape: Of the answer.
         idempotency_key: Names the result; None for a job whose result only its caller gets.
         sent_at: When it was put into its queue, in Unix seconds of the queue's clock; None if that isn't known.
     """
@@ -34,7 +37,6 @@ class Job:
     id: str
     source: Literal["invoke", "sqs"]
     request: Request
-    shape: Shape
     idempotency_key: str | None
     sent_at: float | None = None
 
@@ -50,8 +52,7 @@ def invoke_job(values: Mapping[str, Any], request_id: str, served: Served) -> Jo
         ApiError: It is refused; the error names the member and the bad value.
     """
     key = values.get(KEY)
-    request, shape = _request(values, served)
-    return Job(request_id, "invoke", request, shape, None if key is None else _checked(key))
+    return Job(request_id, "invoke", _request(values, served), None if key is None else _checked(key))
 
 
 def message_job(record: "SQSRecord", served: Served) -> Job:
@@ -64,8 +65,7 @@ def message_job(record: "SQSRecord", served: Served) -> Job:
     """
     # A lone surrogate, which JSON can write, is no UTF-8 and so refused with the body.
     values = parse_object(record.body.encode(errors="surrogatepass"))
-    request, shape = _request(values, served)
-    return Job(record.message_id, "sqs", request, shape, message_key(record, values), _sent_at(record))
+    return Job(record.message_id, "sqs", _request(values, served), message_key(record, values), _sent_at(record))
 
 
 def message_key(record: "SQSRecord", values: Mapping[str, Any]) -> str:
@@ -95,14 +95,13 @@ def _checked(value: object) -> str:
     return key
 
 
-def _request(values: Mapping[str, Any], served: Served) -> tuple[Request, Shape]:
-    if "prompt" in values and "messages" in values:
-        raise InvalidValue("messages", "left out where there is a prompt", values["messages"])
-    if "prompt" not in values and "messages" not in values:
+def _request(values: Mapping[str, Any], served: Served) -> Request:
+    given = [name for name in ENDPOINTS if name in values]
+    if not given:
         raise UnknownEvent("the body has neither 'prompt' nor 'messages'")
+    if len(given) > 1:
+        raise InvalidValue(given[1], f"left out where there is a {given[0]}", values[given[1]])
     Members(values).refuse("stream", "a result comes as a whole", False)
     # One function serves one model: who invokes it has chosen it already.
     values = values if values.get("model") is not None else {**values, "model": served.model_id}
-    if "messages" in values:
-        return chat_request(values, served), ChatShape()
-    return completion_request(values, served), CompletionShape()
+    return ENDPOINTS[given[0]].parse(values, served)

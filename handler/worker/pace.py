@@ -15,8 +15,9 @@ class Pace:
 
     def observe(self, timings: Mapping[str, Any]) -> None:
         """Learn from an answer's timings."""
-        if timings["prefill_ms"]:
-            self._prefill = _mean(self._prefill, timings["prefill_ms"] / 1e3 / timings["prompt_tokens"])
+        prefilled = timings["prompt_tokens"] - timings["cached_tokens"]
+        if timings["prefill_ms"] and prefilled:
+            self._prefill = _mean(self._prefill, timings["prefill_ms"] / 1e3 / prefilled)
         if timings["decode_ms"]:
             self._decode = _mean(self._decode, timings["decode_ms"] / 1e3 / (timings["completion_tokens"] - 1))
 

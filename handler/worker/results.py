@@ -4,8 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from handler.api.events import Chunk, Shape, fold, json_bytes
+from handler.api.events import json_bytes
 from handler.errors import ResultsUnavailable, SettingsError
+from handler.generation import Generation
+from handler.text.deltas import Delta
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -15,18 +17,21 @@ PREFIX = "results/"
 MISSING, FORBIDDEN, CONFLICT, EXISTS = "404", "403", "ConditionalRequestConflict", "PreconditionFailed"
 
 
-def result_of(shape: Shape, chunks: list[Chunk]) -> Result:
-    """Put the chunks of an answer together."""
-    whole = fold(shape, chunks)
-    choice = whole["choices"][0]
-    head = {name: whole[name] for name in ("id", "created", "model", "system_fingerprint")}
+def result_of(generation: Generation, delta: Delta) -> Result:
+    """Write down an answer that has come to its end.
+
+    Args:
+        generation: Of the answer.
+        delta: All its deltas, joined.
+    """
+    logprobs = generation.answer.logprobs(delta.tokens)
     return {
-        **head,
-        "text": choice["text"] if "text" in choice else choice["message"]["content"],
-        "finish_reason": choice["finish_reason"],
-        "usage": whole["usage"],
-        "timings": whole["timings"],
-        **({"logprobs": choice["logprobs"]} if choice["logprobs"] else {}),
+        **generation.envelope.members(),
+        "text": delta.text,
+        "finish_reason": delta.finish_reason,
+        "usage": generation.meter.usage(),
+        "timings": generation.meter.timings(),
+        **({"logprobs": logprobs} if logprobs else {}),
     }
 
 

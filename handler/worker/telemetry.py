@@ -66,7 +66,7 @@ class Telemetry:
         timings = result["timings"]
         # The engine's own queue is empty here: what a job waits in is SQS.
         self._count(answer_values({**timings, "queue_ms": waited_ms}))
-        texts = {"prompt": _prompt(job), "answer": result["text"]} if self._texts else {}
+        texts = {"prompt": job.request.logged, "answer": result["text"]} if self._texts else {}
         members = {"finish_reason": result["finish_reason"], **timings, **texts}
         self._log.info("answered", extra=_named(job.source, job.id, job.idempotency_key) | members)
 
@@ -111,7 +111,3 @@ def _outcome(error: Exception) -> str:
 
 def _named(source: str, id: str, key: str | None = None) -> dict[str, Any]:
     return {"source": source, "job": id, **({"key": key} if key else {})}
-
-
-def _prompt(job: Job) -> Any:
-    return getattr(job.request, "messages", None) or getattr(job.request, "prompt", None)

@@ -15,6 +15,7 @@ from handler.errors import (
 )
 from handler.generation import Generation, generate, prepare
 from handler.model import Model
+from handler.text.deltas import joined
 from handler.turns import stepped
 from handler.worker.batch import answer_batch
 from handler.worker.events import Invoke, read_event
@@ -100,7 +101,7 @@ class Worker:
         return _small(results.read(job.idempotency_key) or result)
 
     def _run(self, job: Job, deadline: Deadline) -> Result:
-        generation = prepare(self._model, job.request, job.shape, job.id, time.perf_counter(), deadline)
+        generation = prepare(self._model, job.request, job.id, time.perf_counter(), deadline)
         return run(self._model, job, generation, self._telemetry, self._pace)
 
 
@@ -132,7 +133,7 @@ class _BatchAnswers:
         if self._results.has(job.idempotency_key):
             self._telemetry.repeated(job)
             return
-        generation = prepare(self._model, job.request, job.shape, job.id, time.perf_counter(), self._deadline)
+        generation = prepare(self._model, job.request, job.id, time.perf_counter(), self._deadline)
         self._check_time(generation)
         try:
             result = run(self._model, job, generation, self._telemetry, self._pace)
@@ -144,7 +145,8 @@ class _BatchAnswers:
 
     def _check_time(self, generation: Generation) -> None:
         """Let a message begin only if it fits; the first begins in any case, since it will never have more time."""
-        needed = self._pace.expected_s(len(generation.prompt_ids), generation.max_tokens) if self._begun else 0.0
+        task = generation.task
+        needed = self._pace.expected_s(len(task.prompt_ids), task.max_tokens) if self._begun else 0.0
         if self._deadline.passed or needed > self._deadline.left_s():
             raise NotEnoughTime(self._deadline.left_s(), needed)
         self._begun = True
@@ -158,8 +160,8 @@ def run(model: Model, job: Job, generation: Generation, telemetry: Telemetry, pa
     """
     waited_ms = job.waited_ms(time.time())
     with telemetry.segment("answer"):
-        chunks = list(stepped(generate(model, generation, model.new_cancellation()), model.step))
-    result = result_of(job.shape, chunks)
+        delta = joined(stepped(generate(model, generation, model.new_cancellation()), model.step))
+    result = result_of(generation, delta)
     pace.observe(result["timings"])
     telemetry.answered(job, result, waited_ms)
     return result

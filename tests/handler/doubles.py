@@ -15,9 +15,8 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as ReferenceTokenizer
 
 from handler.access.keys import AnyKey, FixedKey, Keys
-from handler.api.events import Chunk
 from handler.api.options import Served
-from handler.api.prompt import PromptEncoder
+from handler.api.prompt import Prompts
 from handler.artefact import SamplingDefaults
 from handler.engine.cancellation import Cancellation
 from handler.engine.sampling import SamplingParams
@@ -29,6 +28,7 @@ from handler.metrics import Metrics
 from handler.model import Model
 from handler.scheduler import Scheduler
 from handler.settings import Settings
+from handler.text.deltas import Delta
 from handler.text.template import ChatTemplate
 from handler.text.tokenizer import Tokenizer
 
@@ -64,6 +64,7 @@ class ScriptedEngine:
         fail_after: Raise after so many tokens.
         hold_after: Make no more after so many, until the generation is cancelled.
         calls: The prompts that it was asked.
+        cached_tokens: How many of the prompt's tokens it claims to have had in its cache.
         closed: How many generations have ended, in whatever way.
     """
 
@@ -71,6 +72,7 @@ class ScriptedEngine:
     fail_after: int | None = None
     hold_after: int | None = None
     gate: threading.Event = field(default_factory=threading.Event)
+    cached_tokens: int = 0
     calls: list[list[int]] = field(default_factory=list)
     closed: int = 0
 
@@ -97,7 +99,8 @@ class ScriptedEngine:
                 if count == self.fail_after:
                     raise RuntimeError("the engine broke")
                 top = tuple((byte + n, -1.0 - n) for n in range(params.top_logprobs or 0))
-                yield Token(byte, None if params.top_logprobs is None else -0.5, top)
+                logprob = None if params.top_logprobs is None else -0.5
+                yield Token(byte, logprob, top, self.cached_tokens)
         finally:
             self.closed += 1
 
@@ -107,14 +110,19 @@ class ScriptedEngine:
                 raise Cancelled
 
 
+def byte_prompts(template: str | None, context_length: int = 200) -> Prompts:
+    """What the byte model's prompts are made with."""
+    chat = ChatTemplate(template, {"bos_token": "<s>"}) if template else None
+    return Prompts(byte_tokenizer(), chat, "owner/bytes", context_length)
+
+
 def byte_model(engine: ScriptedEngine, context_length: int, template: str | None) -> Model:
     """A model around the engine."""
-    tokenizer = byte_tokenizer()
-    chat = ChatTemplate(template, {"bos_token": "<s>"}) if template else None
+    prompts = byte_prompts(template, context_length)
     return Model(
         served=Served("owner/bytes", VOCAB_SIZE, SamplingDefaults()),
-        prompts=PromptEncoder(tokenizer, chat, "owner/bytes", context_length),
-        vocabulary=tokenizer,
+        prompts=prompts,
+        vocabulary=prompts.tokenizer,
         generate=engine.generate,
         step=lambda: None,
         slots=1,
@@ -148,7 +156,7 @@ def serving(
     engine = engine or ScriptedEngine()
     chosen = Settings(Path("."), **settings)  # type: ignore[arg-type]  # names and types are Settings' own
     log = StringIO()
-    scheduler: Scheduler[Chunk] = Scheduler(chosen.queue)
+    scheduler: Scheduler[Delta] = Scheduler(chosen.queue)
     chosen_keys: Keys = keys or (FixedKey(chosen.api_key) if chosen.api_key else AnyKey())
     metrics = Metrics(Log(log), "Firebrick", "firebrick-stream") if chosen.function_name else None
     model = byte_model(engine, context_length, template)

@@ -66,8 +66,18 @@ def test_a_raw_prompt_gets_a_bos_and_ids_are_taken_as_they_are() -> None:
 def test_max_tokens_beyond_the_context_are_cut_off() -> None:
     with serving(ScriptedEngine("x" * 500)) as server:
         answer = post(server, PROMPT | {"max_tokens": 10**9}, COMPLETION).json()
-    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 197, "total_tokens": 200}
+    usage = answer["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (3, 197, 200)
     assert answer["choices"][0]["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize(("path", "body"), [(CHAT, QUESTION), (COMPLETION, PROMPT)])
+def test_what_the_cache_had_is_in_usage_timings_and_log(path: str, body: dict[str, Any]) -> None:
+    with serving(ScriptedEngine(cached_tokens=2)) as server:
+        answer = post(server, body, path).json()
+    assert answer["usage"]["prompt_tokens_details"] == {"cached_tokens": 2}
+    assert answer["timings"]["cached_tokens"] == 2
+    assert logged(server)[0]["cached_tokens"] == 2
 
 
 @pytest.mark.parametrize("length", [199, 10_000])

@@ -1,4 +1,3 @@
-import json
 import shutil
 import subprocess
 import sys
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handler.api.options import parse_chat
+from handler.api.chat import parse_chat
 from handler.artefact import load_artefact
 from handler.errors import ArtefactDamaged, TemplateInvalid, TokenizerError
 from handler.settings import Settings
@@ -28,11 +27,10 @@ def copy(artefact: Path, target: Path) -> Path:
 def test_a_model_makes_a_token(demo_artefact: Path) -> None:
     model, parts = load_model(Settings(demo_artefact), threads=1)
     request = parse_chat(
-        json.dumps({"model": model.served.model_id, "messages": [{"role": "user", "content": "hi"}]}).encode(),
-        model.served,
+        {"model": model.served.model_id, "messages": [{"role": "user", "content": "hi"}]}, model.served
     )
-    prompt_ids, max_tokens = model.prompts.encode(request)
-    tokens = model.generate(prompt_ids, request.options.sampling, max_tokens, (), model.new_cancellation())
+    task = request.task(model.prompts)
+    tokens = model.generate(task.prompt_ids, task.sampling, task.max_tokens, (), model.new_cancellation())
     assert 0 <= next(stepped(tokens, model.step)).id < model.served.vocab_size
     assert {"verify_ms", "tokenizer_ms", "template_ms", "session_ms", "warm_up_ms"} <= parts.keys()
 

@@ -4,7 +4,8 @@ import pytest
 
 from handler.engine.sequence import Token
 from handler.errors import TimeUp
-from handler.text.deltas import Delta, Meter, text_deltas
+from handler.text.deltas import Delta, joined, text_deltas
+from handler.text.meter import Meter
 from tests.handler.doubles import byte_tokenizer
 
 BYTES = byte_tokenizer()
@@ -106,15 +107,8 @@ def test_tokens_that_time_cut_off_are_an_answer() -> None:
     assert meter.timings()["stopped_by"] == "deadline"
 
 
-def test_the_meter_counts() -> None:
-    meter = Meter(prompt_tokens=3, received_at=0.0)
-    meter.start()
-    list(meter.count(Source(b"ab").tokens()))
-    assert meter.usage() == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-    assert None not in meter.timings().values()
-
-
-def test_what_did_not_happen_has_no_time() -> None:
-    meter = Meter(prompt_tokens=3, received_at=0.0)
-    assert meter.timings()["prefill_ms"] is None
-    assert meter.timings()["decode_tokens_per_second"] is None
+def test_all_deltas_joined_are_one() -> None:
+    deltas = run(Source(b"abc", logprobs=True))
+    whole = joined(deltas)
+    assert (whole.text, whole.finish_reason) == ("abc", "stop")
+    assert [token.raw for token in whole.tokens] == [b"a", b"b", b"c"]

@@ -4,9 +4,10 @@ from handler.worker.pace import Pace
 
 
 def timings(
-    prefill_ms: float | None = 100, decode_ms: float | None = 1000, tokens: int = 11
+    prefill_ms: float | None = 100, decode_ms: float | None = 1000, tokens: int = 11, cached: int = 0
 ) -> dict[str, float | None]:
-    return {"prompt_tokens": 10, "prefill_ms": prefill_ms, "completion_tokens": tokens, "decode_ms": decode_ms}
+    prompt = {"prompt_tokens": 10, "cached_tokens": cached, "prefill_ms": prefill_ms}
+    return prompt | {"completion_tokens": tokens, "decode_ms": decode_ms}
 
 
 def test_nothing_measured_is_nothing_expected() -> None:
@@ -17,6 +18,12 @@ def test_one_answer_says_it_all() -> None:
     pace = Pace()
     pace.observe(timings())
     assert pace.expected_s(100, 20) == pytest.approx(1 + 2)
+
+
+def test_what_the_cache_had_took_no_time() -> None:
+    pace = Pace()
+    pace.observe(timings(cached=5))
+    assert pace.expected_s(100, 0) == pytest.approx(2)
 
 
 def test_newer_answers_weigh_more() -> None:

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
-from handler.api.events import ChatShape, CompletionShape, Envelope, chunks
 from handler.errors import ResultsUnavailable
-from handler.text.deltas import Delta, Meter
+from handler.generation import prepare
+from handler.text.deltas import Delta
 from handler.worker.results import Bucket, Result, connect, cut_off, result_of
+from tests.handler.api.answers import SCORES
+from tests.handler.api.requests import chat, completion
+from tests.handler.doubles import TEMPLATE, ScriptedEngine, byte_model
 from tests.handler.worker.conftest import BUCKET
 
 RESULT: Result = {"text": "höllo", "timings": {}}
@@ -18,16 +21,25 @@ def bucket(s3: Any) -> Bucket:
     return connect(BUCKET, "us-east-1")
 
 
-@pytest.mark.parametrize("shape", [ChatShape(), CompletionShape()])
-def test_a_result_has_the_text_and_what_it_took(shape: Any) -> None:
-    deltas = (delta for delta in (Delta("hel"), Delta("lo"), Delta("", finish_reason="stop")))
-    meter = Meter(prompt_tokens=3, received_at=0.0)
-    answer = chunks(shape, Envelope("id", 1, "model", "fp"), deltas, meter, include_usage=True)
-    result = result_of(shape, [chunk for chunk in answer if chunk is not None])
-    assert (result["id"], result["model"], result["text"], result["finish_reason"]) == ("id", "model", "hello", "stop")
-    assert result["usage"]["prompt_tokens"] == 3
-    assert "logprobs" not in result
-    assert not cut_off(result)
+def result(request: Any, delta: Delta) -> Result:
+    return result_of(prepare(byte_model(ScriptedEngine(), 200, TEMPLATE), request, "1", 0.0), delta)
+
+
+@pytest.mark.parametrize(("request_of", "id"), [(chat, "chatcmpl-1"), (completion, "cmpl-1")])
+def test_a_result_has_the_text_and_what_it_took(request_of: Any, id: str) -> None:
+    made = result(request_of(), Delta("hello", finish_reason="stop"))
+    assert (made["id"], made["model"], made["text"], made["finish_reason"]) == (id, "owner/name", "hello", "stop")
+    assert made["usage"]["prompt_tokens"] == made["timings"]["prompt_tokens"] > 0
+    assert "logprobs" not in made
+    assert not cut_off(made)
+
+
+@pytest.mark.parametrize(
+    ("request_of", "members"),
+    [(chat, {"content", "refusal"}), (completion, {"tokens", "token_logprobs", "top_logprobs", "text_offset"})],
+)
+def test_logprobs_have_the_endpoints_own_form(request_of: Any, members: set[str]) -> None:
+    assert result(request_of(), Delta("a", SCORES, "stop"))["logprobs"].keys() == members
 
 
 def test_what_is_kept_can_be_read(bucket: Bucket) -> None:

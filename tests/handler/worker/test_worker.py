@@ -41,13 +41,20 @@ def context(left_s: float = 60) -> LambdaContext:
 def slow() -> Pace:
     """A second a token."""
     pace = Pace()
-    pace.observe({"prompt_tokens": 1, "prefill_ms": 1000, "completion_tokens": 2, "decode_ms": 1000})
+    pace.observe(
+        {"prompt_tokens": 1, "cached_tokens": 0, "prefill_ms": 1000, "completion_tokens": 2, "decode_ms": 1000}
+    )
     return pace
 
 
 def test_an_invoke_has_a_result() -> None:
     result = working(ScriptedEngine()).handle(PROMPT, context())
     assert (result["id"], result["text"], result["finish_reason"]) == ("cmpl-request-1", "hello world", "stop")
+
+
+def test_a_result_tells_what_the_cache_had() -> None:
+    result = working(ScriptedEngine(cached_tokens=2)).handle(PROMPT, context())
+    assert result["usage"]["prompt_tokens_details"] == {"cached_tokens": 2}
 
 
 def test_logprobs_come_if_asked_for() -> None:

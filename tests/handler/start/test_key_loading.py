@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from handler.access.key_loading import KeyLoading
 from handler.access.keys import AnyKey, FixedKey, SecretKey
 from handler.errors import SecretMissing, SettingsError
 from handler.settings import Settings
+from handler.start.key_loading import KeyLoading
 from tests.handler.secrets_manager import NAME, SecretsManager
 
 

@@ -1,0 +1,62 @@
+"""OpenAI's chunks, and the whole answer with the same members: what chats and completions write alike."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from handler.api.events import DONE, Envelope, event
+from handler.text.meter import Meter
+
+LEAST_LOGPROB = -9999.0  # OpenAI's number for "never": JSON has no infinity.
+
+
+class Chunks:
+    """Writes one answer.
+
+    Args:
+        object: What a chunk calls itself.
+        envelope: What all chunks share.
+        meter: Counts the answer's tokens and takes its times.
+        include_usage: Whether a last chunk has the usage, and all others a null in its place.
+    """
+
+    def __init__(self, object: str, envelope: Envelope, meter: Meter, include_usage: bool) -> None:
+        self._object = object
+        self._envelope = envelope
+        self._meter = meter
+        self._include_usage = include_usage
+
+    def chunk(self, choice: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        """Write a chunk; the one with the finish reason has the timings, too."""
+        timings = {"timings": self._meter.timings()} if finish_reason else {}
+        return event(self._chunk([{"index": 0, **choice, "finish_reason": finish_reason}]) | timings)
+
+    def end(self) -> Iterator[bytes]:
+        """Write what comes after the chunk with the finish reason."""
+        if self._include_usage:
+            yield event(self._chunk([]) | {"usage": self._meter.usage()})
+        yield DONE
+
+    def whole(self, object: str, choice: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
+        """Return the answer that isn't streamed.
+
+        Args:
+            object: What it calls itself.
+            choice: Its one choice.
+            finish_reason: The choice's.
+        """
+        return {
+            **self._envelope.members(),
+            "object": object,
+            "choices": [{"index": 0, **choice, "finish_reason": finish_reason}],
+            "usage": self._meter.usage(),
+            "timings": self._meter.timings(),
+        }
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        head = {"id": self._envelope.id, "object": self._object, **self._envelope.members(), "choices": choices}
+        return head | ({"usage": None} if self._include_usage else {})
+
+
+def finite(logprob: float) -> float:
+    """Return a log probability that JSON can write."""
+    return max(logprob, LEAST_LOGPROB)

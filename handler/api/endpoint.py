@@ -1,0 +1,91 @@
+"""What an endpoint is: a file of this room that reads its requests, writes its answers and describes both.
+
+It becomes a route by a line in `handler.http.app`, and a job of the worker function by one in `handler.worker.jobs`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from handler.api.events import Envelope
+from handler.api.options import Options, Served
+from handler.api.prompt import Prompts, TextTask
+from handler.text.deltas import Delta, ScoredToken
+from handler.text.meter import Meter
+
+if TYPE_CHECKING:
+    from handler.api.schemas import Description  # Start-up doesn't need it.
+
+
+class Answer(Protocol):
+    """Writes the answer to one request; it may remember what it has written.
+
+    Who streams asks for the events of each delta and then for the last ones; who doesn't, for the whole.
+    """
+
+    def events(self, delta: Delta) -> Iterator[bytes]:
+        """Write the server-sent events of one more delta: none, one or several."""
+        ...
+
+    def end(self) -> Iterator[bytes]:
+        """Write the events that come after those of the last delta."""
+        ...
+
+    def whole(self, delta: Delta) -> dict[str, Any]:
+        """Return the answer that isn't streamed.
+
+        Args:
+            delta: All deltas, joined.
+        """
+        ...
+
+    def logprobs(self, tokens: tuple[ScoredToken, ...]) -> dict[str, Any] | None:
+        """Return the tokens' scores in the endpoint's own form; None for no tokens."""
+        ...
+
+
+class Request(Protocol):
+    """A body that was checked.
+
+    Attributes:
+        id_prefix: What the ids of its answers begin with.
+    """
+
+    id_prefix: ClassVar[str]
+
+    @property
+    def options(self) -> Options:
+        """What all endpoints understand."""
+        ...
+
+    @property
+    def logged(self) -> object:
+        """The prompt as the client wrote it, for a log with texts."""
+        ...
+
+    def task(self, prompts: Prompts) -> TextTask:
+        """Say what the engine is to do.
+
+        Raises:
+            ApiError: The template, the tokenizer or the context refuses the prompt.
+        """
+        ...
+
+    def answer(self, envelope: Envelope, meter: Meter) -> Answer:
+        """Begin the answer."""
+        ...
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A path that takes requests.
+
+    Attributes:
+        path: Where it is POSTed.
+        parse: Checks the JSON object of a body; raises an `ApiError` that names the member and the bad value.
+        describe: Gives the endpoint's part of the OpenAPI description.
+    """
+
+    path: str
+    parse: Callable[[Mapping[str, Any], Served], Request]
+    describe: "Callable[[], Description]"

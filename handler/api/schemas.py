@@ -1,0 +1,134 @@
+"""JSON Schemas that the descriptions of several endpoints share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Description:
+    """An endpoint's part of the OpenAPI description.
+
+    Attributes:
+        summary: One line.
+        request: The name of the body's schema.
+        answer: The name of the whole answer's schema.
+        schemas: The endpoint's own, by name.
+    """
+
+    summary: str
+    request: str
+    answer: str
+    schemas: Mapping[str, Schema]
+
+
+def object_of(required: list[str], **properties: Schema) -> Schema:
+    """Describe an object."""
+    return {"type": "object", "required": required, "properties": properties}
+
+
+def nullable(kind: str, **others: Any) -> Schema:
+    """Describe a value of a type, or null."""
+    return {"type": [kind, "null"], **others}
+
+
+def array(items: Schema, **others: Any) -> Schema:
+    """Describe an array."""
+    return {"type": "array", "items": items, **others}
+
+
+def reference(name: str) -> Schema:
+    """Refer to a schema by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+STRING: Schema = {"type": "string"}
+INTEGER: Schema = {"type": "integer"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+TEXT: Schema = {"type": "string", "minLength": 1}
+ONE = nullable("integer", enum=[1, None])
+_MILLISECONDS = nullable("number", minimum=0)
+
+_STOP = {"oneOf": [TEXT, {"type": "null"}, array(TEXT, maxItems=4)]}
+_STREAM_OPTIONS = nullable(
+    "object", properties={"include_usage": nullable("boolean")}, description="With stream = true only."
+)
+
+# What handler.api.options understands.
+OPTIONS: dict[str, Schema] = {
+    "model": reference("ModelId"),
+    "max_tokens": nullable("integer", minimum=1, description="What goes beyond the context is cut off."),
+    "temperature": nullable("number", minimum=0, maximum=2),
+    "top_p": nullable("number", exclusiveMinimum=0, maximum=1),
+    "top_k": nullable("integer", minimum=-1, description="An extension; 0 and -1 keep all tokens."),
+    "min_p": nullable("number", minimum=0, maximum=1, description="An extension."),
+    "repetition_penalty": nullable("number", minimum=0.01, maximum=10, description="An extension."),
+    "presence_penalty": nullable("number", minimum=-2, maximum=2),
+    "frequency_penalty": nullable("number", minimum=-2, maximum=2),
+    "logit_bias": nullable(
+        "object",
+        description="Token ids and what is added to their logits.",
+        propertyNames={"pattern": "^[0-9]{1,11}$"},
+        additionalProperties={"type": "number", "minimum": -100, "maximum": 100},
+    ),
+    "seed": nullable("integer", minimum=-(2**63), maximum=2**63 - 1),
+    "stop": _STOP,
+    "stream": nullable("boolean"),
+    "stream_options": _STREAM_OPTIONS,
+    "n": ONE,
+}
+
+_USAGE = object_of(
+    ["prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details"],
+    prompt_tokens=COUNT,
+    completion_tokens=COUNT,
+    total_tokens=COUNT,
+    prompt_tokens_details=object_of(["cached_tokens"], cached_tokens=COUNT),
+)
+_TIMINGS = object_of(
+    ["prompt_tokens", "cached_tokens", "completion_tokens"],
+    queue_ms=_MILLISECONDS,
+    prompt_tokens=COUNT,
+    cached_tokens={**COUNT, "description": "How many of the prompt's tokens needed no prefill."},
+    prefill_ms=_MILLISECONDS,
+    first_token_ms=_MILLISECONDS,
+    completion_tokens=COUNT,
+    decode_ms=_MILLISECONDS,
+    decode_tokens_per_second=nullable("number", minimum=0),
+    stopped_by={"const": "deadline", "description": "Only if the function's deadline cut the answer off."},
+)
+SHARED: dict[str, Schema] = {
+    "ModelId": {"type": "string", "description": "The id of /v1/models, or the last part of it."},
+    "TokenId": COUNT,
+    "Usage": _USAGE,
+    "Timings": _TIMINGS,
+}
+
+
+def answer(object: str, **said: Schema) -> Schema:
+    """Describe an answer of OpenAI's with one choice.
+
+    Args:
+        object: What it calls itself.
+        said: The choice's members beside index, logprobs and finish_reason.
+    """
+    choice = object_of(
+        ["index", *said, "logprobs", "finish_reason"],
+        index={"const": 0},
+        **said,
+        logprobs=nullable("object"),
+        finish_reason={"enum": ["stop", "length"]},
+    )
+    return object_of(
+        ["id", "object", "created", "model", "choices", "usage", "timings"],
+        object={"const": object},
+        choices=array(choice),
+        id=STRING,
+        created=INTEGER,
+        model=STRING,
+        system_fingerprint=nullable("string"),
+        usage=reference("Usage"),
+        timings=reference("Timings"),
+    )

@@ -1,0 +1,130 @@
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from handler.api.chat import parse_chat
+from handler.errors import ApiError, InvalidValue, NoChatTemplate
+from tests.handler.api.answers import streamed, whole
+from tests.handler.api.bodies import ANY_JSON
+from tests.handler.api.requests import MESSAGES, SERVED, chat, refusal
+from tests.handler.doubles import BOS, TEMPLATE, byte_prompts
+
+USAGE: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+# ---------------------------------------------------------------- requests
+
+
+def test_null_means_not_given() -> None:
+    nothing: dict[str, Any] = dict.fromkeys(
+        ["n", "tools", "logprobs", "max_tokens", "response_format", "chat_template_kwargs"]
+    )
+    assert chat(**nothing) == chat()
+
+
+def test_the_newer_name_of_max_tokens_wins() -> None:
+    assert chat(max_tokens=3, max_completion_tokens=4).options.max_tokens == 4
+
+
+def test_without_max_tokens_a_chat_fills_the_context() -> None:
+    assert chat().options.max_tokens is None
+
+
+def test_logprobs_may_come_without_alternatives() -> None:
+    assert chat(logprobs=True).options.sampling.top_logprobs == 0
+    assert chat(logprobs=True, top_logprobs=20).options.sampling.top_logprobs == 20
+
+
+def test_asking_for_nothing_is_no_asking() -> None:
+    assert chat(n=1, tools=[], tool_choice="none", modalities=["text"], response_format={"type": "text"}) == chat()
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"n": 2}, "n"),
+        ({"n": True}, "n"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"functions": [{}]}, "functions"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": []}, "tool_choice"),
+        ({"n": []}, "n"),
+        ({"modalities": ["audio"]}, "modalities"),
+        ({"audio": {}}, "audio"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.type"),
+        ({"response_format": "text"}, "response_format"),
+        ({"chat_template_kwargs": []}, "chat_template_kwargs"),
+        ({"messages": []}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [*MESSAGES, {"role": "robot", "content": "hi"}]}, "messages[1].role"),
+    ],
+)
+def test_a_bad_chat_is_refused_by_name(members: dict[str, Any], param: str) -> None:
+    error = refusal(chat, **members)
+    assert (error.status, error.param) == (400, param)
+
+
+@given(ANY_JSON)
+def test_any_json_is_parsed_or_refused(value: Any) -> None:
+    members = dict.fromkeys(["messages", "stop", "logit_bias"], value) | {"model": "name"}
+    for body in (value, members):
+        if isinstance(body, dict):
+            with suppress(ApiError):
+                parse_chat(body, SERVED)
+
+
+# ---------------------------------------------------------------- prompts
+
+
+def test_the_prompt_is_the_rendered_template_with_one_bos() -> None:
+    assert chat().task(byte_prompts(TEMPLATE)).prompt_ids == [BOS, *b"user: hi\nassistant:"]
+
+
+def test_a_base_model_has_no_chat() -> None:
+    with pytest.raises(NoChatTemplate):
+        chat(chat_template_kwargs={"messages": []}).task(byte_prompts(None))
+
+
+@pytest.mark.parametrize("name", ["messages", "bos_token"])
+def test_reserved_template_variables_are_refused(name: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        chat(chat_template_kwargs={name: 1}).task(byte_prompts(TEMPLATE))
+    assert caught.value.param == "chat_template_kwargs"
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_a_stream_begins_with_the_role_and_ends_with_the_reason_and_the_usage() -> None:
+    *chunks, usage, done = streamed(chat(**USAGE))
+    assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
+        {"role": "assistant", "content": ""},
+        {"content": "a"},
+        {"content": "b"},
+        {"content": "c"},
+        {},
+    ]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None, None, None, None, "length"]
+    assert (usage["choices"], usage["usage"]["total_tokens"], done) == ([], 3, "[DONE]")
+
+
+def test_a_whole_chat_is_all_of_its_deltas() -> None:
+    answer = whole(chat())
+    choice = answer["choices"][0]
+    assert (answer["id"], answer["object"], answer["usage"]["total_tokens"]) == ("x-1", "chat.completion", 3)
+    assert choice["message"] == {"role": "assistant", "content": "abc", "refusal": None}
+    assert choice["finish_reason"] == "length"
+
+
+def test_a_token_has_its_bytes_and_its_alternatives() -> None:
+    [token] = whole(chat())["choices"][0]["logprobs"]["content"]
+    assert (token["token"], token["logprob"], token["bytes"]) == ("a\ufffd", -0.5, [97, 255])
+    assert [(other["token"], other["logprob"]) for other in token["top_logprobs"]] == [("b", -1.0), ("c", -9999.0)]
+    assert streamed(chat())[1]["choices"][0]["logprobs"]["content"] == [token]

@@ -1,0 +1,35 @@
+from collections.abc import Generator
+
+from handler.engine.sequence import Token
+from handler.text.meter import Meter
+
+
+def tokens(cached_tokens: int = 0) -> Generator[Token, None, None]:
+    for id in range(2):
+        yield Token(id, cached_tokens=cached_tokens)
+
+
+def test_the_meter_counts() -> None:
+    meter = Meter(prompt_tokens=3, received_at=0.0)
+    meter.start()
+    list(meter.count(tokens()))
+    assert meter.usage() == {
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "total_tokens": 5,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
+    assert None not in meter.timings().values()
+
+
+def test_what_did_not_happen_has_no_time() -> None:
+    meter = Meter(prompt_tokens=3, received_at=0.0)
+    assert meter.timings()["prefill_ms"] is None
+    assert meter.timings()["decode_tokens_per_second"] is None
+
+
+def test_what_the_cache_had_is_told() -> None:
+    meter = Meter(prompt_tokens=3, received_at=0.0)
+    list(meter.count(tokens(cached_tokens=2)))
+    assert meter.usage()["prompt_tokens_details"] == {"cached_tokens": 2}
+    assert meter.timings()["cached_tokens"] == 2
