@@ -67,7 +67,7 @@ class PromptLookup:
     def observe(self, tokens: Sequence[int], guessed: int, right: int) -> None:
         self._silent -= min(self._silent, len(tokens))
         if guessed and right == guessed:
-            self._length, self._misses, self._pause = 2 * self._length + 1, 0, FIRST_PAUSE
+            self._length, self._misses, self._pause = 2 * right + 1, 0, FIRST_PAUSE
         elif guessed:
             self._length = max(1, right)
             self._misses = 0 if right else self._misses + 1

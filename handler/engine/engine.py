@@ -193,7 +193,7 @@ class Engine:
         What fails, fails in the generators of the answers that it concerns.
         """
         with self._lock:
-            alive = [answer for answer in self._answers if not answer.cancellation.cancelled]
+            alive = [answer for answer in self._answers if not (answer.error or answer.cancellation.cancelled)]
             prefilling = next((answer for answer in alive if answer.prefilling), None)
             decoding = [answer for answer in alive if answer.decoding and len(answer.ready) < MOST_READY]
             waited_s = time.perf_counter() - self._decoded_at

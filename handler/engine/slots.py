@@ -66,8 +66,8 @@ class Slots:
         """Take a free slot for a prompt.
 
         The tokens that it has in common with the beginning of what some slot holds, or of a prefix, are in the slot
-        then. If the best slot is free and would lose little, it is the one: a chat goes on. Else they are copied to
-        the slot that was least recently used: another chat begins alike.
+        then. If the best slot is free and would lose little, it is the one: a chat goes on. Else it is the slot that
+        was least recently used, and they are copied there: another chat begins alike.
 
         Args:
             ids: of the prompt.
@@ -80,16 +80,18 @@ class Slots:
         """
         if not self._free:
             raise LookupError(f"all {self.count} slots are taken")
+        oldest = next(iter(self._free))
         best, cached = self._best(ids)
         prefix, length = self._best_prefix(ids)
         if prefix is not None and length > cached:
-            slot, cached = self._oldest_but(None), length
+            slot, cached = oldest, length
             self._copy(prefix.arrays, slot, cached)
         elif best in self._free and self._loses_little(best, cached):
             slot = best
         else:
-            slot = self._oldest_but(best)
-            self._copy({name: array[best] for name, array in self.cache.items()}, slot, cached)
+            slot = oldest
+            if slot != best:
+                self._copy({name: array[best] for name, array in self.cache.items()}, slot, cached)
         del self._free[slot]
         self._held[slot] = ids[:cached]
         return slot, cached
@@ -120,9 +122,6 @@ class Slots:
     def _loses_little(self, slot: int, cached: int) -> bool:
         held = len(self._held[slot])
         return held - cached <= max(LITTLE, held // 8)
-
-    def _oldest_but(self, best: int | None) -> int:
-        return next((slot for slot in self._free if slot != best), next(iter(self._free)))
 
     def _copy(self, arrays: Arrays, slot: int, positions: int) -> None:
         """Copy the first positions of arrays that are as a slot's."""
