@@ -29,7 +29,7 @@ RUN --mount=type=bind,from=runtime-site,source=/opt/firebrick/site,target=/opt/f
 FROM ${BASE_IMAGE} AS model
 ARG MODEL_DIR=build/demo
 COPY --chmod=0644 ${MODEL_DIR}/model.safetensors /opt/firebrick/model/
-# All the rest: every name that doesn't end as the weights' does.
+# All the rest, prefixes too: every name that doesn't end as the weights' does.
 COPY --chmod=0644 ${MODEL_DIR}/*[^s] /opt/firebrick/model/
 LABEL com.amazonaws.lambda.feature.snapstart="Allow"
 ENV FIREBRICK_MODEL_DIR=/opt/firebrick/model \

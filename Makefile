@@ -73,7 +73,7 @@ test-reference: setup $(REFERENCE_VENV)/.ready ## compare with transformers and 
 record: $(REFERENCE_VENV)/.ready ## compute the golden files in tests/golden anew with transformers
 	$(REFERENCE_PY) -m tests.reference.record
 
-export: tools ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; ARGS="--head-bits 4 …"
+export: tools ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; ARGS="--prefix system.json …"
 	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(if $(filter demo/checkpoint,$(MODEL)),--name firebrick-demo) $(ARGS)
 
 serve: tools ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server

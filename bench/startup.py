@@ -15,7 +15,10 @@ from typing import Any
 
 from bench.machine import print_ceiling
 from bench.server import Server, compile_handler
-from handler.artefact import WEIGHTS
+from handler.artefact import WEIGHTS, load_artefact
+from handler.engine.prefixes import StoredPrefix, read_prefix
+
+QUESTION = 20  # tokens
 
 
 def measure(model_dir: Path) -> dict[str, float]:
@@ -35,11 +38,47 @@ def measure(model_dir: Path) -> dict[str, float]:
     return {**whole, **parts}
 
 
+def measure_prefix(model_dir: Path) -> dict[str, float]:
+    """Start a server for a question behind the artefact's first prefix, and one for the question alone.
+
+    Returns:
+        milliseconds from exec to the first token, for both, and the parts of these behind the ready line.
+
+    Raises:
+        SystemExit: the artefact has no prefix, or the server doesn't use it.
+    """
+    prefix = list(first_prefix(model_dir).ids)
+    question = list(range(2, 2 + QUESTION))
+    result = {}
+    for name, prompt, cached in ("prefix", prefix + question, len(prefix)), ("alone", question, 0):
+        started = time.perf_counter()
+        with Server(model_dir, FIREBRICK_VERIFY="quick") as server:
+            answer = server.complete(prompt, 1)
+            result[f"exec_to_first_token_{name}"] = (time.perf_counter() - started) * 1e3
+        result[f"first_token_{name}"] = answer.first_token_ms
+        if answer.timings["cached_tokens"] != cached:
+            raise SystemExit(f"error: {answer.timings['cached_tokens']} tokens were cached, not {cached}")
+    return result
+
+
+def first_prefix(model_dir: Path) -> StoredPrefix:
+    """The first prefix of an artefact.
+
+    Raises:
+        SystemExit: it has none.
+    """
+    artefact = load_artefact(model_dir, "quick")
+    if not artefact.prefixes:
+        raise SystemExit(f"error: {model_dir} has no prefix; export it with --prefix")
+    return read_prefix(model_dir / artefact.prefixes[0], artefact)
+
+
 def forget(model_dir: Path) -> None:
-    """Take the weights out of the page cache, so that the next start reads them from the disk."""
-    handle = os.open(model_dir / WEIGHTS, os.O_RDONLY)
-    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(handle)
+    """Take weights and prefixes out of the page cache, so that the next start reads them from the disk."""
+    for path in (model_dir / WEIGHTS, *model_dir.glob("prefix-*.kv")):
+        handle = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
 
 
 def measure_worker(model_dir: Path) -> dict[str, float]:
@@ -74,11 +113,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--runs", type=int, default=7, help="counted, after one that fills the page cache (%(default)s)"
     )
-    parser.add_argument("--worker", action="store_true", help="the worker function, not the server")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--worker", action="store_true", help="the worker function, not the server")
+    what.add_argument(
+        "--prefix", action="store_true", help=f"{QUESTION} tokens behind the artefact's prefix, and without it"
+    )
     parser.add_argument("--cold", action="store_true", help="with the weights on the disk only")
     args = parser.parse_args(arguments)
     machine = print_ceiling()
-    measured = measure_worker if args.worker else measure
+    name, measured = "startup", measure
+    if args.worker:
+        name, measured = "startup-worker", measure_worker
+    facts: dict[str, Any] = {}
+    if args.prefix:
+        name, measured = "startup-prefix", measure_prefix
+        prefix = first_prefix(args.model_dir)
+        facts = {"tokens": len(prefix.ids), "bytes": sum(array.nbytes for array in prefix.arrays.values())}
     measured(args.model_dir)
     runs = []
     for _ in range(max(1, args.runs)):
@@ -86,19 +136,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             forget(args.model_dir)
         runs.append(measured(args.model_dir))
     state = "weights on the disk" if args.cold else "page cache warm"
-    print(f"{'milliseconds':<22}{'min':>9}{'median':>9}{'max':>9}   of {len(runs)} runs, {state}")
+    print(f"{'milliseconds':<28}{'min':>9}{'median':>9}{'max':>9}   of {len(runs)} runs, {state}")
     medians: dict[str, Any] = {}
-    for name in runs[0]:
-        values = [run[name] for run in runs]
-        medians[name] = round(median(values), 1)
-        print(f"{name:<22}{min(values):>9.1f}{median(values):>9.1f}{max(values):>9.1f}")
+    for part in runs[0]:
+        values = [run[part] for run in runs]
+        medians[part] = round(median(values), 1)
+        print(f"{part:<28}{min(values):>9.1f}{median(values):>9.1f}{max(values):>9.1f}")
+    if args.prefix:
+        facts["ratio"] = round(medians["exec_to_first_token_prefix"] / medians["exec_to_first_token_alone"], 3)
     print(
         json.dumps(
             {
-                "bench": "startup-worker" if args.worker else "startup",
+                "bench": name,
                 "artefact": str(args.model_dir),
                 "cold": args.cold,
                 "ms": medians,
+                **facts,
                 "machine": machine,
             }
         )

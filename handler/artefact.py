@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,6 +19,7 @@ WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.kit"
 DESCRIPTION = "firebrick.json"
 MANIFEST = "manifest.json"
+PREFIX = re.compile(r"prefix-([1-9]\d{0,3})\.kv")
 LEFT_TO_THE_BUILD = (WEIGHTS, "tokenizer.json")  # too large to hash at every start, or never read by the handler
 REQUIRED = (GRAPH, WEIGHTS, TOKENIZER, DESCRIPTION)
 # Kernels, and what the cache may hold with each.
@@ -48,6 +50,8 @@ class Artefact:
         head_dim: of the cache, in elements.
         kernels: "stock" for onnxruntime's operators, "native" for ours.
         kv_cache_dtype: "float32", "float16" or "int8".
+        prefixes: names of the files with caches of prompts' beginnings.
+        cache_key: hash of what a cache is computed with: such a file goes with no other graph or weights.
         fingerprint: short hash of the manifest, the same for the same artefact.
         created: seconds since the epoch.
     """
@@ -69,6 +73,8 @@ class Artefact:
     suffix_ids: tuple[int, ...]
     special_tokens: Mapping[str, str]
     sampling_defaults: SamplingDefaults
+    prefixes: tuple[str, ...]
+    cache_key: str
     fingerprint: str
     created: int
 
@@ -78,8 +84,8 @@ def load_artefact(directory: Path, verify: Literal["full", "quick"] = "full") ->
 
     Args:
         directory: made by ``python -m model_export``.
-        verify: "full" hashes every file; "quick" hashes what the handler reads but the weights, and checks all sizes:
-            for places where the whole was verified when it was put there.
+        verify: "full" hashes every file; "quick" hashes what the handler reads but the weights and the prefixes, and
+            checks all sizes: for places where the whole was verified when it was put there.
 
     Raises:
         ArtefactMissing: there is no such directory, or a file is missing from it.
@@ -88,12 +94,34 @@ def load_artefact(directory: Path, verify: Literal["full", "quick"] = "full") ->
     """
     if not directory.is_dir():
         raise ArtefactMissing(f"{directory} is no directory: give an artefact made by `make export`")
-    description = _read_json(directory / DESCRIPTION)
-    _check_version(directory / DESCRIPTION, description)
+    artefact = read_description(directory)
     manifest = _read_json(directory / MANIFEST)
     _check_files(directory, manifest, verify)
-    fingerprint = hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()[:12]
-    return _parse(directory, description, fingerprint)
+    files = manifest["files"]
+    hashes = "".join(str(files[name].get("sha256")) for name in (GRAPH, WEIGHTS))
+    numbers = sorted(int(found[1]) for name in files if (found := PREFIX.fullmatch(name)))
+    return replace(
+        artefact,
+        prefixes=tuple(f"prefix-{number}.kv" for number in numbers),
+        cache_key=hashlib.sha256(hashes.encode()).hexdigest(),
+        fingerprint=hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()[:12],
+    )
+
+
+def read_description(directory: Path) -> Artefact:
+    """Read what an artefact says of itself, before its other files are there or looked at.
+
+    Returns:
+        it, without what the manifest adds.
+
+    Raises:
+        ArtefactMissing: there is no description.
+        ArtefactVersion: as for `load_artefact`.
+        ArtefactDamaged: the description is malformed.
+    """
+    description = _read_json(directory / DESCRIPTION)
+    _check_version(directory / DESCRIPTION, description)
+    return _parse(directory, description)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -140,7 +168,8 @@ def _check_files(directory: Path, manifest: Mapping[str, Any], verify: str) -> N
             raise ArtefactDamaged(
                 f"{path} has {path.stat().st_size} bytes instead of {entry.get('size')}; export the model again"
             )
-        if (verify == "full" or name not in LEFT_TO_THE_BUILD) and _sha256(path) != entry.get("sha256"):
+        left = verify == "quick" and (name in LEFT_TO_THE_BUILD or PREFIX.fullmatch(name))
+        if not left and _sha256(path) != entry.get("sha256"):
             raise ArtefactDamaged(f"{path} is damaged: its sha256 isn't the manifest's; export the model again")
 
 
@@ -152,7 +181,7 @@ def _sha256(path: Path) -> str:
         raise ArtefactDamaged(f"{path} can't be read: {error}") from None
 
 
-def _parse(directory: Path, description: Mapping[str, Any], fingerprint: str) -> Artefact:
+def _parse(directory: Path, description: Mapping[str, Any]) -> Artefact:
     try:
         tokenizer = description["tokenizer"]
         defaults = description["sampling_defaults"]
@@ -180,7 +209,9 @@ def _parse(directory: Path, description: Mapping[str, Any], fingerprint: str) ->
                 min_p=float(defaults.get("min_p", 0.0)),
                 repetition_penalty=float(defaults.get("repetition_penalty", 1.0)),
             ),
-            fingerprint=fingerprint,
+            prefixes=(),
+            cache_key="",
+            fingerprint="",
             created=int((directory / DESCRIPTION).stat().st_mtime),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -118,6 +118,37 @@ class ArtefactVersion(ArtefactError):
     """The format version is one that this handler doesn't know."""
 
 
+class PrefixDamaged(ArtefactError):
+    """A prefix's file isn't what the format says."""
+
+    def __init__(self, path: object, reason: object) -> None:
+        super().__init__(f"{path} is no whole prefix: {reason}; export the model again with --prefix")
+
+
+class PrefixMismatch(ArtefactError):
+    """A prefix was computed with another model, for another cache, or in another version of the format."""
+
+    def __init__(self, path: object, what: str, found: object, expected: object) -> None:
+        super().__init__(
+            f"{path} is of another artefact: its {what} is {shown(found)}, not {shown(expected)}; "
+            "export the model again with --prefix, or leave the file out"
+        )
+
+
+class PromptRefused(StartupError):
+    """A file can't be made a prefix: it is missing, no prompt, too long, or nothing that prompts have in common."""
+
+    def __init__(self, path: object, reason: object) -> None:
+        super().__init__(f"{path} can't be a prefix: {reason}")
+
+
+class PrefixUnwritable(StartupError):
+    """A prefix can't be written to where it belongs."""
+
+    def __init__(self, path: object, reason: object) -> None:
+        super().__init__(f"{path} can't be written: {reason}")
+
+
 class SecretError(StartupError):
     """The API key can't be read from Secrets Manager; after a start, it is tried again later."""
 

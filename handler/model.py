@@ -40,3 +40,4 @@ class Model:
     fingerprint: str | None
     created: int  # Unix seconds
     context_length: int
+    prefixes: tuple[int, ...] = ()  # tokens of each that was loaded

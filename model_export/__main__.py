@@ -78,6 +78,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--context", type=int, help=f"positions to hold (default: the smaller of the model's and {DEFAULT_CONTEXT})"
     )
+    p.add_argument(
+        "--prefix",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a prompt's beginning that the server shall know without reading it: .json messages or .txt; repeatable",
+    )
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: all, %(default)s)")
     return p
 
@@ -103,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kv_cache=args.kv_cache,
             context=args.context,
             name=args.name,
+            prefixes=tuple(args.prefix),
             threads=args.threads,
         )
         # Imported here, so that --help and a wrong option answer at once.

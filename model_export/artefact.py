@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -23,6 +24,7 @@ MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 WEIGHTS = "model.safetensors"
 FILES = frozenset({GRAPH, WEIGHTS, "tokenizer.json", "tokenizer.kit", "chat_template.jinja", DESCRIPTION, MANIFEST})
+PREFIX = re.compile(r"prefix-[1-9]\d{0,3}\.kv")
 TOOLS = ("numpy", "onnx", "onnx-ir", "onnxruntime", "safetensors", "tokenizers", "kitoken")
 
 
@@ -40,8 +42,9 @@ def check_output(out: Path) -> None:
         raise OutputRefused(f"--out {out} is a file; give a directory")
     if out.is_dir():
         names = {entry.name for entry in out.iterdir()}
-        if names and not (DESCRIPTION in names and names <= FILES):
-            strange = sorted(names - FILES) or sorted(names)
+        others = {name for name in names - FILES if not PREFIX.fullmatch(name)}
+        if names and (others or DESCRIPTION not in names):
+            strange = sorted(others) or sorted(names)
             raise OutputRefused(f"--out {out} is not empty and no artefact (it holds {strange[0]!r}); choose another")
     parent = out.parent
     while not parent.exists():
@@ -171,12 +174,13 @@ def write_manifest(directory: Path, known: Mapping[str, str]) -> None:
     """Write manifest.json over all files of the directory.
 
     Args:
-        directory: a complete artefact but for the manifest.
+        directory: a complete artefact but for the manifest, which may be an older one.
         known: sha256 of files that were hashed while they were written.
     """
     files = {
         path.name: {"sha256": known.get(path.name) or sha256(path), "size": path.stat().st_size}
         for path in sorted(directory.iterdir())
+        if path.name != MANIFEST
     }
     tools = {tool: version(tool) for tool in TOOLS}
     write_json(directory / MANIFEST, {"format_version": FORMAT_VERSION, "files": files, "tools": tools})

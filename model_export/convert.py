@@ -1,5 +1,7 @@
 """``python -m model_export.convert DIR --kernels native|stock``: an artefact for other kernels, without the checkpoint.
 
+Or one with other prefixes: a cache belongs to its kernels, so they are always computed anew.
+
 The quantized values stay what they are, so that a way there and back gives the same bytes.
 """
 
@@ -14,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from model_export import artefact, graph, safetensors_file
+from model_export import artefact, graph, prefixes, safetensors_file
 from model_export.errors import ExportError
 from model_export.options import ExportOptions, Kernels, KvCache
 from model_export.progress import Progress
@@ -29,8 +31,17 @@ MEGABYTE = 1_000_000
 REWRITTEN = {artefact.GRAPH, artefact.WEIGHTS, artefact.DESCRIPTION}
 
 
-def convert(directory: Path, out: Path, kernels: Kernels, kv_cache: KvCache | None = None, threads: int = 1) -> None:
-    """Write an artefact for other kernels, or with another cache.
+def convert(
+    directory: Path,
+    out: Path,
+    kernels: Kernels,
+    kv_cache: KvCache | None = None,
+    threads: int = 1,
+    prefix_files: Sequence[Path] = (),
+) -> None:
+    """Write an artefact for other kernels, with another cache, or with other prefixes.
+
+    Those that it has are left out: what they hold is another cache's.
 
     Args:
         directory: the artefact.
@@ -38,11 +49,13 @@ def convert(directory: Path, out: Path, kernels: Kernels, kv_cache: KvCache | No
         kernels: "native" or "stock".
         kv_cache: of native kernels; None to keep what there is, else int8.
         threads: the result doesn't depend on it.
+        prefix_files: what prompts begin with.
 
     Raises:
         ArtefactInvalid: DIR isn't a whole artefact.
         VerificationFailed: a file isn't what its manifest says.
         OptionInvalid: these kernels can't do what the artefact was exported with.
+        PrefixRefused: a prefix can't be computed.
         ExportError: ``out`` can't be written, a subclass for each cause; it is then as it was.
     """
     artefact.check_output(out)
@@ -55,13 +68,15 @@ def convert(directory: Path, out: Path, kernels: Kernels, kv_cache: KvCache | No
     with artefact.staging(out) as stage:
         artefact.check_space(stage, layout.nbytes + 32 * MEGABYTE)
         for name in sorted(set(read.manifest["files"]) - REWRITTEN):
-            shutil.copyfile(directory / name, stage / name)
+            if not artefact.PREFIX.fullmatch(name):
+                shutil.copyfile(directory / name, stage / name)
+        changed = {"kv_cache_dtype": options.kv_cache_dtype, "kernels": kernels}
+        artefact.write_json(stage / artefact.DESCRIPTION, {**read.description, **changed})
+        prefixes.check(stage, prefix_files)
         model = graph.build(read.config, options, weights, layout.offsets)
         (stage / artefact.GRAPH).write_bytes(graph.serialize(model))
         digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, stored, threads)
-        changed = {"kv_cache_dtype": options.kv_cache_dtype, "kernels": kernels}
-        artefact.write_json(stage / artefact.DESCRIPTION, {**read.description, **changed})
-        artefact.write_manifest(stage, {artefact.WEIGHTS: digest})
+        prefixes.finish(stage, {artefact.WEIGHTS: digest}, prefix_files, threads)
 
 
 def target_options(current: ExportOptions, kernels: Kernels, kv_cache: KvCache | None) -> ExportOptions:
@@ -115,10 +130,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kernels", choices=["native", "stock"], required=True)
     parser.add_argument("--kv-cache", choices=["f16", "int8"], help="of native kernels (default: as it is, else int8)")
     parser.add_argument("--out", type=Path, metavar="DIR2", help="where to write (default: DIR itself)")
+    parser.add_argument(
+        "--prefix", type=Path, action="append", default=[], metavar="FILE", help="as for an export; others are dropped"
+    )
     args = parser.parse_args(arguments)
     try:
         threads = len(os.sched_getaffinity(0))
-        convert(args.directory, args.out or args.directory, args.kernels, args.kv_cache, threads)
+        dropped = len(prefixes.prefix_files(read_artefact(args.directory)))
+        convert(args.directory, args.out or args.directory, args.kernels, args.kv_cache, threads, args.prefix)
+        if dropped and not args.prefix:
+            print(f"left out {dropped} prefixes of {args.directory}: name their files with --prefix", file=sys.stderr)
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

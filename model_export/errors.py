@@ -51,6 +51,14 @@ class CalibrationInvalid(ExportError):
     """The calibration text can't be read, or is too short."""
 
 
+class PrefixRefused(ExportError):
+    """A file of ``--prefix`` can't be a prefix, or the artefact can't be run here to compute it."""
+
+
+class PrefixFailed(ExportError):
+    """The process that computes prefixes ended otherwise than it should, such as for want of memory."""
+
+
 class OutputRefused(ExportError):
     """The output directory holds something other than an artefact, or isn't writable."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_export import artefact, graph, safetensors_file, tokenizer
+from model_export import artefact, graph, prefixes, safetensors_file, tokenizer
 from model_export.budget import bits_per_weight, check_budget, spend
 from model_export.calibrate import Calibrator
 from model_export.calibration import load_windows
@@ -57,6 +57,11 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
     with artefact.staging(out) as stage, workers(options.threads) as threads:
         _write_tokenizer(stage, source.directory, facts)
         tokenizer.check_parity(reference, stage / tokenizer.TOKENIZER_BINARY, facts.chat_template)
+        if options.prefixes:  # described as far as it is known, and again when all is
+            artefact.write_json(
+                stage / artefact.DESCRIPTION, describe(source, config, options, weights, facts, sampling, context)
+            )
+            prefixes.check(stage, options.prefixes)
         if options.bits_per_weight is not None:
             weights = _mixed(config, weights, options, text, threads)
         layout = safetensors_file.lay_out([spec for weight in weights for spec in weight.tensors], _metadata(options))
@@ -72,7 +77,7 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
         digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, threads, calibrator)
         description = describe(source, config, options, weights, facts, sampling, context)
         artefact.write_json(stage / artefact.DESCRIPTION, description)
-        artefact.write_manifest(stage, {artefact.WEIGHTS: digest})
+        prefixes.finish(stage, {artefact.WEIGHTS: digest}, options.prefixes, options.threads)
 
 
 def _mixed(

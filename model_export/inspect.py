@@ -13,6 +13,7 @@ from typing import Any
 from model_export.checkpoint import expected_tensors
 from model_export.config import ModelConfig
 from model_export.errors import ExportError
+from model_export.prefixes import prefix_tokens
 from model_export.reading import ReadArtefact, read_artefact
 
 
@@ -21,7 +22,7 @@ def summary(read: ReadArtefact) -> dict[str, Any]:
 
     Returns:
         ``parameters`` of the checkpoint, ``bits_per_weight`` over all of them, scales and padding of heads included,
-        ``kv_cache_bytes_per_token``, and ``files`` with sizes in bytes.
+        ``kv_cache_bytes_per_token``, ``prefixes`` with tokens, and ``files`` with sizes in bytes.
     """
     d = read.description
     parameters = sum(map(prod, expected_tensors(ModelConfig(**d["checkpoint_config"])).values()))
@@ -31,6 +32,7 @@ def summary(read: ReadArtefact) -> dict[str, Any]:
         "parameters": parameters,
         "bits_per_weight": round(8 * weight_bytes / max(parameters, 1), 3),
         "kv_cache_bytes_per_token": 2 * d["num_hidden_layers"] * d["num_key_value_heads"] * _head_bytes(d),
+        "prefixes": prefix_tokens(read),
         "files": {path.name: path.stat().st_size for path in sorted(read.directory.iterdir())},
     }
 
@@ -68,6 +70,8 @@ def describe_directory(directory: Path) -> str:
         f"{d['kv_cache_dtype']} cache each",
         f"  kernels    {d['kernels']}",
     ]
+    if facts["prefixes"]:
+        lines.append(f"  prefixes   of {', '.join(f'{tokens:,}' for tokens in facts['prefixes'])} tokens")
     lines += [f"  {size:>14,}  {name}" for name, size in facts["files"].items()]
     lines.append(f"  {sum(facts['files'].values()):>14,}  bytes in all")
     return "\n".join(lines)

@@ -40,6 +40,7 @@ class ExportOptions:
         kv_cache: what the native kernels' cache holds; None for "int8" with them, and for float32 with the stock ones.
         context: positions that the artefact can hold; None for the smaller of the model's and 8192.
         name: the model id that the server answers to; None for the hub id or the directory's name.
+        prefixes: files with what prompts begin with; their caches go into the artefact.
         threads: for quantization; the result doesn't depend on it.
     """
 
@@ -54,6 +55,7 @@ class ExportOptions:
     kv_cache: KvCache | None = None
     context: int | None = None
     name: str | None = None
+    prefixes: tuple[Path, ...] = ()
     threads: int = 1
 
     def __post_init__(self) -> None:

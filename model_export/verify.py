@@ -17,6 +17,7 @@ from model_export.checkpoint import Checkpoint
 from model_export.config import ModelConfig, load_config
 from model_export.errors import ExportError, VerificationFailed
 from model_export.options import ExportOptions
+from model_export.prefixes import verify_prefixes
 from model_export.reading import ReadArtefact, read_artefact
 from model_export.running import run_graph
 from model_export.source import resolve
@@ -162,6 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         read = read_artefact(args.directory)
         print(f"files      ok, {verify_files(read):,} bytes hashed")
         print(f"tokenizer  ok, both forms agree on {verify_tokenizer(read)} texts")
+        if tokens := verify_prefixes(read):
+            print(f"prefixes   ok, {len(tokens)} of {', '.join(f'{count:,}' for count in tokens)} tokens")
         if args.against:
             report = verify_logits(read, args.against, args.revision)
             print(

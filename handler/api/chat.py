@@ -1,6 +1,6 @@
 """/v1/chat/completions: messages through the model's chat template."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,6 +36,14 @@ class ChatRequest:
         return self.messages
 
     def task(self, prompts: Prompts) -> TextTask:
+        return prompts.text_task(self.prompt_ids(prompts), self.options, "messages")
+
+    def prompt_ids(self, prompts: Prompts) -> Sequence[int]:
+        """Render the messages and encode them.
+
+        Raises:
+            ApiError: There is no template, or it or the tokenizer refuses them.
+        """
         template = prompts.chat_template()
         taken = sorted(template.reserved & self.template_variables.keys())
         if taken:
@@ -43,8 +51,7 @@ class ChatRequest:
             raise InvalidValue("chat_template_kwargs", expected, taken[0])
         text = template.render(self.messages, self.template_variables)
         # The template writes the BOS itself; like Hugging Face's apply_chat_template, nothing is added to it.
-        ids = prompts.tokenizer.encode(text, special=True, param="messages")
-        return prompts.text_task(ids, self.options, "messages")
+        return prompts.tokenizer.encode(text, special=True, param="messages")
 
     def answer(self, envelope: Envelope, meter: Meter) -> "ChatAnswer":
         return ChatAnswer(envelope, meter, self.options.include_usage)

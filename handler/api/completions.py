@@ -1,6 +1,6 @@
 """/v1/completions: a raw text, or token ids."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,9 +35,16 @@ class CompletionRequest:
         return self.prompt
 
     def task(self, prompts: Prompts) -> TextTask:
+        return prompts.text_task(self.prompt_ids(prompts), self.options, "prompt")
+
+    def prompt_ids(self, prompts: Prompts) -> Sequence[int]:
+        """Encode a text; ids are taken as they are.
+
+        Raises:
+            ApiError: The tokenizer refuses the text.
+        """
         given = self.prompt
-        ids = prompts.tokenizer.encode_prompt(given) if isinstance(given, str) else given
-        return prompts.text_task(ids, self.options, "prompt")
+        return prompts.tokenizer.encode_prompt(given) if isinstance(given, str) else given
 
     def answer(self, envelope: Envelope, meter: Meter) -> "CompletionAnswer":
         return CompletionAnswer(envelope, meter, self.options.include_usage)

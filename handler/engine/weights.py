@@ -60,7 +60,7 @@ class Weights:
         try:
             with path.open("rb") as file:
                 self.nbytes = os.fstat(file.fileno()).st_size
-                self.tensors = _read_header(file, self.nbytes)
+                self.tensors = _tensors(file, self.nbytes)
                 self.address = _map(file.fileno(), self.nbytes)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ArtefactDamaged(f"{path} can't be mapped ({error}); export the model again") from None
@@ -79,13 +79,26 @@ class Weights:
         }
 
 
-def _read_header(file: BinaryIO, nbytes: int) -> Mapping[str, Tensor]:
-    """Parse the header: a little-endian u64 length, then JSON; https://github.com/huggingface/safetensors."""
+def read_header(file: BinaryIO, nbytes: int) -> tuple[dict[str, Any], int]:
+    """Parse the header: a little-endian u64 length, then JSON; https://github.com/huggingface/safetensors.
+
+    Returns:
+        the JSON value as it stands, and where the data begins, in bytes from the start of the file.
+
+    Raises:
+        ValueError: it is longer than the file, or no JSON.
+        RecursionError: it nests too deep.
+    """
     length = int.from_bytes(file.read(8), "little")
     data = 8 + length
     if data > nbytes:
         raise ValueError(f"a header of {length} bytes in a file of {nbytes}")
     entries: dict[str, Any] = json.loads(file.read(length))
+    return entries, data
+
+
+def _tensors(file: BinaryIO, nbytes: int) -> Mapping[str, Tensor]:
+    entries, data = read_header(file, nbytes)
     return {name: _tensor(name, entry, data, nbytes) for name, entry in entries.items() if name != "__metadata__"}
 
 

@@ -13,7 +13,10 @@ from handler.start.background import Background
 from handler.start.populate import populate, read_ahead
 
 if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imported beside the others.
+    from handler.api.options import Served
+    from handler.api.prompt import Prompts
     from handler.engine.engine import Engine
+    from handler.engine.slots import Prefix
     from handler.engine.weights import Weights
     from handler.model import Model
     from handler.text.template import ChatTemplate
@@ -41,7 +44,7 @@ def load_model(
         The model, and how long each part took in milliseconds; parts overlap.
 
     Raises:
-        ArtefactError: The directory can't be served.
+        ArtefactError: The directory can't be served, or one of its prefixes.
         StartupError: Tokenizer or template can't be read.
     """
     parts: dict[str, float] = {}
@@ -56,12 +59,14 @@ def load_model(
     # Imports hold Python's lock and so take turns; the engine's come first, for it is then made without it.
     timed(parts, "import_engine_ms", lambda: import_module("handler.engine.engine"))
     artefact = checked.result()
-    engine = Background(lambda: _load_engine(artefact, weights.result(), settings, threads, parts))
+    prefixes = load_prefixes(artefact, settings)  # headers only, so before the session is made: they may be refused
+    engine = Background(lambda: _load_engine(artefact, weights.result(), prefixes, settings, threads, parts))
     if on_engine_imported is not None:
         on_engine_imported()
     timed(parts, "import_rest_ms", lambda: [import_module(name) for name in imports])
     template = timed(parts, "template_ms", lambda: load_template(artefact))
-    model = _model(artefact, settings, engine.result(), tokenizer.result(), template)
+    prompts = make_prompts(artefact, tokenizer.result(), template)
+    model = _model(artefact, settings, engine.result(), prompts, prefixes)
     populated.result()
     return model, parts
 
@@ -82,18 +87,43 @@ def _populate(artefact: Artefact, weights: "Weights | None", settings: Settings,
         timed(parts, "populate_ms", lambda: populate(weights, function))
     elif settings.verify == "quick":  # otherwise all of it has just been read
         timed(parts, "populate_ms", lambda: read_ahead(artefact.directory / WEIGHTS))
+    if settings.verify == "quick" and settings.prefix_cache:
+        for name in artefact.prefixes:
+            read_ahead(artefact.directory / name)
 
 
 def _load_engine(
-    artefact: Artefact, weights: "Weights | None", settings: Settings, threads: int, parts: dict[str, float]
+    artefact: Artefact,
+    weights: "Weights | None",
+    prefixes: "Sequence[Prefix]",
+    settings: Settings,
+    threads: int,
+    parts: dict[str, float],
 ) -> "Engine":
     from handler.engine.engine import Engine, EngineOptions
 
     options = EngineOptions(settings.prefill_chunk, settings.slots, settings.prefix_cache, settings.lookup)
     load = Engine.load
-    engine = timed(parts, "session_ms", lambda: load(artefact, threads, options, settings.kernels, weights))
+    engine = timed(parts, "session_ms", lambda: load(artefact, threads, options, settings.kernels, weights, prefixes))
     timed(parts, "warm_up_ms", engine.warm_up)
     return engine
+
+
+def load_prefixes(artefact: Artefact, settings: Settings) -> "Sequence[Prefix]":
+    """Map the caches that were computed at export.
+
+    Returns:
+        None of them where prompts may not use what the cache holds.
+
+    Raises:
+        PrefixDamaged: A file isn't what the format says.
+        PrefixMismatch: A file belongs to another artefact.
+    """
+    if not (artefact.prefixes and settings.prefix_cache):
+        return ()
+    from handler.engine.prefixes import read_prefix
+
+    return [read_prefix(artefact.directory / name, artefact) for name in artefact.prefixes]
 
 
 def load_tokenizer(artefact: Artefact) -> "Tokenizer":
@@ -124,19 +154,31 @@ def load_template(artefact: Artefact) -> "ChatTemplate | None":
         raise TemplateInvalid(f"{path}: {error}; export the model again") from error
 
 
-def _model(
-    artefact: Artefact, settings: Settings, engine: "Engine", tokenizer: "Tokenizer", template: "ChatTemplate | None"
-) -> "Model":
-    from handler.api.options import Served
+def make_prompts(artefact: Artefact, tokenizer: "Tokenizer", template: "ChatTemplate | None") -> "Prompts":
+    """Put together what prompts are made with."""
     from handler.api.prompt import Prompts
+
+    return Prompts(tokenizer, template, artefact.model_id, artefact.context_length)
+
+
+def make_served(artefact: Artefact, settings: Settings) -> "Served":
+    """Put together what requests are held against."""
+    from handler.api.options import Served
+
+    defaults = artefact.sampling_defaults
+    return Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens, settings.max_tokens_cap)
+
+
+def _model(
+    artefact: Artefact, settings: Settings, engine: "Engine", prompts: "Prompts", prefixes: "Sequence[Prefix]"
+) -> "Model":
     from handler.engine.cancellation import Cancellation
     from handler.model import Model
 
-    defaults = artefact.sampling_defaults
     return Model(
-        served=Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens, settings.max_tokens_cap),
-        prompts=Prompts(tokenizer, template, artefact.model_id, artefact.context_length),
-        vocabulary=tokenizer,
+        served=make_served(artefact, settings),
+        prompts=prompts,
+        vocabulary=prompts.tokenizer,
         generate=engine.answer,
         step=engine.step,
         slots=engine.slots.count,
@@ -145,6 +187,7 @@ def _model(
         fingerprint=artefact.fingerprint,
         created=artefact.created,
         context_length=artefact.context_length,
+        prefixes=tuple(len(prefix.ids) for prefix in prefixes),
     )
 
 

@@ -40,7 +40,8 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> "Worker":
     telemetry = Telemetry(environ, settings.log_text)
     worker = Worker(model, results, telemetry, settings.deadline_margin_ms / 1e3)
     ready_ms = round((time.perf_counter() - started_at) * 1e3, 1)
-    telemetry.ready(model=model.served.model_id, threads=threads, ready_ms=ready_ms, **parts)
+    members = {"model": model.served.model_id, "threads": threads, "prefixes": model.prefixes}
+    telemetry.ready(ready_ms, **members, **parts)
     return worker
 
 

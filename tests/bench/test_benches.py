@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from model_export.convert import convert
 from tests.conftest import ROOT
 from tests.kernels.models import needs_library
 
@@ -30,6 +31,14 @@ def test_startup_tells_the_parts(demo_artefact: Path) -> None:
 def test_startup_of_the_worker_tells_the_parts(demo_artefact: Path) -> None:
     result = run("bench.startup", str(demo_artefact), "--runs", "1", "--worker")
     assert {"ready", "import_rest", "session", "warm_up"} <= result["ms"].keys()
+
+
+def test_startup_tells_what_a_prefix_costs(demo_artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "story.txt").write_text("Once upon a time there was a little girl")
+    convert(demo_artefact, tmp_path / "artefact", "stock", prefix_files=[tmp_path / "story.txt"])
+    result = run("bench.startup", str(tmp_path / "artefact"), "--runs", "1", "--prefix")
+    assert result["tokens"] > 5
+    assert result["ratio"] > 0.1
 
 
 def test_startup_can_read_the_weights_from_the_disk(demo_artefact: Path) -> None:

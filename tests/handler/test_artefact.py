@@ -65,6 +65,43 @@ def test_the_quick_way_leaves_the_rest_to_whoever_built_the_image(directory: Pat
     assert load_artefact(directory, "quick").model_id == "firebrick-demo"
 
 
+@pytest.fixture
+def with_prefixes(directory: Path) -> Path:
+    """The same with files that the manifest lists as prefixes."""
+    for number in (10, 2, 1):
+        (directory / f"prefix-{number}.kv").write_bytes(b"prefix")
+    write_manifest(directory, {})
+    return directory
+
+
+def test_prefixes_are_in_their_order(with_prefixes: Path) -> None:
+    assert load_artefact(with_prefixes).prefixes == ("prefix-1.kv", "prefix-2.kv", "prefix-10.kv")
+
+
+def test_what_the_manifest_does_not_list_is_no_prefix(directory: Path) -> None:
+    (directory / "prefix-1.kv").write_bytes(b"prefix")
+    assert load_artefact(directory).prefixes == ()
+
+
+def test_a_prefix_is_hashed_like_the_weights(with_prefixes: Path) -> None:
+    flip(with_prefixes / "prefix-2.kv")
+    assert len(load_artefact(with_prefixes, "quick").prefixes) == 3
+    with pytest.raises(ArtefactDamaged, match=r"prefix-2\.kv is damaged"):
+        load_artefact(with_prefixes, "full")
+    (with_prefixes / "prefix-2.kv").write_bytes(b"pre")
+    with pytest.raises(ArtefactDamaged, match=r"prefix-2\.kv has 3 bytes instead of 6"):
+        load_artefact(with_prefixes, "quick")
+
+
+def test_the_cache_s_key_is_that_of_graph_and_weights(directory: Path) -> None:
+    before = load_artefact(directory).cache_key
+    rewrite(directory, lambda d: d.update(model={"id": "other", "revision": None}))
+    assert load_artefact(directory).cache_key == before
+    flip(directory / "model.onnx")
+    write_manifest(directory, {})
+    assert load_artefact(directory).cache_key != before
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
 @pytest.mark.parametrize("verify", ["full", "quick"])
 def test_a_truncated_file_is_found_either_way(directory: Path, verify: Any, name: str) -> None:

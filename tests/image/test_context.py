@@ -1,8 +1,11 @@
 """What goes into a build, and what doesn't."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -45,8 +48,6 @@ def as_native(artefact: Path) -> Path:
 
 
 def _described(artefact: Path, description: object) -> Path:
-    import hashlib
-
     data = json.dumps(description).encode()
     (artefact / "firebrick.json").write_bytes(data)
     manifest = json.loads((artefact / "manifest.json").read_text())
@@ -74,6 +75,22 @@ def test_the_library_is_taken_where_it_is_built(clone: Path, artefact: Path) -> 
 def test_the_weights_are_linked_where_they_can_be(clone: Path, artefact: Path) -> None:
     with build_context(as_stock(artefact), clone) as context:
         assert (context / "model" / "model.safetensors").samefile(artefact / "model.safetensors")
+
+
+def test_prefixes_are_taken_with_the_small_files(clone: Path, artefact: Path) -> None:
+    as_stock(artefact)
+    (artefact / "prefix-1.kv").write_bytes(b"prefix")
+    manifest = json.loads((artefact / "manifest.json").read_text())
+    entry = {"size": 6, "sha256": hashlib.sha256(b"prefix").hexdigest()}
+    (artefact / "manifest.json").write_text(
+        json.dumps(manifest | {"files": {**manifest["files"], "prefix-1.kv": entry}})
+    )
+    with build_context(artefact, clone) as context:
+        assert (context / "model" / "prefix-1.kv").read_bytes() == b"prefix"
+    # The Dockerfile's layer of all but the weights has them, by their name.
+    pattern = re.search(r"\$\{MODEL_DIR\}/(\S*\*\S*)", (ROOT / "Dockerfile").read_text())
+    assert pattern is not None
+    assert fnmatch("prefix-1.kv", pattern[1].replace("[^", "[!"))
 
 
 def test_modes_do_not_depend_on_the_clones(clone: Path, artefact: Path) -> None:

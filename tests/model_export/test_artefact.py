@@ -49,6 +49,19 @@ def test_an_artefact_with_the_user_s_own_file_is_refused(old: Path) -> None:
         check_output(old)
 
 
+def test_an_artefact_with_prefixes_is_fine(old: Path) -> None:
+    (old / "prefix-1.kv").touch()
+    (old / "prefix-12.kv").touch()
+    check_output(old)
+
+
+@pytest.mark.parametrize("name", ["prefix-0.kv", "prefix-1.kv.bak", "prefix-a.kv"])
+def test_what_is_only_named_alike_is_the_user_s_own(name: str, old: Path) -> None:
+    (old / name).touch()
+    with pytest.raises(OutputRefused, match=f"it holds '{name}'"):
+        check_output(old)
+
+
 def test_files_of_the_right_names_alone_make_no_artefact(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").touch()
     with pytest.raises(OutputRefused, match=r"it holds 'tokenizer.json'"):

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from handler import prefixing
 from handler.api.chat import parse_chat
+from handler.api.completions import parse_completion
 from handler.artefact import load_artefact
-from handler.errors import ArtefactDamaged, TemplateInvalid, TokenizerError
+from handler.errors import ArtefactDamaged, PrefixMismatch, TemplateInvalid, TokenizerError
 from handler.settings import Settings
 from handler.start import loading
 from handler.start.loading import TEMPLATE, load_model, load_template, load_tokenizer
 from handler.turns import stepped
+from model_export.artefact import write_manifest
 from model_export.convert import convert
 from tests.conftest import ROOT
 from tests.kernels.models import needs_library
@@ -61,6 +64,53 @@ def test_native_weights_are_mapped_and_in_memory_when_the_model_is_loaded(
     monkeypatch.setattr(loading, "populate", lambda weights, function: read.append(weights.path))
     load_model(Settings(native, verify=verify, populate=switch), threads=1)
     assert read == [native / "model.safetensors"] * times
+
+
+@pytest.fixture
+def prefixed(demo_artefact: Path, tmp_path: Path) -> Path:
+    """The demo's artefact with a prefix."""
+    directory = copy(demo_artefact, tmp_path / "prefixed")
+    (tmp_path / "story.txt").write_text("Once upon a time there was a little girl")
+    assert prefixing.main([str(directory), str(tmp_path / "story.txt")], {}) == 0
+    write_manifest(directory, {})
+    return directory
+
+
+def test_a_prompt_begins_with_a_prefix(prefixed: Path) -> None:
+    model, _ = load_model(Settings(prefixed), threads=1)
+    body = {"model": model.served.model_id, "prompt": "Once upon a time there was a little girl and a dog"}
+    task = parse_completion(body, model.served).task(model.prompts)
+    tokens = model.generate(task.prompt_ids, task.sampling, 1, (), model.new_cancellation())
+    assert model.prefixes == (next(stepped(tokens, model.step)).cached_tokens,)
+    assert model.prefixes[0] > 5
+
+
+def test_without_the_prefix_cache_no_prefix_is_even_looked_at(prefixed: Path) -> None:
+    (prefixed / "prefix-1.kv").write_bytes(b"x")
+    write_manifest(prefixed, {})
+    assert load_model(Settings(prefixed, prefix_cache=False), threads=1)[0].prefixes == ()
+
+
+def test_a_prefix_that_does_not_fit_ends_the_start(prefixed: Path) -> None:
+    (prefixed / "model.onnx").write_bytes(
+        (prefixed / "model.onnx").read_bytes() + b"\x72\0"
+    )  # another graph, by its hash
+    write_manifest(prefixed, {})
+    with pytest.raises(PrefixMismatch, match=r"prefix-1\.kv is of another artefact: its cache_key is"):
+        load_model(Settings(prefixed), threads=1)
+
+
+@pytest.mark.parametrize(
+    ("verify", "switch", "kept", "times"),
+    [("quick", True, True, 1), ("quick", True, False, 0), ("quick", False, True, 0), ("full", True, True, 0)],
+)
+def test_prefixes_that_nobody_has_read_are_read_ahead_behind_the_weights(
+    verify: Any, switch: bool, kept: bool, times: int, prefixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(loading, "read_ahead", lambda path: read.append(path.name))
+    load_model(Settings(prefixed, verify=verify, populate=switch, prefix_cache=kept), threads=1)
+    assert read[1:] == ["prefix-1.kv"] * times
 
 
 @needs_library
