@@ -237,6 +237,8 @@ class Engine:
 
     def _prefill(self, answer: Answer, alone: bool) -> None:
         """Run a part of a prompt; with the last one comes the first token."""
+        if answer.position == answer.cached_tokens:
+            answer.position = answer.cached_tokens = self.slots.look_again(answer.slot, answer.ids)
         start, count = answer.position, self._part(answer, alone)
         last = start + count == answer.prompt_length
         ids = np.array([answer.ids[start : start + count]], dtype=np.int64)
@@ -244,6 +246,8 @@ class Engine:
         try:
             logits = self.steps.run([answer.slot], ids, [start], [count - 1] if last else [], [answer.cancellation])
             answer.position += count
+            # From now on, another prompt may begin as this one does.
+            self.slots.hold(answer.slot, answer.ids[: answer.position])
             if last:
                 answer.accept(logits)
         except Interrupted:

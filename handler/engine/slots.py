@@ -12,6 +12,7 @@ from handler.artefact import Artefact
 from handler.engine.cache import allocate
 
 Arrays = Mapping[str, NDArray[Any]]
+LEAST = 16  # tokens that are worth it: what was asked before can change how a prompt's numbers are rounded
 LITTLE = 64  # tokens: a template may write the end of an answer otherwise than the model did
 
 
@@ -96,6 +97,22 @@ class Slots:
         self._held[slot] = ids[:cached]
         return slot, cached
 
+    def look_again(self, slot: int, ids: Sequence[int]) -> int:
+        """Before the first token of a prompt is run: others may hold more of it by now than when it took its slot.
+
+        Args:
+            slot: the prompt's.
+            ids: of the prompt.
+
+        Returns:
+            how many of its tokens the slot holds now.
+        """
+        best, cached = self._best(ids)
+        if cached > len(self._held[slot]):
+            self._copy({name: array[best] for name, array in self.cache.items()}, slot, cached)
+            self._held[slot] = ids[:cached]
+        return len(self._held[slot])
+
     def hold(self, slot: int, ids: Sequence[int]) -> None:
         """Say what a taken slot holds now."""
         self._held[slot] = ids
@@ -106,13 +123,12 @@ class Slots:
 
     def _best(self, ids: Sequence[int]) -> tuple[int, int]:
         """The slot that holds the most of a prompt, and how much; among equals one that is free, the oldest."""
-        if not self._keep:
-            return next(iter(self._free)), 0
         taken = (slot for slot in range(self.count) if slot not in self._free)
         order = (*self._free, *taken)
-        commons = {slot: common(self._held[slot], ids) for slot in order}
+        commons = {slot: common(self._held[slot], ids) if self._keep else 0 for slot in order}
         best = max(order, key=lambda slot: commons[slot])
-        return best, min(commons[best], len(ids) - 1)
+        cached = min(commons[best], len(ids) - 1)
+        return best, cached if cached >= LEAST else 0
 
     def _best_prefix(self, ids: Sequence[int]) -> tuple[Prefix | None, int]:
         lengths = {min(common(prefix.ids, ids), len(ids) - 1): prefix for prefix in self._prefixes if self._keep}

@@ -199,8 +199,14 @@ def test_who_leaves_in_the_middle_of_a_step_harms_nobody(native_artefact: Path, 
         turns.round(lambda key, token: clients[key].tokens.append(token))
     for client in (clients[0], clients[2]):
         assert client.tokens == by_itself(alone, client.asked)
-    assert client.tokens[: len(clients[1].tokens)]
     assert engine.slots.free == 3
+
+
+def test_prompts_that_come_together_read_what_they_begin_with_once(native_artefact: Path) -> None:
+    engine = load(native_artefact, EngineOptions(slots=4, lookup=False))
+    instructions = np.random.default_rng(1).integers(8, 2048, 150).tolist()
+    clients = together(engine, [Asked([*instructions, 20 + n, 30 + n], GREEDY, 3) for n in range(4)])
+    assert [client.tokens[0].cached_tokens for client in clients] == [0, 150, 150, 150]
 
 
 def test_no_more_answers_than_slots(native_artefact: Path) -> None:

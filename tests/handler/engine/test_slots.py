@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from handler.artefact import Artefact, load_artefact
-from handler.engine.slots import LITTLE, Slots, common
+from handler.engine.slots import LEAST, LITTLE, Slots, common
 
 LONG = 3 * LITTLE
 
@@ -233,3 +233,21 @@ def test_without_keeping_no_prefix_is_used(artefact: Artefact) -> None:
 )
 def test_what_is_common(a: list[int], b: list[int], count: int) -> None:
     assert common(a, b) == common(tuple(b), a) == count
+
+
+def test_what_is_hardly_anything_is_not_used(artefact: Artefact) -> None:
+    slots = Slots(artefact, 1)
+    slots.take(list(range(100)))
+    slots.hold(0, list(range(100)))
+    slots.release(0)
+    assert slots.take([*range(LEAST - 1), 900, 901]) == (0, 0)
+
+
+def test_before_a_prompt_is_read_others_may_hold_more_of_it(artefact: Artefact) -> None:
+    slots, ids = Slots(artefact, 2), list(range(50))
+    first, second = slots.take(ids)[0], slots.take([*ids, 7])[0]
+    for array in slots.cache.values():
+        array[first] = 5
+    slots.hold(first, ids)
+    assert slots.look_again(second, [*ids, 7]) == 50
+    assert all((array[second, :, :50] == 5).all() and not array[second, :, 50:].any() for array in slots.cache.values())
