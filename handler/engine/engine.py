@@ -42,12 +42,14 @@ class EngineOptions:
         slots: sequences that it works on at a time.
         keep_prefixes: whether a prompt uses what the cache still holds of its beginning.
         lookup: whether it guesses tokens that prompt or answer have had before.
+        most_kept: tokens that a slot may hold when it is free; None for all.
     """
 
     prefill_chunk: int = 256
     slots: int = 1
     keep_prefixes: bool = True
     lookup: bool = True
+    most_kept: int | None = None
 
 
 class Engine:
@@ -75,7 +77,8 @@ class Engine:
         self.options = options or EngineOptions()
         self.context_length = artefact.context_length
         self.vocab_size = artefact.vocab_size
-        self.slots = Slots(artefact, self.options.slots, self.options.keep_prefixes, prefixes)
+        options = self.options
+        self.slots = Slots(artefact, options.slots, options.keep_prefixes, prefixes, options.most_kept)
         self.steps = Step(session, self.slots.cache, artefact.vocab_size)
         self._weights = weights
         self._rows = rows if self.steps.batches else 1
@@ -249,6 +252,8 @@ class Engine:
             # From now on, another prompt may begin as this one does.
             self.slots.hold(answer.slot, answer.ids[: answer.position])
             if last:
+                # From now on, another prompt may begin with this one.
+                self.slots.hold(answer.slot, answer.ids[: answer.position])
                 answer.accept(logits)
         except Interrupted:
             return

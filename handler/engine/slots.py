@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from handler.artefact import Artefact
-from handler.engine.cache import allocate
+from handler.engine.cache import allocate, give_back
 
 Arrays = Mapping[str, NDArray[Any]]
 LEAST = 16  # tokens that are worth it: what was asked before can change how a prompt's numbers are rounded
@@ -38,7 +38,14 @@ class Slots:
         count: how many there are.
     """
 
-    def __init__(self, artefact: Artefact, count: int = 1, keep: bool = True, prefixes: Sequence[Prefix] = ()) -> None:
+    def __init__(
+        self,
+        artefact: Artefact,
+        count: int = 1,
+        keep: bool = True,
+        prefixes: Sequence[Prefix] = (),
+        most_kept: int | None = None,
+    ) -> None:
         """Allocate them; their pages cost no memory until they are written.
 
         Args:
@@ -46,10 +53,12 @@ class Slots:
             count: how many sequences there can be at a time.
             keep: whether a prompt may use what a slot still holds.
             prefixes: what prompts may begin with, whatever the slots hold.
+            most_kept: tokens that a freed slot may hold at most; None for all.
         """
         self.cache: Arrays = allocate(artefact, count)
         self.count = count
         self._keep = keep
+        self._most_kept = artefact.context_length if most_kept is None else most_kept
         self._prefixes = tuple(prefixes)
         self._held: list[Sequence[int]] = [()] * count
         self._free = dict.fromkeys(range(count))  # least recently used first
@@ -118,7 +127,10 @@ class Slots:
         self._held[slot] = ids
 
     def release(self, slot: int) -> None:
-        """Give a slot back; it still holds what it holds."""
+        """Give a slot back; it still holds what it holds, as far as it may."""
+        if len(self._held[slot]) > self._most_kept:
+            self._held[slot] = self._held[slot][: self._most_kept]
+            give_back(self.cache, slot, self._most_kept)
         self._free[slot] = None
 
     def _best(self, ids: Sequence[int]) -> tuple[int, int]:
