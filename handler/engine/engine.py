@@ -252,8 +252,6 @@ class Engine:
             # From now on, another prompt may begin as this one does.
             self.slots.hold(answer.slot, answer.ids[: answer.position])
             if last:
-                # From now on, another prompt may begin with this one.
-                self.slots.hold(answer.slot, answer.ids[: answer.position])
                 answer.accept(logits)
         except Interrupted:
             return

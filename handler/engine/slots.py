@@ -144,7 +144,8 @@ class Slots:
 
     def _best_prefix(self, ids: Sequence[int]) -> tuple[Prefix | None, int]:
         lengths = {min(common(prefix.ids, ids), len(ids) - 1): prefix for prefix in self._prefixes if self._keep}
-        longest = max(lengths, default=0)
+        worth = {length for length, prefix in lengths.items() if length >= min(LEAST, len(prefix.ids))}
+        longest = max(worth, default=0)
         return lengths.get(longest), longest
 
     def _loses_little(self, slot: int, cached: int) -> bool:
