@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from handler.artefact import TOKENIZER, WEIGHTS, Artefact, load_artefact
 from handler.engine.kernels import library_of, library_path, populate_function
+from handler.engine.memory import Room, plan_room
 from handler.errors import TemplateInvalid
 from handler.settings import Settings
 from handler.start.background import Background
@@ -27,7 +28,11 @@ POPULATE_NICE = 19
 
 
 def load_model(
-    settings: Settings, threads: int, imports: Sequence[str] = (), on_engine_imported: Callable[[], None] | None = None
+    settings: Settings,
+    threads: int,
+    imports: Sequence[str] = (),
+    on_engine_imported: Callable[[], None] | None = None,
+    memory: int | None = None,
 ) -> "tuple[Model, Mapping[str, float]]":
     """Load the artefact that the settings name.
 
@@ -36,6 +41,7 @@ def load_model(
         threads: How many the engine uses.
         imports: Modules that the caller needs next: imported while the weights are read.
         on_engine_imported: Called then: imports take turns and the engine's go first, so other work begins no sooner.
+        memory: Bytes that there are for all, if the number of slots is to come from them.
 
     Returns:
         The model, and how long each part took in milliseconds; parts overlap.
@@ -56,12 +62,13 @@ def load_model(
     # Imports hold Python's lock and so take turns; the engine's come first, for it is then made without it.
     timed(parts, "import_engine_ms", lambda: import_module("handler.engine.engine"))
     artefact = checked.result()
-    engine = Background(lambda: _load_engine(artefact, weights.result(), settings, threads, parts))
+    room = None if memory is None else plan_room(artefact, memory, settings.slots)
+    engine = Background(lambda: _load_engine(artefact, weights.result(), settings, room, threads, parts))
     if on_engine_imported is not None:
         on_engine_imported()
     timed(parts, "import_rest_ms", lambda: [import_module(name) for name in imports])
     template = timed(parts, "template_ms", lambda: load_template(artefact))
-    model = _model(artefact, settings, engine.result(), tokenizer.result(), template)
+    model = _model(artefact, settings, engine.result(), tokenizer.result(), template, room)
     populated.result()
     return model, parts
 
@@ -85,11 +92,17 @@ def _populate(artefact: Artefact, weights: "Weights | None", settings: Settings,
 
 
 def _load_engine(
-    artefact: Artefact, weights: "Weights | None", settings: Settings, threads: int, parts: dict[str, float]
+    artefact: Artefact,
+    weights: "Weights | None",
+    settings: Settings,
+    room: Room | None,
+    threads: int,
+    parts: dict[str, float],
 ) -> "Engine":
     from handler.engine.engine import Engine, EngineOptions
 
-    options = EngineOptions(settings.prefill_chunk, settings.slots, settings.prefix_cache, settings.lookup)
+    slots, most_kept = (settings.slots or 1, None) if room is None else (room.slots, room.kept)
+    options = EngineOptions(settings.prefill_chunk, slots, settings.prefix_cache, settings.lookup, most_kept)
     load = Engine.load
     engine = timed(parts, "session_ms", lambda: load(artefact, threads, options, settings.kernels, weights))
     timed(parts, "warm_up_ms", engine.warm_up)
@@ -125,7 +138,12 @@ def load_template(artefact: Artefact) -> "ChatTemplate | None":
 
 
 def _model(
-    artefact: Artefact, settings: Settings, engine: "Engine", tokenizer: "Tokenizer", template: "ChatTemplate | None"
+    artefact: Artefact,
+    settings: Settings,
+    engine: "Engine",
+    tokenizer: "Tokenizer",
+    template: "ChatTemplate | None",
+    room: Room | None,
 ) -> "Model":
     from handler.api.options import Served
     from handler.api.prompt import Prompts
@@ -145,6 +163,7 @@ def _model(
         fingerprint=artefact.fingerprint,
         created=artefact.created,
         context_length=artefact.context_length,
+        room=room,
     )
 
 
