@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,8 +39,12 @@ def measure(model_dir: Path) -> dict[str, float]:
     return {**whole, **parts}
 
 
-def measure_prefix(model_dir: Path) -> dict[str, float]:
+def measure_prefix(model_dir: Path, cold: bool) -> dict[str, float]:
     """Start a server for a question behind the artefact's first prefix, and one for the question alone.
+
+    Args:
+        model_dir: the artefact.
+        cold: whether each reads weights and prefix from the disk.
 
     Returns:
         milliseconds from exec to the first token, for both, and the parts of these behind the ready line.
@@ -51,6 +56,8 @@ def measure_prefix(model_dir: Path) -> dict[str, float]:
     question = list(range(2, 2 + QUESTION))
     result = {}
     for name, prompt, cached in ("prefix", prefix + question, len(prefix)), ("alone", question, 0):
+        if cold:
+            forget(model_dir)
         started = time.perf_counter()
         with Server(model_dir, FIREBRICK_VERIFY="quick") as server:
             answer = server.complete(prompt, 1)
@@ -121,12 +128,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cold", action="store_true", help="with the weights on the disk only")
     args = parser.parse_args(arguments)
     machine = print_ceiling()
-    name, measured = "startup", measure
+    name = "startup"
+    measured: Callable[[Path], dict[str, float]] = measure
     if args.worker:
         name, measured = "startup-worker", measure_worker
     facts: dict[str, Any] = {}
     if args.prefix:
-        name, measured = "startup-prefix", measure_prefix
+        name, measured = "startup-prefix", partial(measure_prefix, cold=args.cold)
         prefix = first_prefix(args.model_dir)
         facts = {"tokens": len(prefix.ids), "bytes": sum(array.nbytes for array in prefix.arrays.values())}
     measured(args.model_dir)

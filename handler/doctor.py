@@ -13,6 +13,7 @@ from typing import Any
 
 from handler.artefact import load_artefact
 from handler.engine.kernels import Description, describe, given_library, library_path
+from handler.engine.prefixes import read_prefix
 from handler.engine.threads import resolve_threads, thread_limits
 from handler.errors import StartupError
 from handler.start.machine import cpu_fields, read_bandwidth
@@ -69,6 +70,8 @@ def _artefact(directory: Path, kernels: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"directory": str(directory), "kernels": None, "kv_cache_dtype": None, "obstacle": None}
     try:
         artefact = load_artefact(directory, "quick")
+        for name in artefact.prefixes:
+            read_prefix(directory / name, artefact)
     except StartupError as error:
         return {**found, "obstacle": str(error)}
     found |= {"kernels": artefact.kernels, "kv_cache_dtype": artefact.kv_cache_dtype}

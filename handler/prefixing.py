@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from handler.artefact import Artefact, load_artefact, read_description
+from handler.engine.kernels import library_of
 from handler.engine.threads import resolve_threads
 from handler.errors import StartupError
 from handler.settings import Settings, read_settings
@@ -89,6 +90,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         settings = read_settings(environ, model_dir=str(given.model_dir))
         artefact = read_description(given.model_dir) if given.check else load_artefact(given.model_dir, "quick")
         beginnings = read_beginnings(artefact, settings, given.files)
+        library_of(artefact, settings.kernels)  # missing, it is missed now and not after the work of an export
         lines = warnings(beginnings)
         if not given.check:
             lines = write_prefixes(artefact, settings, resolve_threads(environ), beginnings)

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from model_export.errors import DiskFull, ExportError, OutputBusy, OutputRefused
+from model_export.errors import DiskFull, ExportError, OutputBusy, OutputRefused, PrefixFailed, PrefixRefused
 
 FORMAT_VERSION = 1
 DESCRIPTION = "firebrick.json"
@@ -24,6 +24,7 @@ MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 WEIGHTS = "model.safetensors"
 FILES = frozenset({GRAPH, WEIGHTS, "tokenizer.json", "tokenizer.kit", "chat_template.jinja", DESCRIPTION, MANIFEST})
+MENDED_OUTSIDE = (DiskFull, PrefixRefused, PrefixFailed)  # they leave what was calibrated as good as it was
 PREFIX = re.compile(r"prefix-[1-9]\d{0,3}\.kv")
 TOOLS = ("numpy", "onnx", "onnx-ir", "onnxruntime", "safetensors", "tokenizers", "kitoken")
 
@@ -58,7 +59,7 @@ def staging(out: Path) -> Iterator[Path]:
     """Give an empty directory beside ``out`` that takes its place when the block ends without an error.
 
     The staging directory has one name and is locked, so that the next export clears what a killed one left. When the
-    artefact is in its place, or an error says that it can't be made, `state_directory` goes too.
+    artefact is in its place, or can't be made of this checkpoint with these options, `state_directory` goes too.
 
     Raises:
         OutputBusy: another export is writing to ``out``.
@@ -89,7 +90,7 @@ def staging(out: Path) -> Iterator[Path]:
             _swap(stage, out)
             shutil.rmtree(state_directory(out), ignore_errors=True)
         except ExportError as error:
-            if not isinstance(error, DiskFull):  # the next export would meet it again
+            if not isinstance(error, MENDED_OUTSIDE):  # the next export would meet it again
                 shutil.rmtree(state_directory(out), ignore_errors=True)
             raise
         except OSError as error:

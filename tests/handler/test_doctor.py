@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from handler.doctor import examine, main
+from model_export.artefact import write_manifest
 from tests.kernels.models import LIBRARY, needs_library
 from tests.model_export.helpers import export_to
 
@@ -54,6 +56,16 @@ def test_a_native_artefact_cannot(
     directory = export_to(checkpoint, tmp_path / "out", kernels="native")
     assert main([str(directory)], nowhere) == 2
     assert "it asks for native kernels: the library is missing" in capsys.readouterr().out
+
+
+def test_a_prefix_that_does_not_fit_is_an_obstacle(
+    demo_artefact: Path, tmp_path: Path, nowhere: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = Path(shutil.copytree(demo_artefact, tmp_path / "artefact"))
+    (directory / "prefix-1.kv").write_bytes(b"prefix")
+    write_manifest(directory, {})
+    assert main([str(directory)], nowhere) == 2
+    assert "prefix-1.kv is no whole prefix" in capsys.readouterr().out
 
 
 def test_what_is_no_artefact_is_said(

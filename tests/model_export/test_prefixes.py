@@ -11,6 +11,7 @@ import pytest
 from handler.artefact import load_artefact
 from model_export import prefixes
 from model_export.__main__ import main as export_main
+from model_export.artefact import state_directory
 from model_export.convert import convert
 from model_export.convert import main as convert_main
 from model_export.errors import ArtefactInvalid, PrefixFailed, PrefixRefused, VerificationFailed
@@ -167,6 +168,18 @@ def test_a_process_that_fails_is_one_error(
     with pytest.raises(PrefixFailed, match="--prefix: the engine failed: MemoryError: none left"):
         export_to(checkpoint, tmp_path / "out", prefixes=tuple(files))
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_calibrated_outlives_a_prefix_that_cannot_be_computed(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path
+) -> None:
+    out = tmp_path / "out"
+    only_checks = "import sys; sys.exit('--check' not in sys.argv)"
+    monkeypatch.setattr(prefixes, "COMMAND", (sys.executable, "-c", only_checks))
+    with pytest.raises(PrefixFailed, match="exit code 1"):
+        export_to(checkpoint, out, rounding="calibrated", prefixes=tuple(files))
+    assert list(state_directory(out).iterdir())
+    assert not out.exists()
 
 
 def test_kernels_that_are_not_there_are_told(
