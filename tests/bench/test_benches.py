@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench.server import Server
 from model_export.convert import convert
 from tests.conftest import ROOT
 from tests.kernels.models import needs_library
@@ -92,6 +93,12 @@ def test_lookup_names_the_tasks_that_there_are(demo_artefact: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 2
     assert "no task poetry; there are extraction" in done.stderr
+
+
+def test_a_server_that_is_measured_is_never_stopped_by_its_log(demo_artefact: Path) -> None:
+    with Server(demo_artefact, FIREBRICK_VERIFY="quick", FIREBRICK_LOG_TEXT="1") as server:
+        for n in range(20):
+            server.complete([n % 10] * 1000, 1)  # more than a pipe holds
 
 
 def test_load_tells_what_each_client_gets_and_who_is_refused(demo_artefact: Path) -> None:
