@@ -132,9 +132,12 @@ lwa: build/lwa/bin/lambda-adapter ## build the Web Adapter, with which the local
 wheel: setup ## dist/*.whl: exporter, handler and the built kernels
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
-bench: build/demo/manifest.json ## start-up, export and streaming, measured on this machine
+bench: build/demo/manifest.json ## start-up, export, streaming, batches, guesses and load, measured on this machine
 	$(PY) -m bench.startup build/demo
 	$(PY) -m bench.serve build/demo
+	$(PY) -m bench.batch build/demo
+	$(PY) -m bench.lookup build/demo
+	$(PY) -m bench.load build/demo --rounds 1
 	$(PY) -m bench.export --shape tiny
 
 lock: setup ## pin all requirements anew

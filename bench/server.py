@@ -9,9 +9,11 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,6 +69,9 @@ class Server:
         self.ready_ms = (time.perf_counter() - started) * 1e3
         if not line:
             raise SystemExit(self.process.wait())
+        # Its log, or the pipe fills up after some hundred requests and the server waits for a reader.
+        self._log = Thread(target=deque, args=(self.process.stdout, 0), daemon=True)
+        self._log.start()
         self.ready: dict[str, Any] = json.loads(line)
         self.url: str = self.ready["url"]
 
@@ -77,9 +82,10 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.terminate()
+        self.process.wait()
+        self._log.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
-        self.process.wait()
 
     def complete(self, prompt_ids: list[int], max_tokens: int) -> Answer:
         """Stream a greedy completion of token ids."""

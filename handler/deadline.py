@@ -64,10 +64,14 @@ def until(
                 made = made or token is not None
                 yield token
                 if deadline.passed:  # The timer's clock stands still in a machine that is paused; this one doesn't.
-                    raise TimeUp()
+                    raise _late(made)
     except Cancelled:
         if not expired.is_set():
             raise
-        raise (TimeUp() if made else DeadlineExceeded()) from None
+        raise _late(made) from None
     finally:
         timer.cancel()
+
+
+def _late(made: bool) -> TimeUp | DeadlineExceeded:
+    return TimeUp() if made else DeadlineExceeded()

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from handler.api.options import Served
 from handler.api.prompt import Prompts
 from handler.engine.cancellation import Cancellable
+from handler.engine.memory import Room
 from handler.engine.sampling import SamplingParams
 from handler.text.deltas import Token, Vocabulary
 
@@ -41,3 +42,4 @@ class Model:
     created: int  # Unix seconds
     context_length: int
     prefixes: tuple[int, ...] = ()  # tokens of each that was loaded
+    room: Room | None = None  # what the answers may take of the memory; None for as much as they want

@@ -33,7 +33,7 @@ class Settings:
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
     metrics_disabled: bool = False  # POWERTOOLS_METRICS_DISABLED
     results_bucket: str | None = None  # FIREBRICK_RESULTS_BUCKET: where the worker function keeps its results
-    slots: int = 1  # FIREBRICK_SLOTS: answers at a time
+    slots: int | None = None  # FIREBRICK_SLOTS: answers at a time; else one, or in the worker what memory allows
     prefix_cache: bool = True  # FIREBRICK_PREFIX_CACHE: a prompt uses what the cache still holds of its beginning
     lookup: bool = True  # FIREBRICK_LOOKUP: guess tokens that prompt or answer have had before
     prefill_chunk: int = 256  # FIREBRICK_PREFILL_CHUNK: prompt tokens per step

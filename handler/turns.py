@@ -43,7 +43,8 @@ class Turns(Generic[K, T]):
             except Exception as error:
                 ended[key] = error
         for key in ended:
-            self._chains.pop(key).close()
+            failure = _closed(self._chains.pop(key))
+            ended[key] = ended[key] or failure
         if self._chains:
             try:
                 self._step()
@@ -55,7 +56,7 @@ class Turns(Generic[K, T]):
     def close(self) -> None:
         """End all generators."""
         for chain in self._chains.values():
-            chain.close()
+            _closed(chain)
         self._chains.clear()
 
 
@@ -72,6 +73,15 @@ def stepped(items: Generator[T | None, None, None], step: Callable[[], None]) ->
 def _begin(work: Work[T]) -> Generator[T | None, None, None]:
     with closing(work()) as items:
         yield from items
+
+
+def _closed(chain: Generator[T | None, None, None]) -> Exception | None:
+    """Close a generator; what goes wrong there is no reason to end the others."""
+    try:
+        chain.close()
+    except Exception as error:
+        return error
+    return None
 
 
 def _waits(key: K, chain: Generator[T | None, None, None], deliver: Callable[[K, T], None]) -> bool:

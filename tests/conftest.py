@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from bench.checkpoint import write_checkpoint
+from model_export.convert import convert
 from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.source import Source
@@ -26,6 +27,14 @@ def demo_artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo checkpoint as an Int4 artefact."""
     out = tmp_path_factory.mktemp("demo") / "artefact"
     export(Source(ROOT / "demo" / "checkpoint", "firebrick-demo", None), out, ExportOptions())
+    return out
+
+
+@pytest.fixture(scope="session")
+def native_artefact(demo_artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for native kernels, with an int8 cache."""
+    out = tmp_path_factory.mktemp("native") / "artefact"
+    convert(demo_artefact, out, "native", "int8")
     return out
 
 

@@ -10,19 +10,10 @@ from pathlib import Path
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from model_export.convert import convert
 from tests.kernels.models import needs_library
 from tests.server import Server
 
 pytestmark = needs_library
-
-
-@pytest.fixture(scope="module")
-def native(demo_artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo model for native kernels."""
-    directory = tmp_path_factory.mktemp("native") / "artefact"
-    convert(demo_artefact, directory, "native", "int8")
-    return directory
 
 
 def refusal(model_dir: Path, **environ: str) -> str:
@@ -33,8 +24,8 @@ def refusal(model_dir: Path, **environ: str) -> str:
 
 
 @pytest.mark.parametrize("isa", ["", "portable"])
-def test_it_answers_with_any_instructions(native: Path, isa: str) -> None:
-    server = Server(native, FIREBRICK_VERIFY="quick", FIREBRICK_ISA=isa)
+def test_it_answers_with_any_instructions(native_artefact: Path, isa: str) -> None:
+    server = Server(native_artefact, FIREBRICK_VERIFY="quick", FIREBRICK_ISA=isa)
     messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is 347 + 285?"}]
     with server.client() as client:
         answer = client.chat.completions.create(model=server.model, messages=messages, temperature=0)
@@ -43,12 +34,12 @@ def test_it_answers_with_any_instructions(native: Path, isa: str) -> None:
 
 
 @pytest.mark.parametrize("verify", ["quick", "full"])
-def test_without_the_library_it_says_what_to_do(native: Path, tmp_path: Path, verify: str) -> None:
-    said = refusal(native, FIREBRICK_KERNELS=str(tmp_path / "none.so"), FIREBRICK_VERIFY=verify)
+def test_without_the_library_it_says_what_to_do(native_artefact: Path, tmp_path: Path, verify: str) -> None:
+    said = refusal(native_artefact, FIREBRICK_KERNELS=str(tmp_path / "none.so"), FIREBRICK_VERIFY=verify)
     assert "none.so is missing" in said
     assert "make setup" in said
 
 
-def test_instructions_that_are_not_there_are_refused(native: Path) -> None:
-    said = refusal(native, FIREBRICK_ISA="avx1024")
+def test_instructions_that_are_not_there_are_refused(native_artefact: Path) -> None:
+    said = refusal(native_artefact, FIREBRICK_ISA="avx1024")
     assert said.startswith('firebrick: FIREBRICK_ISA is "avx1024"; this processor has ')

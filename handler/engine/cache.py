@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
 import mmap
 from collections.abc import Mapping
@@ -18,6 +20,15 @@ PARTS: Mapping[str, Mapping[str, type[np.generic]]] = {
     "float16": {"key": np.float16, "value": np.float16},
     "int8": {"key": np.int8, "value": np.int8, "key_scale": np.float32, "value_scale": np.float32},
 }
+
+
+def token_bytes(artefact: Artefact) -> int:
+    """Bytes that one token takes in the caches of all layers."""
+    parts = PARTS[artefact.kv_cache_dtype].items()
+    head = sum(
+        np.dtype(dtype).itemsize * (1 if part.endswith("_scale") else artefact.head_dim) for part, dtype in parts
+    )
+    return artefact.num_hidden_layers * artefact.num_key_value_heads * head
 
 
 def allocate(artefact: Artefact, slots: int = 1, positions: int | None = None) -> dict[str, NDArray[Any]]:
@@ -37,6 +48,30 @@ def allocate(artefact: Artefact, slots: int = 1, positions: int | None = None) -
         for layer in range(artefact.num_hidden_layers)
         for part, dtype in PARTS[artefact.kv_cache_dtype].items()
     }
+
+
+def give_back(cache: Mapping[str, NDArray[Any]], slot: int, kept: int) -> None:
+    """Give the memory of a slot back to the system, but for its first tokens; the rest is zeros then.
+
+    Args:
+        cache: from `allocate`.
+        slot: which.
+        kept: tokens that stay.
+    """
+    for array in cache.values():
+        for head in array[slot]:
+            rest = head[kept:]
+            start = -(-rest.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
+            length = (rest.ctypes.data + rest.nbytes - start) // mmap.PAGESIZE * mmap.PAGESIZE
+            if length > 0:
+                _libc().madvise(start, length, mmap.MADV_DONTNEED)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return libc
 
 
 def _lazy_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -42,12 +42,14 @@ class EngineOptions:
         slots: sequences that it works on at a time.
         keep_prefixes: whether a prompt uses what the cache still holds of its beginning.
         lookup: whether it guesses tokens that prompt or answer have had before.
+        most_kept: tokens that a slot may hold when it is free; None for all.
     """
 
     prefill_chunk: int = 256
     slots: int = 1
     keep_prefixes: bool = True
     lookup: bool = True
+    most_kept: int | None = None
 
 
 class Engine:
@@ -75,7 +77,8 @@ class Engine:
         self.options = options or EngineOptions()
         self.context_length = artefact.context_length
         self.vocab_size = artefact.vocab_size
-        self.slots = Slots(artefact, self.options.slots, self.options.keep_prefixes, prefixes)
+        options = self.options
+        self.slots = Slots(artefact, options.slots, options.keep_prefixes, prefixes, options.most_kept)
         self.steps = Step(session, self.slots.cache, artefact.vocab_size)
         self._weights = weights
         self._rows = rows if self.steps.batches else 1
@@ -193,7 +196,7 @@ class Engine:
         What fails, fails in the generators of the answers that it concerns.
         """
         with self._lock:
-            alive = [answer for answer in self._answers if not answer.cancellation.cancelled]
+            alive = [answer for answer in self._answers if not (answer.error or answer.cancellation.cancelled)]
             prefilling = next((answer for answer in alive if answer.prefilling), None)
             decoding = [answer for answer in alive if answer.decoding and len(answer.ready) < MOST_READY]
             waited_s = time.perf_counter() - self._decoded_at
@@ -237,6 +240,8 @@ class Engine:
 
     def _prefill(self, answer: Answer, alone: bool) -> None:
         """Run a part of a prompt; with the last one comes the first token."""
+        if answer.position == answer.cached_tokens:
+            answer.position = answer.cached_tokens = self.slots.look_again(answer.slot, answer.ids)
         start, count = answer.position, self._part(answer, alone)
         last = start + count == answer.prompt_length
         ids = np.array([answer.ids[start : start + count]], dtype=np.int64)
@@ -244,6 +249,8 @@ class Engine:
         try:
             logits = self.steps.run([answer.slot], ids, [start], [count - 1] if last else [], [answer.cancellation])
             answer.position += count
+            # From now on, another prompt may begin as this one does.
+            self.slots.hold(answer.slot, answer.ids[: answer.position])
             if last:
                 answer.accept(logits)
         except Interrupted:

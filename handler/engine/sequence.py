@@ -76,6 +76,7 @@ class Answer:
         self._drafter = drafter
         self._constraint = constraint
         self._guess: Sequence[int] = ()
+        self._drafted = False
 
     @property
     def prefilling(self) -> bool:
@@ -96,7 +97,7 @@ class Answer:
         """
         forced = self._constraint.forced() if self._constraint is not None else ()
         guess = forced[:most_forced] if forced else self._drafter.guess(most)
-        self._guess = guess[: self._left - 1]
+        self._guess, self._drafted = guess[: self._left - 1], not forced
         return [self.ids[-1], *self._guess]
 
     def accept(self, logits: NDArray[np.float32]) -> None:
@@ -119,7 +120,7 @@ class Answer:
         self.ids += chosen
         # The last one's keys and values come with the next step; those of a wrong guess are overwritten by it.
         self.position = len(self.ids) - 1
-        self._drafter.observe(chosen, len(guess), right)
+        self._drafter.observe(chosen, *(len(guess), right) if self._drafted else (0, 0))
         self._guess = ()
 
     def _choose(self, logits: NDArray[np.float32]) -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from handler.engine.cgroup import directories, read_text
 from handler.errors import SettingsError
 
 MEGABYTES_PER_VCPU = 1769  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
@@ -54,34 +55,15 @@ def _asked_for(key: str, value: str) -> int:
 
 def cgroup_quotas(root: Path = Path("/")) -> Iterator[float]:
     """Give every CPU quota that applies to this process, in processors; a group's parents count too."""
-    mount = root / "sys/fs/cgroup"
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, group = [*line.split(":", 2), "", ""][:3]
-        if controllers == "":
-            for directory in _upwards(mount, group):
-                quota, _, period = _read(directory / "cpu.max").partition(" ")
-                yield from _quota(quota, period)
-        elif "cpu" in controllers.split(","):
-            for hierarchy in (mount / controllers, mount / "cpu"):
-                for directory in _upwards(hierarchy, group):
-                    yield from _quota(_read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us"))
-
-
-def _upwards(mount: Path, group: str) -> Iterator[Path]:
-    directory = mount / group.strip("/")
-    yield directory
-    while directory != mount and mount in directory.parents:
-        directory = directory.parent
-        yield directory
+    for version, directory in directories("cpu", root):
+        if version == 2:
+            quota, _, period = read_text(directory / "cpu.max").partition(" ")
+            yield from _quota(quota, period)
+        else:
+            files = (directory / "cpu.cfs_quota_us", directory / "cpu.cfs_period_us")
+            yield from _quota(*map(read_text, files))
 
 
 def _quota(quota: str, period: str) -> Iterator[float]:
     if quota.strip().isdecimal() and period.strip().isdecimal() and int(period) > 0:
         yield int(quota) / int(period)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
-        return ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from handler.artefact import TOKENIZER, WEIGHTS, Artefact, load_artefact
 from handler.engine.kernels import library_of, library_path, populate_function
+from handler.engine.memory import Room, plan_room
 from handler.errors import TemplateInvalid
 from handler.settings import Settings
 from handler.start.background import Background
@@ -30,7 +31,11 @@ POPULATE_NICE = 19
 
 
 def load_model(
-    settings: Settings, threads: int, imports: Sequence[str] = (), on_engine_imported: Callable[[], None] | None = None
+    settings: Settings,
+    threads: int,
+    imports: Sequence[str] = (),
+    on_engine_imported: Callable[[], None] | None = None,
+    memory: int | None = None,
 ) -> "tuple[Model, Mapping[str, float]]":
     """Load the artefact that the settings name.
 
@@ -39,6 +44,7 @@ def load_model(
         threads: How many the engine uses.
         imports: Modules that the caller needs next: imported while the weights are read.
         on_engine_imported: Called then: imports take turns and the engine's go first, so other work begins no sooner.
+        memory: Bytes that there are for all, if the number of slots is to come from them.
 
     Returns:
         The model, and how long each part took in milliseconds; parts overlap.
@@ -60,13 +66,14 @@ def load_model(
     timed(parts, "import_engine_ms", lambda: import_module("handler.engine.engine"))
     artefact = checked.result()
     prefixes = load_prefixes(artefact, settings)  # headers only, so before the session is made: they may be refused
-    engine = Background(lambda: _load_engine(artefact, weights.result(), prefixes, settings, threads, parts))
+    room = None if memory is None else plan_room(artefact, memory, settings.slots)
+    engine = Background(lambda: _load_engine(artefact, weights.result(), prefixes, settings, room, threads, parts))
     if on_engine_imported is not None:
         on_engine_imported()
     timed(parts, "import_rest_ms", lambda: [import_module(name) for name in imports])
     template = timed(parts, "template_ms", lambda: load_template(artefact))
     prompts = make_prompts(artefact, tokenizer.result(), template)
-    model = _model(artefact, settings, engine.result(), prompts, prefixes)
+    model = _model(artefact, settings, engine.result(), prompts, prefixes, room)
     populated.result()
     return model, parts
 
@@ -97,12 +104,14 @@ def _load_engine(
     weights: "Weights | None",
     prefixes: "Sequence[Prefix]",
     settings: Settings,
+    room: Room | None,
     threads: int,
     parts: dict[str, float],
 ) -> "Engine":
     from handler.engine.engine import Engine, EngineOptions
 
-    options = EngineOptions(settings.prefill_chunk, settings.slots, settings.prefix_cache, settings.lookup)
+    slots, most_kept = (settings.slots or 1, None) if room is None else (room.slots, room.kept)
+    options = EngineOptions(settings.prefill_chunk, slots, settings.prefix_cache, settings.lookup, most_kept)
     load = Engine.load
     engine = timed(parts, "session_ms", lambda: load(artefact, threads, options, settings.kernels, weights, prefixes))
     timed(parts, "warm_up_ms", engine.warm_up)
@@ -170,7 +179,12 @@ def make_served(artefact: Artefact, settings: Settings) -> "Served":
 
 
 def _model(
-    artefact: Artefact, settings: Settings, engine: "Engine", prompts: "Prompts", prefixes: "Sequence[Prefix]"
+    artefact: Artefact,
+    settings: Settings,
+    engine: "Engine",
+    prompts: "Prompts",
+    prefixes: "Sequence[Prefix]",
+    room: Room | None,
 ) -> "Model":
     from handler.engine.cancellation import Cancellation
     from handler.model import Model
@@ -188,6 +202,7 @@ def _model(
         created=artefact.created,
         context_length=artefact.context_length,
         prefixes=tuple(len(prefix.ids) for prefix in prefixes),
+        room=room,
     )
 
 

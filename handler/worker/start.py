@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from handler.engine.memory import memory_limit
 from handler.engine.threads import resolve_threads
 from handler.settings import read_settings
 from handler.start.background import Background
@@ -31,7 +32,7 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> "Worker":
     threads = resolve_threads(environ)
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     bucket = Background(lambda: _connect(settings.results_bucket, region))
-    model, parts = load_model(settings, threads, REST)
+    model, parts = load_model(settings, threads, REST, memory=memory_limit(environ))
     results = bucket.result()
 
     from handler.worker.telemetry import Telemetry
@@ -40,7 +41,7 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> "Worker":
     telemetry = Telemetry(environ, settings.log_text)
     worker = Worker(model, results, telemetry, settings.deadline_margin_ms / 1e3)
     ready_ms = round((time.perf_counter() - started_at) * 1e3, 1)
-    members = {"model": model.served.model_id, "threads": threads, "prefixes": model.prefixes}
+    members = {"model": model.served.model_id, "threads": threads, "slots": model.slots, "prefixes": model.prefixes}
     telemetry.ready(ready_ms, **members, **parts)
     return worker
 

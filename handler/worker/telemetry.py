@@ -1,9 +1,10 @@
 """What the worker tells of itself, by Powertools: JSON log lines, metrics as EMF, X-Ray segments."""
 
 import os
+import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from aws_lambda_powertools.logging import Logger
@@ -93,14 +94,30 @@ class Telemetry:
         for name, value in values.items():
             self._metrics.add_metric(name, UNITS[name], value)
 
-    def segment(self, name: str) -> AbstractContextManager[Any]:
+    @contextmanager
+    def segment(self, name: str) -> Iterator[None]:
         """A subsegment of the invocation's trace, if it is traced."""
+        began_at = time.time()
+        try:
+            yield
+        except Exception as error:
+            self._trace(name, began_at, error)
+            raise
+        self._trace(name, began_at, None)
+
+    def _trace(self, name: str, began_at: float, error: Exception | None) -> None:
+        """Write a subsegment that has come to its end: of several that are open, the SDK would end the latest."""
         if "Sampled=1" not in os.environ.get("_X_AMZN_TRACE_ID", "") or "AWS_XRAY_DAEMON_ADDRESS" not in os.environ:
-            return nullcontext()
+            return
         # The SDK takes 45 ms to import, and most functions are never traced.
         from aws_lambda_powertools.tracing import Tracer
 
-        return Tracer(service=self._service, auto_patch=False).provider.in_subsegment(name)
+        provider: Any = Tracer(service=self._service, auto_patch=False).provider
+        with provider.in_subsegment(name) as subsegment:
+            if subsegment is not None:
+                subsegment.start_time = began_at
+            if subsegment is not None and error is not None:
+                subsegment.add_exception(error, traceback.extract_tb(error.__traceback__))
 
 
 def _outcome(error: Exception) -> str:

@@ -1,33 +1,26 @@
-"""Event → jobs → results, one job after the other, within the time that the invocation has."""
+"""Event → jobs → results, within the time that the invocation has: an invoke's job alone, a batch's side by side."""
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
 
 from handler.deadline import Deadline
-from handler.errors import (
-    ApiError,
-    DeadlineExceeded,
-    GenerationFailed,
-    NotEnoughTime,
-    ResponseTooLarge,
-    ResultsBucketMissing,
-)
-from handler.generation import Generation, generate, prepare
+from handler.errors import ApiError, GenerationFailed, ResponseTooLarge, ResultsBucketMissing
+from handler.generation import prepare
 from handler.model import Model
-from handler.text.deltas import joined
-from handler.turns import stepped
+from handler.worker.answering import answered, finish
 from handler.worker.batch import answer_batch
-from handler.worker.events import Invoke, read_event
-from handler.worker.jobs import Job, invoke_job, message_job
+from handler.worker.events import Batch, Invoke, read_event
+from handler.worker.jobs import Job, invoke_job
+from handler.worker.messages import Messages
 from handler.worker.pace import Pace
-from handler.worker.results import Result, Results, cut_off, result_of
+from handler.worker.results import Result, Results, cut_off
+from handler.worker.running import Running
 from handler.worker.telemetry import Telemetry
 
-if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-
 LARGEST_ANSWER = 6 * 2**20  # bytes that Lambda takes as the answer of an invocation
+CALLS_AT_ONCE = 4  # to where results are kept
 
 
 class Context(Protocol):
@@ -81,10 +74,13 @@ class Worker:
         read = read_event(event)
         if isinstance(read, Invoke):
             return self._answer_invoke(invoke_job(read.values, request_id, self._model.served), deadline)
-        answers = _BatchAnswers(
-            self._model, _required(self._results, "SQS messages"), self._telemetry, self._pace, deadline
-        )
-        return answer_batch(read, answers.answer)
+        return self._answer_batch(read, _required(self._results, "SQS messages"), deadline)
+
+    def _answer_batch(self, batch: Batch, results: Results, deadline: Deadline) -> dict[str, Any]:
+        running = Running(self._pace, deadline, self._model.room)
+        with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+            messages = Messages(self._model, results, self._telemetry, running, deadline, pool)
+            return answer_batch(batch, messages, self._model.slots)
 
     def _answer_invoke(self, job: Job, deadline: Deadline) -> Result:
         if job.idempotency_key is None:
@@ -102,69 +98,9 @@ class Worker:
 
     def _run(self, job: Job, deadline: Deadline) -> Result:
         generation = prepare(self._model, job.request, job.id, time.perf_counter(), deadline)
-        return run(self._model, job, generation, self._telemetry, self._pace)
-
-
-class _BatchAnswers:
-    """One batch: its messages, and the time that they share."""
-
-    def __init__(self, model: Model, results: Results, telemetry: Telemetry, pace: Pace, deadline: Deadline) -> None:
-        self._model = model
-        self._results = results
-        self._telemetry = telemetry
-        self._pace = pace
-        self._deadline = deadline
-        self._begun = False
-
-    def answer(self, record: "SQSRecord") -> None:
-        """Answer a message and keep the result.
-
-        Raises:
-            Exception: There is none; the message goes back to its queue.
-        """
-        try:
-            self._answer(message_job(record, self._model.served))
-        except Exception as error:
-            self._telemetry.failed("sqs", record.message_id, error)
-            raise
-
-    def _answer(self, job: Job) -> None:
-        assert job.idempotency_key is not None
-        if self._results.has(job.idempotency_key):
-            self._telemetry.repeated(job)
-            return
-        generation = prepare(self._model, job.request, job.id, time.perf_counter(), self._deadline)
-        self._check_time(generation)
-        try:
-            result = run(self._model, job, generation, self._telemetry, self._pace)
-        except DeadlineExceeded:
-            raise NotEnoughTime(self._deadline.left_s()) from None
-        if cut_off(result):
-            raise NotEnoughTime(self._deadline.left_s())
-        self._results.keep(job.idempotency_key, result)
-
-    def _check_time(self, generation: Generation) -> None:
-        """Let a message begin only if it fits; the first begins in any case, since it will never have more time."""
-        task = generation.task
-        needed = self._pace.expected_s(len(task.prompt_ids), task.max_tokens) if self._begun else 0.0
-        if self._deadline.passed or needed > self._deadline.left_s():
-            raise NotEnoughTime(self._deadline.left_s(), needed)
-        self._begun = True
-
-
-def run(model: Model, job: Job, generation: Generation, telemetry: Telemetry, pace: Pace) -> Result:
-    """Generate an answer.
-
-    Raises:
-        DeadlineExceeded: There was no token before the deadline.
-    """
-    waited_ms = job.waited_ms(time.time())
-    with telemetry.segment("answer"):
-        delta = joined(stepped(generate(model, generation, model.new_cancellation()), model.step))
-    result = result_of(generation, delta)
-    pace.observe(result["timings"])
-    telemetry.answered(job, result, waited_ms)
-    return result
+        result = finish(answered(self._model, job, generation, self._telemetry), self._model.step)
+        self._pace.observe(result["timings"])
+        return result
 
 
 def _required(results: Results | None, what: str) -> Results:

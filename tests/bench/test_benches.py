@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench.server import Server
 from model_export.convert import convert
 from tests.conftest import ROOT
 from tests.kernels.models import needs_library
@@ -51,10 +52,63 @@ def test_api_key_tells_what_reading_it_costs(demo_artefact: Path) -> None:
     assert {"ready", "api_key"} <= result["ms"]["start, https"].keys()
 
 
-def test_serve_tells_speed_and_memory(demo_artefact: Path) -> None:
-    result = run("bench.serve", str(demo_artefact), "--prompt-tokens", "40", "--tokens", "4", "--runs", "1")
+def test_serve_tells_speed_memory_and_the_second_turn(demo_artefact: Path) -> None:
+    small = ["--prompt-tokens", "40", "--tokens", "4", "--runs", "1", "--cached-tokens", "50", "--new-tokens", "5"]
+    result = run("bench.serve", str(demo_artefact), *small)
     assert result["prompt_tokens"] == 40
     assert result["peak_memory_ratio"] == round(result["peak_memory_bytes"] / result["artefact_bytes"], 2)
+    assert result["second_turn_cached_tokens"] == 50
+    assert result["second_turn_bare_ms"] > 0
+
+
+@needs_library
+def test_batch_tells_every_number_of_sequences_and_depth(native_artefact: Path) -> None:
+    small = ["--sequences", "1", "3", "--tokens", "2", "--prompt-tokens", "4", "--rounds", "1", "--depth", "0", "40"]
+    figures = run("bench.batch", str(native_artefact), *small)["figures"]
+    assert [(row["depth"], row["sequences"]) for row in figures] == [(0, 1), (0, 3), (40, 1), (40, 3)]
+    assert all(0 < row["outside_ms"] < row["step_ms"] for row in figures)
+
+
+@needs_library
+def test_lookup_takes_fewer_steps_where_there_is_something_to_copy(native_artefact: Path) -> None:
+    small = ["--count", "2", "--tokens", "24", "--rounds", "1"]
+    tasks = run("bench.lookup", str(native_artefact), *small)["tasks"]
+    assert {"extraction", "free text", "free text, sampled"} <= tasks.keys()
+    assert tasks["repetition"]["steps"] < tasks["repetition"]["tokens"]
+    assert 0 < tasks["repetition"]["acceptance"] <= 1
+
+
+@needs_library
+def test_lookup_can_say_what_is_expected(native_artefact: Path) -> None:
+    small = ["--count", "1", "--rounds", "1", "--only", "rewriting"]
+    exact, changed = (
+        run("bench.lookup", str(native_artefact), *small, "--scripted", rate)["tasks"]["rewriting"]
+        for rate in ("1", "0.5")
+    )
+    assert exact["steps"] / exact["tokens"] < changed["steps"] / changed["tokens"] < 1
+
+
+def test_lookup_names_the_tasks_that_there_are(demo_artefact: Path) -> None:
+    command = [sys.executable, "-m", "bench.lookup", str(demo_artefact), "--only", "poetry"]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 2
+    assert "no task poetry; there are extraction" in done.stderr
+
+
+def test_a_server_that_is_measured_is_never_stopped_by_its_log(demo_artefact: Path) -> None:
+    with Server(demo_artefact, FIREBRICK_VERIFY="quick", FIREBRICK_LOG_TEXT="1") as server:
+        for n in range(20):
+            server.complete([n % 10] * 1000, 1)  # more than a pipe holds
+
+
+def test_load_tells_what_each_client_gets_and_who_is_refused(demo_artefact: Path) -> None:
+    size = ["--slots", "2", "--clients", "3", "--queue", "1", "--requests", "6"]
+    result = run("bench.load", str(demo_artefact), *size, "--rounds", "1", "--tokens", "48")
+    assert sum(result["tokens_of_each"]) == 6 * 48
+    assert result["first_token_ms"] <= result["slowest_first_token_ms"]
+    assert result["refused"] > 0
+    assert result["failed"] == 0
+    assert len(result["anonymous_bytes"]) == 3
 
 
 def test_export_tells_time_and_memory() -> None:

@@ -77,6 +77,15 @@ def test_the_wall_clock_counts_even_if_the_timer_stood_still(monkeypatch: pytest
         next(numbers)
 
 
+def test_a_deadline_that_passes_while_the_first_token_takes_steps_is_an_error() -> None:
+    def waiting() -> Generator[int | None, None, None]:
+        while True:
+            yield None
+
+    with pytest.raises(DeadlineExceeded):
+        list(until(soon(), waiting(), Cancellation()))
+
+
 def test_closing_closes_the_engine() -> None:
     slow = Slow(2)
     numbers = until(Deadline(time.time() + 60), slow.numbers(), slow.cancellation)

@@ -10,16 +10,18 @@ from handler.scheduler import Scheduler, Ticket
 
 
 class Work:
-    """A generation of three items that waits for a gate before each."""
+    """A generation of three items that waits for a gate before each; as one of several it waits in steps."""
 
-    def __init__(self, name: str = "w", order: list[str] | None = None, fail: bool = False) -> None:
-        self.name, self.fail = name, fail
+    def __init__(
+        self, name: str = "w", order: list[str] | None = None, fail: bool = False, steps: bool = False
+    ) -> None:
+        self.name, self.fail, self.steps = name, fail, steps
         self.order = [] if order is None else order
         self.gate, self.started, self.closed = threading.Event(), threading.Event(), threading.Event()
         self.cancellation = Cancellation()
         self.ticket: Ticket[str] = Ticket(self.items, self.cancellation)
 
-    def items(self) -> Generator[str, None, None]:
+    def items(self) -> Generator[str | None, None, None]:
         self.order.append(self.name)
         self.started.set()
         try:
@@ -27,6 +29,8 @@ class Work:
                 while not self.gate.wait(0.001):
                     if self.cancellation.cancelled:
                         raise Cancelled
+                    if self.steps:
+                        yield None
                 if self.fail:
                     raise RuntimeError("broken")
                 yield f"{self.name}{number}"
@@ -37,9 +41,14 @@ class Work:
         return [item async for item in self.ticket.items()]
 
 
-def within(test: Callable[[Scheduler[str]], Awaitable[None]], queue: int = 2) -> None:
+def within(
+    test: Callable[[Scheduler[str]], Awaitable[None]],
+    queue: int = 2,
+    slots: int = 1,
+    step: Callable[[], None] = lambda: None,
+) -> None:
     async def run() -> None:
-        await asyncio.wait_for(test(Scheduler(queue)), 20)
+        await asyncio.wait_for(test(Scheduler(queue, slots, step)), 60)
 
     asyncio.run(run())
 
@@ -205,3 +214,167 @@ def test_after_the_grace_period_all_is_ended() -> None:
                 await work.read()
 
     within(test)
+
+
+# ---------------------------------------------------------------- several at a time
+
+
+def several(count: int, order: list[str] | None = None) -> list[Work]:
+    return [Work(name, order, steps=True) for name in "abcdef"[:count]]
+
+
+def test_as_many_run_as_there_are_slots_and_the_others_wait() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        order: list[str] = []
+        works = several(4, order)
+        for work in works:
+            scheduler.submit(work.ticket)
+        for work in works[:3]:
+            await started(work)
+        assert not works[3].started.is_set()
+        works[1].gate.set()
+        assert await works[1].read() == ["b0", "b1", "b2"]
+        await started(works[3])
+        for work in works:
+            work.gate.set()
+        for work in (works[0], works[2], works[3]):
+            assert len(await work.read()) == 3
+        assert order == ["a", "b", "c", "d"]
+
+    within(test, slots=3)
+
+
+def test_beyond_slots_and_queue_a_ticket_is_refused() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        works = several(5)
+        for work in works:
+            scheduler.submit(work.ticket)
+        with pytest.raises(QueueFull) as caught:
+            scheduler.check_room()
+        assert int(caught.value.headers["retry-after"]) >= 1
+        works[0].gate.set()
+        await works[0].read()
+        scheduler.check_room()
+        for work in works[1:]:
+            work.gate.set()
+            await work.read()
+
+    within(test, queue=2, slots=3)
+
+
+def test_more_slots_let_a_client_retry_sooner() -> None:
+    def waits_s(slots: int) -> int:
+        scheduler: Scheduler[str] = Scheduler(queue=7, slots=slots)
+
+        async def fill() -> int:
+            works = [Work(steps=True) for _ in range(slots + 7)]
+            for work in works:
+                scheduler.submit(work.ticket)
+            with pytest.raises(QueueFull) as caught:
+                scheduler.check_room()
+            await scheduler.drain(0)
+            return int(caught.value.headers["retry-after"])
+
+        return asyncio.run(fill())
+
+    assert (waits_s(1), waits_s(4)) == (8, 2)
+
+
+def test_cancelling_one_of_several_ends_it_alone() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        works = several(3)
+        for work in works:
+            scheduler.submit(work.ticket)
+            await started(work)
+        scheduler.cancel(works[1].ticket, ClientGone())
+        with pytest.raises(ClientGone):
+            await works[1].read()
+        for work in (works[0], works[2]):
+            assert not work.closed.is_set()
+            work.gate.set()
+            assert len(await work.read()) == 3
+
+    within(test, slots=3)
+
+
+def test_an_error_in_one_of_several_is_its_own() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        broken, sound = Work(fail=True, steps=True), Work(steps=True)
+        for work in (broken, sound):
+            scheduler.submit(work.ticket)
+            await started(work)
+        broken.gate.set()
+        with pytest.raises(RuntimeError, match="broken"):
+            await broken.read()
+        sound.gate.set()
+        assert len(await sound.read()) == 3
+
+    within(test, slots=2)
+
+
+def test_a_step_that_fails_ends_those_that_wait_and_no_later_ones() -> None:
+    fails = threading.Event()
+
+    def step() -> None:
+        if fails.is_set():
+            fails.clear()
+            raise RuntimeError("no step")
+
+    async def test(scheduler: Scheduler[str]) -> None:
+        works = several(2)
+        for work in works:
+            scheduler.submit(work.ticket)
+            await started(work)
+        fails.set()
+        for work in works:
+            with pytest.raises(RuntimeError, match="no step"):
+                await work.read()
+            assert work.closed.is_set()
+        late = Work(steps=True)
+        late.gate.set()
+        scheduler.submit(late.ticket)
+        assert len(await late.read()) == 3
+
+    within(test, slots=2, step=step)
+
+
+def test_draining_waits_for_several_and_for_those_behind_them() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        works = several(3)
+        for work in works:
+            scheduler.submit(work.ticket)
+        draining = asyncio.create_task(scheduler.drain(60))
+        for work in works:
+            assert not draining.done()
+            work.gate.set()
+            assert len(await work.read()) == 3
+        await draining
+
+    within(test, slots=2)
+
+
+def test_after_the_grace_period_several_and_those_behind_them_are_ended() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        works = several(4)
+        for work in works:
+            scheduler.submit(work.ticket)
+        await scheduler.drain(0.01)
+        for work in works:
+            with pytest.raises(ShuttingDown):
+                await work.read()
+        assert not works[3].started.is_set()
+
+    within(test, slots=2)
+
+
+def test_who_reads_late_holds_nobody_up() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        late, other = several(2)
+        for work in (late, other):
+            work.gate.set()
+            scheduler.submit(work.ticket)
+        assert len(await other.read()) == 3
+        await scheduler.drain(60)
+        assert len(await late.read()) == 3
+
+    within(test, slots=2)

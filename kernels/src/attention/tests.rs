@@ -1,7 +1,9 @@
 use super::cache::{Cache, Side};
 use super::few::Few;
 use super::heads::Norm;
-use super::step::{Inputs, Outputs, Shape, Step};
+use super::problem::{Inputs, Outputs};
+use super::shape::Shape;
+use super::step::Step;
 use crate::isa::Isa;
 use crate::ort::F16;
 use crate::random::Random;

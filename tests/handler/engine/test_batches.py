@@ -19,7 +19,6 @@ from handler.engine.sampling import SamplingParams
 from handler.engine.sequence import Token
 from handler.errors import Cancelled
 from handler.turns import Turns
-from model_export.convert import convert
 from tests.kernels.models import LIBRARY, needs_library
 
 pytestmark = needs_library
@@ -27,20 +26,13 @@ ALONE = EngineOptions(keep_prefixes=False, lookup=False)
 GREEDY = SamplingParams(temperature=0, top_logprobs=2)
 
 
-@pytest.fixture(scope="module")
-def native(demo_artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("native") / "artefact"
-    convert(demo_artefact, directory, "native", "int8")
-    return directory
-
-
 def load(directory: Path, options: EngineOptions) -> Engine:
     return Engine.load(load_artefact(directory, "quick"), 2, options, LIBRARY)
 
 
 @pytest.fixture(scope="module")
-def alone(native: Path) -> Engine:
-    return load(native, ALONE)
+def alone(native_artefact: Path) -> Engine:
+    return load(native_artefact, ALONE)
 
 
 @dataclass(frozen=True)
@@ -126,9 +118,9 @@ def requests(draw: st.DrawFn) -> Asked:
 @settings(max_examples=25)
 @given(asked=st.lists(requests(), min_size=1, max_size=8), lookup=st.booleans())
 def test_whatever_is_beside_it_an_answer_is_as_if_alone(
-    native: Path, alone: Engine, asked: list[Asked], lookup: bool
+    native_artefact: Path, alone: Engine, asked: list[Asked], lookup: bool
 ) -> None:
-    engine = _shared(native, lookup)
+    engine = _shared(native_artefact, lookup)
     assert_as_alone(together(engine, asked), alone)
     assert engine.slots.free == 8
 
@@ -148,8 +140,8 @@ def forget() -> None:
     _engines.clear()
 
 
-def test_guesses_change_nothing_but_the_number_of_steps(native: Path, alone: Engine) -> None:
-    engine = load(native, EngineOptions(keep_prefixes=False))
+def test_guesses_change_nothing_but_the_number_of_steps(native_artefact: Path, alone: Engine) -> None:
+    engine = load(native_artefact, EngineOptions(keep_prefixes=False))
     asked = Asked([9, 10, 11, 12, 13, 14] * 30, GREEDY, 60)
     expected = by_itself(alone, asked)
     steps = counted(engine)
@@ -170,15 +162,15 @@ def counted(engine: Engine) -> list[int]:
     return rows
 
 
-def test_a_step_serves_all_that_decode(native: Path) -> None:
-    engine = load(native, EngineOptions(slots=4, lookup=False))
+def test_a_step_serves_all_that_decode(native_artefact: Path) -> None:
+    engine = load(native_artefact, EngineOptions(slots=4, lookup=False))
     rows = counted(engine)
     together(engine, [Asked([20 + n], GREEDY, 12) for n in range(4)])
     assert rows.count(4) >= 8
 
 
-def test_a_long_prompt_comes_in_parts_between_the_others_steps(native: Path) -> None:
-    engine = load(native, EngineOptions(slots=2, lookup=False))
+def test_a_long_prompt_comes_in_parts_between_the_others_steps(native_artefact: Path) -> None:
+    engine = load(native_artefact, EngineOptions(slots=2, lookup=False))
     turns: Turns[int, Token] = Turns(engine.step)
     got: list[int] = []
     turns.add(0, lambda: engine.answer([9], GREEDY, 400, (), Cancellation()))
@@ -190,8 +182,8 @@ def test_a_long_prompt_comes_in_parts_between_the_others_steps(native: Path) -> 
     assert got.count(0) >= 2  # one beside the prompt's first part at the least
 
 
-def test_who_leaves_in_the_middle_of_a_step_harms_nobody(native: Path, alone: Engine) -> None:
-    engine = load(native, EngineOptions(slots=3, lookup=False))
+def test_who_leaves_in_the_middle_of_a_step_harms_nobody(native_artefact: Path, alone: Engine) -> None:
+    engine = load(native_artefact, EngineOptions(slots=3, lookup=False))
     asked = [Asked([30 + n] * 5, GREEDY, 200) for n in range(3)]
     clients = [Client(one) for one in asked]
     turns: Turns[int, Token] = Turns(engine.step)
@@ -207,19 +199,25 @@ def test_who_leaves_in_the_middle_of_a_step_harms_nobody(native: Path, alone: En
         turns.round(lambda key, token: clients[key].tokens.append(token))
     for client in (clients[0], clients[2]):
         assert client.tokens == by_itself(alone, client.asked)
-    assert client.tokens[: len(clients[1].tokens)]
     assert engine.slots.free == 3
 
 
-def test_no_more_answers_than_slots(native: Path) -> None:
-    engine = load(native, EngineOptions(slots=1))
+def test_prompts_that_come_together_read_what_they_begin_with_once(native_artefact: Path) -> None:
+    engine = load(native_artefact, EngineOptions(slots=4, lookup=False))
+    instructions = np.random.default_rng(1).integers(8, 2048, 150).tolist()
+    clients = together(engine, [Asked([*instructions, 20 + n, 30 + n], GREEDY, 3) for n in range(4)])
+    assert [client.tokens[0].cached_tokens for client in clients] == [0, 150, 150, 150]
+
+
+def test_no_more_answers_than_slots(native_artefact: Path) -> None:
+    engine = load(native_artefact, EngineOptions(slots=1))
     first = engine.generate([9], GREEDY, 5, (), Cancellation())
     next(first)
     with pytest.raises(LookupError, match="1 slots are taken"):
         next(engine.generate([9], GREEDY, 5, (), Cancellation()))
 
 
-def test_an_error_of_one_answer_is_its_own(native: Path) -> None:
+def test_an_error_of_one_answer_is_its_own(native_artefact: Path) -> None:
     class Broken:
         def allowed(self) -> None:
             raise RuntimeError("no grammar")
@@ -230,7 +228,7 @@ def test_an_error_of_one_answer_is_its_own(native: Path) -> None:
         def advance(self, token: int) -> None:
             pass
 
-    engine = load(native, EngineOptions(slots=2))
+    engine = load(native_artefact, EngineOptions(slots=2))
     turns: Turns[str, Token] = Turns(engine.step)
     turns.add("good", lambda: engine.answer([9], GREEDY, 5, (), Cancellation()))
     turns.add("bad", lambda: engine.answer([9], GREEDY, 5, (), Cancellation(), Broken()))

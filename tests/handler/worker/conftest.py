@@ -1,14 +1,24 @@
-"""A real S3 server: moto's."""
+"""A real S3 server, moto's; and the demo for the native kernels, whose steps take several answers."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from model_export.convert import convert
+
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 BUCKET = "results"
+
+
+@pytest.fixture(scope="package")
+def native(demo_artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("native") / "artefact"
+    convert(demo_artefact, directory, "native", "int8")
+    return directory
 
 
 @pytest.fixture(scope="package")

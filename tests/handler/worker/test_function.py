@@ -14,6 +14,7 @@ from tests.handler.emf import metrics_of
 from tests.handler.worker.conftest import BUCKET
 from tests.handler.worker.messages import batch, failed, message
 from tests.handler.worker.runtime_api import Lambda
+from tests.kernels.models import LIBRARY, needs_library
 
 CHAT = {"messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 8, "temperature": 0}
 
@@ -158,6 +159,33 @@ def test_a_traced_invocation_sends_a_segment(demo_artefact: Path, tmp_path: Path
             _, segment = daemon.recv(65_536).split(b"\n")
     assert json.loads(segment)["name"] == "answer"
     assert json.loads(segment)["trace_id"] == "1-5759e988-bd862e3fe1be46a994272793"
+
+
+def test_each_answer_of_a_traced_batch_is_a_segment_of_its_own(
+    demo_artefact: Path, s3_environ: dict[str, str], s3: Any, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(60)
+        address = f"127.0.0.1:{daemon.getsockname()[1]}"
+        environ = {"AWS_XRAY_DAEMON_ADDRESS": address, "LAMBDA_TASK_ROOT": str(tmp_path), **s3_environ}
+        with Lambda(FIREBRICK_MODEL_DIR=str(demo_artefact), FIREBRICK_SLOTS="4", **environ) as function:
+            trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+            messages = [message(f"m{n}", CHAT | {"max_tokens": 100 + 30 * n}) for n in range(3)]
+            function.invoke(batch(*messages), trace_id=trace)
+            segments = [json.loads(daemon.recv(65_536).split(b"\n")[1]) for _ in messages]
+    assert [segment["name"] for segment in segments] == ["answer"] * 3
+    assert {segment["parent_id"] for segment in segments} == {"53995c3f42cd8ad8"}
+    assert not any("subsegments" in segment for segment in segments)
+
+
+@needs_library
+@pytest.mark.parametrize(("megabytes", "slots"), [("1000", 1), ("1769", 8)])
+def test_without_a_number_there_are_as_many_slots_as_memory_allows(native: Path, megabytes: str, slots: int) -> None:
+    environ = {"FIREBRICK_KERNELS": str(LIBRARY), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes}
+    with Lambda(FIREBRICK_MODEL_DIR=str(native), **environ) as function:
+        function.invoke(CHAT)
+        assert function.logged("ready")[0]["slots"] == slots
 
 
 # ---------------------------------------------------------------- a start that fails

@@ -38,3 +38,23 @@ def test_an_answer_without_steps_says_nothing_of_decoding(empty: dict[str, float
     pace = Pace()
     pace.observe(empty)
     assert pace.expected_s(0, 100) == 0
+
+
+def test_each_number_of_answers_at_a_time_has_its_own_pace() -> None:
+    pace = Pace()
+    pace.observe(timings(decode_ms=1000), at_once=1)
+    pace.observe(timings(decode_ms=3000), at_once=4)
+    assert pace.expected_s(0, 10, at_once=1) == pytest.approx(1)
+    assert pace.expected_s(0, 10, at_once=4) == pytest.approx(3)
+
+
+def test_fewer_than_were_measured_are_no_slower() -> None:
+    pace = Pace()
+    pace.observe(timings(decode_ms=3000), at_once=4)
+    assert pace.expected_s(0, 10, at_once=2) == pytest.approx(3)
+
+
+def test_more_than_were_measured_are_taken_for_slower() -> None:
+    pace = Pace()
+    pace.observe(timings(decode_ms=1000), at_once=2)
+    assert pace.expected_s(0, 10, at_once=2) < pace.expected_s(0, 10, at_once=3) < pace.expected_s(0, 10, at_once=8)

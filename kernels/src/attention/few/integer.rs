@@ -7,7 +7,7 @@ use super::{Few, KEYS, Weights};
 use crate::attention::cache::{Side, TINY};
 use crate::attention::rows::Rows;
 use crate::attention::scratch::Scratch;
-use crate::attention::step::MOST_ELEMENTS;
+use crate::attention::shape::MOST_ELEMENTS;
 use crate::attention::vector::{Ahead, Vector};
 
 /// The largest magnitude.

@@ -1,0 +1,45 @@
+"""A job that begins → its result, a step at a time."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import TypeVar
+
+from handler.generation import Generation, generate
+from handler.model import Model
+from handler.text.deltas import Delta, joined
+from handler.worker.jobs import Job
+from handler.worker.results import Result, result_of
+from handler.worker.telemetry import Telemetry
+
+T = TypeVar("T")
+
+
+def answered(model: Model, job: Job, generation: Generation, telemetry: Telemetry) -> Generator[None, None, Result]:
+    """Generate an answer, giving None where that takes a step.
+
+    Raises:
+        DeadlineExceeded: There was no token before the deadline.
+    """
+    waited_ms = job.waited_ms(time.time())
+    deltas: list[Delta] = []
+    with telemetry.segment("answer"), closing(generate(model, generation, model.new_cancellation())) as items:
+        for delta in items:
+            if delta is None:
+                yield
+            else:
+                deltas.append(delta)
+    result = result_of(generation, joined(deltas))
+    telemetry.answered(job, result, waited_ms)
+    return result
+
+
+def finish(work: Generator[None, None, T], step: Callable[[], None]) -> T:
+    """Bring one piece of work to its end by itself, with a step wherever it waits; returns what it returns."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        step()
