@@ -179,14 +179,15 @@ class Engine:
             while True:
                 if cancellation.cancelled:
                     raise Cancelled
+                over = answer.ended or answer.error is not None  # looked at first: another thread may make the last one
                 if answer.ready:
                     yield answer.ready.popleft()
+                elif not over:
+                    yield None
                 elif answer.error is not None:
                     raise answer.error
-                elif answer.ended:
-                    return
                 else:
-                    yield None
+                    return
         finally:
             self._dismiss(answer)
 

@@ -46,6 +46,11 @@ def test_empty_means_not_set() -> None:
         ("FIREBRICK_SHUTDOWN_GRACE_S", "nan"),
         ("FIREBRICK_SHUTDOWN_GRACE_S", "soon"),
         ("FIREBRICK_PREFILL_CHUNK", "1e3"),
+        ("FIREBRICK_SLOTS", "0"),
+        ("FIREBRICK_SLOTS", "65"),
+        ("FIREBRICK_SLOTS", "all"),
+        ("FIREBRICK_PREFIX_CACHE", "on"),
+        ("FIREBRICK_LOOKUP", "false"),
         ("FIREBRICK_API_KEY_SECRET", "a secret"),
         ("FIREBRICK_API_KEY_SECRET", "arn:aws:s3:::bucket"),
         ("FIREBRICK_API_KEY_SECRET", "arn:aws:secretsmanager:us-east-1:1:secret:x"),
@@ -66,6 +71,18 @@ def test_a_bad_value_is_named_with_its_key(key: str, value: str) -> None:
 def test_another_library_of_kernels_can_be_named() -> None:
     settings = read_settings({"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_KERNELS": "/k.so", "FIREBRICK_POPULATE": "0"})
     assert (settings.kernels, settings.populate) == (Path("/k.so"), False)
+
+
+@pytest.mark.parametrize("slots", [1, 4, 64])
+def test_slots_can_be_named(slots: int) -> None:
+    assert read_settings({"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_SLOTS": str(slots)}).slots == slots
+
+
+@pytest.mark.parametrize("name", ["prefix_cache", "lookup"])
+def test_a_switch_is_on_unless_it_is_turned_off(name: str) -> None:
+    key = f"FIREBRICK_{name.upper()}"
+    found = [getattr(read_settings({"FIREBRICK_MODEL_DIR": "/m", key: value}), name) for value in ("", "1", "0")]
+    assert found == [True, True, False]
 
 
 def test_lambda_says_that_it_is_lambda() -> None:

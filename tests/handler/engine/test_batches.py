@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler.artefact import load_artefact
+from handler.deadline import Deadline, until
 from handler.engine.cancellation import Cancellation
 from handler.engine.engine import Engine, EngineOptions
 from handler.engine.sampling import SamplingParams
 from handler.engine.sequence import Token
-from handler.errors import Cancelled
+from handler.errors import Cancelled, DeadlineExceeded
 from handler.turns import Turns
 from tests.kernels.models import LIBRARY, needs_library
 
@@ -199,6 +204,8 @@ def test_who_leaves_in_the_middle_of_a_step_harms_nobody(native_artefact: Path, 
         turns.round(lambda key, token: clients[key].tokens.append(token))
     for client in (clients[0], clients[2]):
         assert client.tokens == by_itself(alone, client.asked)
+    left = clients[1].tokens
+    assert left == by_itself(alone, clients[1].asked)[: len(left)]
     assert engine.slots.free == 3
 
 
@@ -237,3 +244,97 @@ def test_an_error_of_one_answer_is_its_own(native_artefact: Path) -> None:
         ended |= turns.round(lambda key, token: None)
     assert ended["good"] is None
     assert str(ended["bad"]) == "no grammar"
+
+
+def broken_step(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's next step fails, as onnxruntime does where memory is short."""
+    run = engine.steps.run
+
+    def fail(*arguments: object) -> object:
+        monkeypatch.setattr(engine.steps, "run", run)
+        raise MemoryError("no step")
+
+    monkeypatch.setattr(engine.steps, "run", fail)
+
+
+def test_a_step_that_fails_ends_those_that_decode_and_no_later_ones(
+    native_artefact: Path, alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = load(native_artefact, EngineOptions(slots=3))
+    decoding = [engine.answer([20 + n] * 9, GREEDY, 50, {2, 6}, Cancellation()) for n in range(2)]
+    for answer in decoding:
+        while next(answer) is None:
+            engine.step()
+    broken_step(engine, monkeypatch)
+    engine.step()
+    for answer in decoding:
+        with pytest.raises(MemoryError, match="no step"):
+            list(answer)
+    assert engine.slots.free == 3
+    late = Asked([20] * 9, GREEDY, 20)
+    assert len(by_itself(engine, late)) == len(by_itself(alone, late))
+
+
+def test_a_prefill_that_fails_ends_its_own_answer_alone(
+    native_artefact: Path, alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handler.engine.engine.PREFILL_WAIT_S", 3600)  # a prompt comes before those that decode
+    engine = load(native_artefact, EngineOptions(slots=2))
+    asked = Asked([20] * 9, GREEDY, 20)
+    sound = engine.generate(asked.prompt, GREEDY, 20, {2, 6}, Cancellation())
+    found = [next(sound), next(sound)]
+    broken = engine.answer([40] * 9, GREEDY, 20, {2, 6}, Cancellation())
+    assert next(broken) is None
+    broken_step(engine, monkeypatch)
+    engine.step()
+    with pytest.raises(MemoryError, match="no step"):
+        list(broken)
+    assert [*found, *sound] == by_itself(alone, asked)
+
+
+def test_a_deadline_during_another_s_prefill_is_kept_and_harms_it_not(native_artefact: Path) -> None:
+    engine = load(native_artefact, EngineOptions(prefill_chunk=32, slots=2, lookup=False))
+    asked = Asked([10, 11, 12] * 300, GREEDY, 3)
+    got: list[Token] = []
+    turns: Turns[str, Token] = Turns(engine.step)
+    turns.add("long", lambda: engine.answer(asked.prompt, GREEDY, 3, {2, 6}, Cancellation()))
+    turns.round(lambda key, token: got.append(token))
+    cancellation = Cancellation()
+    late = engine.answer([9] * 40, GREEDY, 3, {2, 6}, cancellation)
+    turns.add("late", lambda: until(Deadline(time.time()), late, cancellation))
+    ended: dict[str, Exception | None] = {}
+    while turns:
+        ended |= turns.round(lambda key, token: got.append(token))
+    assert isinstance(ended["late"], DeadlineExceeded)
+    assert ended["long"] is None
+    plain = load(native_artefact, EngineOptions(prefill_chunk=32, keep_prefixes=False, lookup=False))
+    assert got == by_itself(plain, asked)
+    assert engine.slots.free == 2
+
+
+def test_threads_of_several_readers_may_take_the_steps(native_artefact: Path, alone: Engine) -> None:
+    engine = load(native_artefact, EngineOptions(slots=4, keep_prefixes=False))
+    asked = [Asked([60 + n] * 5, GREEDY, 1 + n % 4) for n in range(200)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as readers:
+            found = list(readers.map(lambda one: by_itself(engine, one), asked))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == [by_itself(alone, one) for one in asked]
+
+
+def test_a_last_token_that_another_thread_makes_between_two_looks_is_given_out(native_artefact: Path) -> None:
+    engine = load(native_artefact, EngineOptions())
+
+    class Meanwhile(deque[Token]):
+        def __bool__(self) -> bool:
+            found = len(self) > 0
+            engine.step()
+            return found
+
+    answer = engine.answer([9], GREEDY, 1, (), Cancellation())
+    assert next(answer) is None
+    engine._answers[0].ready = Meanwhile()
+    assert len([token for token in answer if token is not None]) == 1

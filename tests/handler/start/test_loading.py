@@ -11,6 +11,7 @@ from handler import prefixing
 from handler.api.chat import parse_chat
 from handler.api.completions import parse_completion
 from handler.artefact import load_artefact
+from handler.engine.engine import EngineOptions
 from handler.errors import ArtefactDamaged, PrefixMismatch, TemplateInvalid, TokenizerError
 from handler.settings import Settings
 from handler.start import loading
@@ -36,6 +37,14 @@ def test_a_model_makes_a_token(demo_artefact: Path) -> None:
     tokens = model.generate(task.prompt_ids, task.sampling, task.max_tokens, (), model.new_cancellation())
     assert 0 <= next(stepped(tokens, model.step)).id < model.served.vocab_size
     assert {"verify_ms", "tokenizer_ms", "template_ms", "session_ms", "warm_up_ms"} <= parts.keys()
+
+
+def test_the_engine_works_as_the_settings_say(demo_artefact: Path) -> None:
+    settings = Settings(demo_artefact, slots=3, prefix_cache=False, lookup=False, prefill_chunk=17)
+    model, _ = load_model(settings, threads=1)
+    engine: Any = model.step.__self__  # type: ignore[attr-defined]
+    assert model.slots == engine.slots.count == 3
+    assert engine.options == EngineOptions(17, 3, keep_prefixes=False, lookup=False)
 
 
 @pytest.mark.parametrize(("verify", "switch", "times"), [("quick", True, 1), ("quick", False, 0), ("full", True, 0)])
