@@ -29,7 +29,7 @@ from handler.turns import stepped
 WARM_UP_S = 0.005  # a few layers of a 3B model, all of a small one
 PREFILL_WAIT_S = 0.4  # how long others may wait for a part of a prompt
 QUERY_ROWS = 96  # of a block in the native attention's prefill, see docs/kernels.md
-MOST_FORCED = 15  # tokens that a constraint forces, run in one step
+MOST_ROWS = 32  # of a step: above 47, AMX computes with other numbers than for one row
 MOST_READY = 16  # tokens that nobody has taken yet, then the sequence waits
 
 
@@ -89,6 +89,7 @@ class Engine:
         self._lock = threading.RLock()
         self._decoded_at = 0.0
         self._prefill_rate = 0.0  # tokens per second
+        self._oldest_first = False
 
     @classmethod
     def load(
@@ -198,7 +199,7 @@ class Engine:
         """
         with self._lock:
             alive = [answer for answer in self._answers if not (answer.error or answer.cancellation.cancelled)]
-            prefilling = next((answer for answer in alive if answer.prefilling), None)
+            prefilling = self._next_prompt([answer for answer in alive if answer.prefilling])
             decoding = [answer for answer in alive if answer.decoding and len(answer.ready) < MOST_READY]
             waited_s = time.perf_counter() - self._decoded_at
             if prefilling is not None and (not decoding or waited_s < PREFILL_WAIT_S):
@@ -206,6 +207,15 @@ class Engine:
             elif decoding:
                 self._decode(decoding)
                 self._decoded_at = time.perf_counter()
+
+    def _next_prompt(self, answers: Sequence[Answer]) -> Answer | None:
+        """The oldest, and every other time one that a part is enough for: a short one needn't wait for a long one."""
+        self._oldest_first = not self._oldest_first
+        if not self._oldest_first:
+            most = self._most_part()
+            short = (answer for answer in answers if answer.prompt_length - answer.position <= most)
+            answers = [*short, *answers]
+        return answers[0] if answers else None
 
     def _check(self, prompt_ids: Sequence[int], max_tokens: int) -> None:
         if not prompt_ids or max_tokens < 1 or len(prompt_ids) + max_tokens > self.context_length:
@@ -267,15 +277,19 @@ class Engine:
         rest = min(self.options.prefill_chunk - done, answer.prompt_length - answer.position)
         if alone or not self._divisible:
             return rest
+        part = self._most_part()
         # Whole blocks, and more than one left over: then no row of the attention notices the cut.
-        part = max(2, int(self._prefill_rate * PREFILL_WAIT_S) // self._block) * self._block
         return part if rest - part > self._block else rest
+
+    def _most_part(self) -> int:
+        """Tokens of a prompt that others may wait for, in whole blocks."""
+        return max(2, int(self._prefill_rate * PREFILL_WAIT_S) // self._block) * self._block
 
     def _decode(self, answers: Sequence[Answer]) -> None:
         """Run the latest token of each answer, and what is guessed or forced behind it."""
         while answers := [answer for answer in answers if not answer.cancellation.cancelled]:
             most = self._rows // len(answers) - 1
-            forced = MOST_FORCED if self.steps.batches else 0
+            forced = max(0, MOST_ROWS // len(answers) - 1) if self.steps.batches else 0
             news = [answer.next_ids(most, forced) for answer in answers]
             entries = [
                 (answer.slot, id, answer.position + at)

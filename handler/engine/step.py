@@ -14,6 +14,7 @@ from handler.engine.cancellation import Cancellation
 from handler.engine.slots import Arrays
 from handler.errors import Interrupted
 
+SHARED_ROWS = 64  # of logits, in memory that all bindings share: each by itself would keep megabytes
 KEPT_BINDINGS = 16  # shapes: one a number of decoding sequences, and the latest chunks of prompts
 
 
@@ -36,6 +37,7 @@ class Step:
         self._session = session
         self._cache = cache
         self._vocab_size = vocab_size
+        self._logits = np.empty((SHARED_ROWS, vocab_size), dtype=np.float32)  # takes memory as it is written
         self._bindings: OrderedDict[tuple[int, ...], _Binding] = OrderedDict()
         self._options = onnxruntime.RunOptions()
 
@@ -60,7 +62,7 @@ class Step:
             cancellations: any of them ends the run.
 
         Returns:
-            float32 ``(P, vocab_size)``; overwritten by the next run of the same shape.
+            float32 ``(P, vocab_size)``; overwritten by the next run.
 
         Raises:
             Interrupted: one of `cancellations` was used; the same step may be run again.
@@ -117,7 +119,9 @@ class Step:
             cache = self._cache
             if not self.batches:
                 cache = {name: array[slots[0] : slots[0] + 1] for name, array in cache.items()}
-            binding = _Binding(self._session, cache, shape, wanted, self._vocab_size, self.batches)
+            few = wanted <= SHARED_ROWS
+            logits = self._logits[:wanted] if few else np.empty((wanted, self._vocab_size), dtype=np.float32)
+            binding = _Binding(self._session, cache, shape, logits, self.batches)
             self._bindings[key] = binding
             if len(self._bindings) > KEPT_BINDINGS:
                 self._bindings.popitem(last=False)
@@ -133,17 +137,16 @@ class _Binding:
         session: onnxruntime.InferenceSession,
         cache: Arrays,
         shape: tuple[int, ...],
-        wanted: int,
-        vocab_size: int,
+        logits: NDArray[np.float32],
         batches: bool,
     ) -> None:
         self.bound = session.io_binding()
         self.input_ids = np.zeros(shape, dtype=np.int64)  # (B, S)
         self.seqlens_k = np.zeros(shape[0], dtype=np.int32)  # (B,)
         self.total = np.zeros((), dtype=np.int32)
-        self.indices = np.zeros(wanted, dtype=np.int64)  # (P,)
+        self.indices = np.zeros(len(logits), dtype=np.int64)  # (P,)
         self.slots = np.zeros(shape[0], dtype=np.int32)  # (B,)
-        self.logits = np.empty((wanted, vocab_size), dtype=np.float32)  # (P, vocab_size)
+        self.logits = logits  # (P, vocab_size)
         self._bind_input("input_ids", self.input_ids)
         self._bind_input("seqlens_k", self.seqlens_k)
         self._bind_input("total_sequence_length", self.total)

@@ -187,6 +187,20 @@ def test_a_long_prompt_comes_in_parts_between_the_others_steps(native_artefact: 
     assert got.count(0) >= 2  # one beside the prompt's first part at the least
 
 
+def test_a_short_prompt_does_not_wait_for_the_end_of_a_long_one(
+    native_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handler.engine.engine.PREFILL_WAIT_S", 0)  # as if the model were slow
+    engine = load(native_artefact, EngineOptions(prefill_chunk=64, slots=3, lookup=False))
+    turns: Turns[str, Token] = Turns(engine.step)
+    order: list[str] = []
+    for name, prompt in (("long", [10] * 900), ("another", [11] * 900), ("short", [12] * 20)):
+        turns.add(name, lambda prompt=prompt: engine.answer(prompt, GREEDY, 1, (), Cancellation()))  # type: ignore[misc]
+    while turns:
+        turns.round(lambda key, token: order.append(key))
+    assert order == ["short", "long", "another"]
+
+
 def test_who_leaves_in_the_middle_of_a_step_harms_nobody(native_artefact: Path, alone: Engine) -> None:
     engine = load(native_artefact, EngineOptions(slots=3, lookup=False))
     asked = [Asked([30 + n] * 5, GREEDY, 200) for n in range(3)]
