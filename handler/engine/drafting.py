@@ -8,12 +8,20 @@ from typing import Protocol
 LONGEST = 8  # tokens of a match
 PLACES = 32  # the latest ones that are tried for a longer match
 FIRST_GUESS = 3  # tokens
+USUAL_CHANCE = 0.5  # that a guess is right
+CHANCE_WEIGHT = 0.25  # of a guess in the mean of the latest
+FORGOTTEN = 64  # tokens without a guess, after which it is as if none had been wrong
 MISSES = 6  # in a row, and no more is guessed for a while
 FIRST_PAUSE, LONGEST_PAUSE = 8, 128  # tokens; each pause is twice the one before
 
 
 class Drafter(Protocol):
     """Guesses the tokens of one answer."""
+
+    @property
+    def chance(self) -> float:
+        """That a guess is right whose forerunners are right, as it was lately."""
+        ...
 
     def guess(self, most: int) -> Sequence[int]:
         """Guess up to `most` tokens that follow those that it has seen."""
@@ -32,6 +40,8 @@ class Drafter(Protocol):
 
 class NoDrafter:
     """Guesses nothing."""
+
+    chance = 0.0
 
     def guess(self, most: int) -> Sequence[int]:
         return ()
@@ -59,6 +69,7 @@ class PromptLookup:
         self._misses = 0
         self._pause = FIRST_PAUSE
         self._silent = 0
+        self.chance = USUAL_CHANCE
 
     def guess(self, most: int) -> Sequence[int]:
         if self._silent > 0 or most < 1:
@@ -72,6 +83,7 @@ class PromptLookup:
 
     def observe(self, tokens: Sequence[int], guessed: int, right: int) -> None:
         self._silent -= min(self._silent, len(tokens))
+        self._learn(len(tokens), guessed, right)
         if guessed and right == guessed:
             self._length, self._misses, self._pause = 2 * right + 1, 0, FIRST_PAUSE
         elif guessed:
@@ -81,6 +93,15 @@ class PromptLookup:
             self._misses, self._silent = 0, self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self._ids += tokens
+
+    def _learn(self, tokens: int, guessed: int, right: int) -> None:
+        """Mean of the latest guesses; what wasn't tried for long is worth another try."""
+        for _ in range(right):
+            self.chance += CHANCE_WEIGHT * (1 - self.chance)
+        if right < guessed:
+            self.chance -= CHANCE_WEIGHT * self.chance
+        if not guessed:
+            self.chance += (USUAL_CHANCE - self.chance) * min(1.0, tokens / FORGOTTEN)
 
     def _index(self) -> None:
         """Enter the places that now have a follower: all but the end."""

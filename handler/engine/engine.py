@@ -15,6 +15,7 @@ import onnxruntime
 from handler.artefact import GRAPH, Artefact
 from handler.engine.cancellation import Cancellation
 from handler.engine.constraint import Constraint
+from handler.engine.costs import Costs
 from handler.engine.drafting import NoDrafter, PromptLookup
 from handler.engine.kernels import cheap_rows, library_of
 from handler.engine.sampling import Sampler, SamplingParams
@@ -90,6 +91,7 @@ class Engine:
         self._decoded_at = 0.0
         self._prefill_rate = 0.0  # tokens per second
         self._oldest_first = False
+        self._costs = Costs()
 
     @classmethod
     def load(
@@ -288,9 +290,11 @@ class Engine:
     def _decode(self, answers: Sequence[Answer]) -> None:
         """Run the latest token of each answer, and what is guessed or forced behind it."""
         while answers := [answer for answer in answers if not answer.cancellation.cancelled]:
-            most = self._rows // len(answers) - 1
-            forced = max(0, MOST_ROWS // len(answers) - 1) if self.steps.batches else 0
-            news = [answer.next_ids(most, forced) for answer in answers]
+            count = len(answers)
+            most = self._rows // count - 1
+            forced = max(0, MOST_ROWS // count - 1) if self.steps.batches else 0
+            guesses = [self._costs.guesses(count, answer.chance, most) for answer in answers]
+            news = [answer.next_ids(n, forced) for answer, n in zip(answers, guesses, strict=True)]
             entries = [
                 (answer.slot, id, answer.position + at)
                 for answer, ids in zip(answers, news, strict=True)
@@ -298,6 +302,7 @@ class Engine:
             ]
             slots, tokens, starts = zip(*entries, strict=True)
             watched = [answer.cancellation for answer in answers]
+            began = time.perf_counter()
             try:
                 column = np.array(tokens, dtype=np.int64)[:, None]
                 logits = self.steps.run(slots, column, starts, range(len(entries)), watched)
@@ -307,6 +312,7 @@ class Engine:
                 for answer in answers:
                     answer.error = error
                 return
+            self._costs.note(len(entries), time.perf_counter() - began)
             row = 0
             for answer, ids in zip(answers, news, strict=True):
                 try:

@@ -79,6 +79,11 @@ class Answer:
         self._drafted = False
 
     @property
+    def chance(self) -> float:
+        """That a guess is right, as it was lately."""
+        return self._drafter.chance
+
+    @property
     def prefilling(self) -> bool:
         """Whether tokens of the prompt are still to be run before there can be a first token."""
         return self.position < self.prompt_length and not self.ended

@@ -129,3 +129,16 @@ def test_no_drafter_guesses_nothing() -> None:
     drafter = NoDrafter()
     drafter.observe([1, 2, 1, 2], 0, 0)
     assert list(drafter.guess(5)) == []
+
+
+def test_the_chance_follows_what_was_right() -> None:
+    drafter = PromptLookup([1, 2, 3])
+    usual = drafter.chance
+    drafter.observe([4, 5, 6], 3, 3)
+    better = drafter.chance
+    for _ in range(10):
+        drafter.observe([7], 1, 0)
+    worse = drafter.chance
+    drafter.observe([8] * 1000, 0, 0)
+    assert worse < 0.1 < usual < better < 1
+    assert drafter.chance == usual  # after a while, as if nothing had been wrong

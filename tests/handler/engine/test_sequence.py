@@ -25,6 +25,8 @@ LOGITS = np.random.default_rng(5).normal(0, 1.5, (VOCAB, VOCAB)).astype(np.float
 class Says:
     """Guesses what it was told to, and remembers what came of it."""
 
+    chance = 1.0
+
     def __init__(self, *guess: int) -> None:
         self.guesses = guess
         self.observed: list[tuple[list[int], int, int]] = []
