@@ -28,6 +28,8 @@ class Costs:
             chance: that a guess is right whose forerunners are right.
             most: at most so many.
         """
+        if most < 1 or 1 + chance <= self._ratio(2 * answers, answers):
+            return 0  # more guesses than one have less chance yet, and this is asked at every token
         best, highest, expected = 0, 1.0, 1.0
         for guesses in range(1, most + 1):
             expected += chance**guesses

@@ -10,7 +10,7 @@ PLACES = 32  # the latest ones that are tried for a longer match
 FIRST_GUESS = 3  # tokens
 USUAL_CHANCE = 0.5  # that a guess is right
 CHANCE_WEIGHT = 0.25  # of a guess in the mean of the latest
-FORGOTTEN = 64  # tokens without a guess, after which it is as if none had been wrong
+FORGOTTEN = 256  # tokens without a guess, after which it is as if none had been wrong
 MISSES = 6  # in a row, and no more is guessed for a while
 FIRST_PAUSE, LONGEST_PAUSE = 8, 128  # tokens; each pause is twice the one before
 
@@ -82,7 +82,8 @@ class PromptLookup:
         return [self._ids[start + at % period] for at in range(min(most, self._length))]
 
     def observe(self, tokens: Sequence[int], guessed: int, right: int) -> None:
-        self._silent -= min(self._silent, len(tokens))
+        self._ids += tokens
+        self._silent = max(0, self._silent - len(tokens))
         self._learn(len(tokens), guessed, right)
         if guessed and right == guessed:
             self._length, self._misses, self._pause = 2 * right + 1, 0, FIRST_PAUSE
@@ -92,16 +93,16 @@ class PromptLookup:
         if self._misses == MISSES:
             self._misses, self._silent = 0, self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        self._ids += tokens
 
     def _learn(self, tokens: int, guessed: int, right: int) -> None:
         """Mean of the latest guesses; what wasn't tried for long is worth another try."""
+        if not guessed:
+            self.chance += (USUAL_CHANCE - self.chance) * min(1.0, tokens / FORGOTTEN)
+            return
         for _ in range(right):
             self.chance += CHANCE_WEIGHT * (1 - self.chance)
         if right < guessed:
             self.chance -= CHANCE_WEIGHT * self.chance
-        if not guessed:
-            self.chance += (USUAL_CHANCE - self.chance) * min(1.0, tokens / FORGOTTEN)
 
     def _index(self) -> None:
         """Enter the places that now have a follower: all but the end."""
