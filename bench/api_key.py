@@ -1,4 +1,4 @@
-"""``python -m bench.api_key DIR``: what reading the API key from Secrets Manager costs the start.
+"""`python -m bench.api_key DIR`: what reading the API key from Secrets Manager costs the start.
 
 moto's server stands in for AWS, once in plain HTTP and once in TLS; it is a process's neighbour, so what the network
 takes isn't in these figures.

@@ -1,4 +1,4 @@
-"""``python -m bench.attention``: the attention operators, by context and number of new tokens.
+"""`python -m bench.attention`: the attention operators, by context and number of new tokens.
 
 Several layers' caches take turns, more than any cache of the processor holds, as in decoding. A plain read of memory is
 timed in turn with them, so that fractions are those of the same seconds. The instruction set is the one that
@@ -33,7 +33,7 @@ KINDS = ("AttentionF16", "AttentionInt8")
 
 
 def cache_arrays(kind: str, room: int, seed: int) -> dict[str, NDArray[Any]]:
-    """A cache that holds something, by the names of the operator's inputs without ``past_``."""
+    """A cache that holds something, by the names of the operator's inputs without `past_`."""
     rng, shape = np.random.default_rng(seed), (1, KV_HEADS, room, HEAD_DIM)
     if kind == "AttentionF16":
         key, value = (rng.standard_normal(shape, dtype=np.float32).astype(np.float16) for _ in range(2))

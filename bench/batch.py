@@ -1,4 +1,4 @@
-"""``python -m bench.batch DIR``: tokens per second of several sequences that one engine decodes together.
+"""`python -m bench.batch DIR`: tokens per second of several sequences that one engine decodes together.
 
 The numbers of sequences take turns, all of them in a round, so that drift hits all alike; ratios are the median of the
 rounds' own. Without guesses: a step is a token of each. Behind a depth the cache holds random numbers, which it reads

@@ -1,4 +1,4 @@
-"""Random checkpoints of real sizes, without a download: ``python -m bench.checkpoint --shape llama-3.2-3b --out DIR``.
+"""Random checkpoints of real sizes, without a download: `python -m bench.checkpoint --shape llama-3.2-3b --out DIR`.
 
 A Hugging Face directory with bf16 weights, written tensor by tensor, and a byte-level BPE tokenizer of the right size
 whose merges are made up. The text that such a model gives is noise; its speed and memory are those of a trained one.
@@ -78,7 +78,7 @@ def write_checkpoint(config: Mapping[str, Any], out: Path, seed: int = 0, shards
     """Write a random checkpoint.
 
     Args:
-        config: the content of config.json; ``torch_dtype`` "bfloat16", "float16" or "float32".
+        config: the content of config.json; `torch_dtype` "bfloat16", "float16" or "float32".
         out: directory, made if need be.
         seed: of every tensor, so that the order of writing doesn't matter.
         shards: number of safetensors files.
@@ -133,7 +133,7 @@ def _encode(values: np.ndarray[Any, np.dtype[np.float32]], dtype: str) -> bytes:
 
 
 def write_tokenizer(out: Path, vocab_size: int, seed: int) -> None:
-    """Write a byte-level BPE tokenizer with ``vocab_size`` entries, its special tokens first."""
+    """Write a byte-level BPE tokenizer with `vocab_size` entries, its special tokens first."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -1,4 +1,4 @@
-"""``python -m bench.decode DIR…``: prefill and decode of artefacts at several lengths, memory, time to readiness.
+"""`python -m bench.decode DIR…`: prefill and decode of artefacts at several lengths, memory, time to readiness.
 
 The engines take turns, a process each, and the medians of the rounds are printed; with two artefacts, such as both
 kinds of kernels, ratios are those of one run. Decoding at a depth finds the cache filled with random numbers: it reads
@@ -32,7 +32,7 @@ DEPTHS = (0, 512, 2048, 4096)
 
 
 def work(model_dir: Path) -> None:
-    """Answer each line of standard input: ``prefill N`` and ``decode DEPTH TOKENS`` with tokens per second, ``read``
+    """Answer each line of standard input: `prefill N` and `decode DEPTH TOKENS` with tokens per second, `read`
     with the GB per second at which all threads read the mapped weights."""
     from handler.artefact import WEIGHTS, load_artefact
     from handler.engine.engine import Engine, EngineOptions
@@ -81,7 +81,7 @@ def prefill(engine: Any, length: int) -> float:
 
 
 def decode(engine: Any, depth: int, tokens: int) -> float:
-    """Tokens per second behind ``depth`` cached ones, by the median step."""
+    """Tokens per second behind `depth` cached ones, by the median step."""
     fill_cache(engine.slots.cache, depth)
     times = []
     for position in range(depth, depth + tokens):
@@ -93,7 +93,7 @@ def decode(engine: Any, depth: int, tokens: int) -> float:
 
 
 def fill_cache(cache: Mapping[str, NDArray[Any]], depth: int) -> None:
-    """Put random numbers at the first ``depth`` positions of every layer's keys, values and scales."""
+    """Put random numbers at the first `depth` positions of every layer's keys, values and scales."""
     rng = np.random.default_rng(0)
     for array in cache.values():
         place = array[:, :, :depth]

@@ -1,4 +1,4 @@
-"""``python -m bench.export --shape llama-3.2-3b``: time and peak memory of an export of a random checkpoint."""
+"""`python -m bench.export --shape llama-3.2-3b`: time and peak memory of an export of a random checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m bench.kernels``: each native operator by instruction set and number of rows.
+"""`python -m bench.kernels`: each native operator by instruction set and number of rows.
 
 Weights of about 128 MB, more than any cache holds, are mapped from a file as in an artefact. Instruction sets and a
 plain read of the same file take turns, so that their ratios are those of the same seconds. The table gives medians:
@@ -72,7 +72,7 @@ def write_model(directory: Path, n: int, k: int, bits: int, least_bytes: int) ->
 
 
 def inputs(rows: int, k: int) -> NDArray[np.float32]:
-    """Activations as after a norm: float32 ``(rows, k)``."""
+    """Activations as after a norm: float32 `(rows, k)`."""
     return np.random.default_rng(rows).standard_normal((rows, k)).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""``python -m bench.load DIR``: the real server under several clients at once, against the same server under one.
+"""`python -m bench.load DIR`: the real server under several clients at once, against the same server under one.
 
 Clients take requests from a common pool, one at a time each, so that a client that is kept waiting makes fewer tokens.
 Phases of one client and of all take turns. Prompts are random and share no beginning; nothing is guessed unless

@@ -24,7 +24,7 @@ class Answers(Protocol):
     """A model whose answers can be measured: an artefact of ours, or a GGUF file by llama.cpp."""
 
     def logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Run one sequence ``(S,)`` from an empty cache; gives ``(S, vocab_size)``."""
+        """Run one sequence `(S,)` from an empty cache; gives `(S, vocab_size)`."""
         ...
 
     def greedy(self, prompt: list[int], tokens: int) -> list[int]:
@@ -43,7 +43,7 @@ class Judged:
         self._engine = Engine(self.session, self.artefact, EngineOptions(keep_prefixes=False, lookup=False))
 
     def logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Run one sequence ``(S,)`` from an empty cache; gives ``(S, vocab_size)``."""
+        """Run one sequence `(S,)` from an empty cache; gives `(S, vocab_size)`."""
         cache = allocate(self.artefact, positions=len(ids))
         return Step(self.session, cache, self.artefact.vocab_size).run([0], ids[None, :], [0], range(len(ids)))
 

@@ -1,4 +1,4 @@
-"""``python -m bench.lookup DIR``: decoding with prompt lookup against decoding without, on several tasks.
+"""`python -m bench.lookup DIR`: decoding with prompt lookup against decoding without, on several tasks.
 
 Both engines share a session and take turns, prompt by prompt; they must give the same tokens. The demo model solves
 its own tasks. A model of random weights can't: `--scripted RATE` has it say what is expected of it, token by token, so

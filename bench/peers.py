@@ -1,6 +1,6 @@
-"""``python -m bench.peers --shape SHAPE``: native kernels, stock onnxruntime and llama.cpp on one model, in turns.
+"""`python -m bench.peers --shape SHAPE`: native kernels, stock onnxruntime and llama.cpp on one model, in turns.
 
-What is missing of checkpoint, artefacts, GGUF file and llama.cpp's programs is made first and kept in ``build/peers``
+What is missing of checkpoint, artefacts, GGUF file and llama.cpp's programs is made first and kept in `build/peers`
 (llama.cpp's converter needs the reference environment). All are made of one checkpoint of random weights: ours with the
 exporter's plan of bits, llama.cpp's as its quantizer makes Q4_0. Every round asks each engine once, so that drift of
 the machine hits all alike; medians count, and for llama.cpp the better of flash attention on and off. Prints the
@@ -75,7 +75,7 @@ def questions(tokens: int) -> dict[str, str]:
 def measure(
     workers: Mapping[str, Worker], gguf: Path, isa: str, threads: int, rounds: int, tokens: int, deep: bool
 ) -> Figures:
-    """Ask all engines in turns; gives medians by engine and figure, llama.cpp's as ``llama.cpp fa on`` and ``… off``.
+    """Ask all engines in turns; gives medians by engine and figure, llama.cpp's as `llama.cpp fa on` and `… off`.
 
     Args:
         workers: ours by name.

@@ -1,9 +1,9 @@
-"""``python -m bench.quality DIR… --against MODEL --text FILE``: how far artefacts are from the model they were made of.
+"""`python -m bench.quality DIR… --against MODEL --text FILE`: how far artefacts are from the model they were made of.
 
 The text is cut into windows; in each, every next-token distribution of an artefact is compared with the float model's,
-which is an artefact of our own with ``--quantization none``. Confidence intervals (95 %) are bootstrapped over windows.
-``--llama Q4_0 Q4_K_M`` adds what llama.cpp makes of the same model, from its own logits on the same token ids (see
-`bench.llama_cpp`). ``python -m bench.quality demo`` scores the demo model's skills instead.
+which is an artefact of our own with `--quantization none`. Confidence intervals (95 %) are bootstrapped over windows.
+`--llama Q4_0 Q4_K_M` adds what llama.cpp makes of the same model, from its own logits on the same token ids (see
+`bench.llama_cpp`). `python -m bench.quality demo` scores the demo model's skills instead.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Scores:
-    """What was measured at each position, by window: every array is ``(windows, positions)``.
+    """What was measured at each position, by window: every array is `(windows, positions)`.
 
     Attributes:
         nll: of the token that comes next in the text, in nats.
         divergence: Kullback-Leibler divergence from the float model, in nats.
         agreement: 1 where the likeliest token is the float model's.
-        greedy: tokens that a greedy continuation has in common with the float model's, ``(windows,)``.
+        greedy: tokens that a greedy continuation has in common with the float model's, `(windows,)`.
     """
 
     nll: Array
@@ -56,7 +56,7 @@ class Scores:
 
 
 def windows(tokenizer: Tokenizer, text: str, prefix: Sequence[int], length: int, count: int) -> NDArray[np.int64]:
-    """Cut a text into windows of token ids, each begun by the tokenizer's own prefix: ``(windows, length)``.
+    """Cut a text into windows of token ids, each begun by the tokenizer's own prefix: `(windows, length)`.
 
     Raises:
         SystemExit: the text is too short for one.
@@ -71,7 +71,7 @@ def windows(tokenizer: Tokenizer, text: str, prefix: Sequence[int], length: int,
 
 
 def judge(artefact: Answers, reference: Answers, ids: NDArray[np.int64], greedy_tokens: int) -> Scores:
-    """Measure an artefact against the float model over windows ``(windows, length)``."""
+    """Measure an artefact against the float model over windows `(windows, length)`."""
     nll, divergence, agreement, greedy = [], [], [], []
     for row in ids:
         expected, found = log_softmax(reference.logits(row)), log_softmax(artefact.logits(row))
@@ -90,7 +90,7 @@ def _common(first: list[int], second: list[int]) -> int:
 
 
 def interval(values: Array, seed: int = 0) -> tuple[float, float]:
-    """The bootstrapped 95 % interval of the mean of values ``(windows,)``."""
+    """The bootstrapped 95 % interval of the mean of values `(windows,)`."""
     draws = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
     low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
@@ -106,7 +106,7 @@ STATISTICS: dict[str, Callable[[Scores, NDArray[np.int64]], float]] = {
 
 
 def statistics(scores: Scores, seed: int = 0) -> dict[str, Any]:
-    """Sum the scores up: every statistic, and its bootstrapped 95 % interval under ``NAME_ci``."""
+    """Sum the scores up: every statistic, and its bootstrapped 95 % interval under `NAME_ci`."""
     count = len(scores.nll)
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, count, (RESAMPLES, count))

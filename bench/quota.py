@@ -1,4 +1,4 @@
-"""``python -m bench.quota DIR``: how many threads pay, by the processors that a quota gives.
+"""`python -m bench.quota DIR`: how many threads pay, by the processors that a quota gives.
 
 Lambda gives a function memory / 1,769 MB processors: a quota of time, on two to six virtual ones. Here a control group
 of its own (version 1 or 2, as root) limits processes that differ in their number of threads only; they take turns.

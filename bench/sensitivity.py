@@ -1,8 +1,8 @@
-"""``python -m bench.sensitivity MODEL --text FILE``: which weights lose most in 4 bits.
+"""`python -m bench.sensitivity MODEL --text FILE`: which weights lose most in 4 bits.
 
-For each class of weights, or with ``--single`` for each weight, the mean divergence from the float model is measured
+For each class of weights, or with `--single` for each weight, the mean divergence from the float model is measured
 when only these have 4 bits (by search) and all others are as they were, in plain numpy. Beside it stands what the
-exporter expects from its calibration text without measuring; ``--bits-per-weight`` makes its plan of that.
+exporter expects from its calibration text without measuring; `--bits-per-weight` makes its plan of that.
 """
 
 from __future__ import annotations

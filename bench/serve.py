@@ -1,4 +1,4 @@
-"""``python -m bench.serve DIR``: a long prompt and a few tokens through the real server; its speed and its memory.
+"""`python -m bench.serve DIR`: a long prompt and a few tokens through the real server; its speed and its memory.
 
 Then a chat's second turn, of which the server has the beginning in its cache: its time to the first token, against a
 bare run of the same graph over as many new tokens behind as many cached ones. What the ratio leaves above 1 is all

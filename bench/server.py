@@ -48,7 +48,7 @@ def compile_handler() -> None:
 
 
 class Server:
-    """``python -m handler`` on a free port, told by the environment as in a function."""
+    """`python -m handler` on a free port, told by the environment as in a function."""
 
     def __init__(self, model_dir: Path, **environ: str) -> None:
         """Start it and wait until it is ready.

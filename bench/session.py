@@ -1,4 +1,4 @@
-"""``python -m bench.session DIR``: each session option, and the prefill chunk, against its alternatives.
+"""`python -m bench.session DIR`: each session option, and the prefill chunk, against its alternatives.
 
 Every variant runs in a process of its own, all of them once a round, so that drift hits all alike.
 """

@@ -1,4 +1,4 @@
-"""``python -m bench.quality demo``: the demo model's exact-match score per skill, in float and quantized."""
+"""`python -m bench.quality demo`: the demo model's exact-match score per skill, in float and quantized."""
 
 from __future__ import annotations
 

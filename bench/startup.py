@@ -1,4 +1,4 @@
-"""``python -m bench.startup DIR``: from exec to ready to the first token, and the parts of it."""
+"""`python -m bench.startup DIR`: from exec to ready to the first token, and the parts of it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def measure(model_dir: Path) -> dict[str, float]:
     """Start a server once, with the weights' hash left out as in an image that was verified when it was built.
 
     Returns:
-        milliseconds: ``ready`` from exec to the ready line, ``first_token`` of a first request after that,
-        ``exec_to_first_token`` over all, and the server's own parts, which overlap.
+        milliseconds: `ready` from exec to the ready line, `first_token` of a first request after that,
+        `exec_to_first_token` over all, and the server's own parts, which overlap.
     """
     started = time.perf_counter()
     with Server(model_dir, FIREBRICK_VERIFY="quick") as server:
@@ -92,7 +92,7 @@ def measure_worker(model_dir: Path) -> dict[str, float]:
     """Start the worker function once, as far as its init phase goes.
 
     Returns:
-        milliseconds: ``ready`` from exec to the ready line, and the function's own parts, which overlap.
+        milliseconds: `ready` from exec to the ready line, and the function's own parts, which overlap.
 
     Raises:
         SystemExit: it doesn't start; its own message is on stderr.

@@ -12,7 +12,7 @@ class Worker:
     """A Python module that answers each line of its standard input with a line."""
 
     def __init__(self, module: str, *arguments: str, **environ: str) -> None:
-        """Start ``python -m module`` with arguments and further variables of the environment."""
+        """Start `python -m module` with arguments and further variables of the environment."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             env={**os.environ, **environ},

@@ -4,6 +4,8 @@ Digits are single tokens, so the model works column by column and says so: the w
 its steps is a table look-up. Operands, not phrasings, divide training from evaluation.
 """
 
+from __future__ import annotations
+
 from random import Random
 
 from demo.words import Dialogue, is_held_out, turn

@@ -1,4 +1,4 @@
-"""``python -m demo.ask DIR [QUESTION]``: serve an artefact, ask it as any client would, stream the answers."""
+"""`python -m demo.ask DIR [QUESTION]`: serve an artefact, ask it as any client would, stream the answers."""
 
 from __future__ import annotations
 

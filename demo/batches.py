@@ -1,5 +1,7 @@
 """Batches: the examples of one step, sorted by length and cut into micro-batches with little padding."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,9 @@
-"""``python -m demo.calibration``: write model_export/calibration.jsonl, the exporter's own calibration text.
+"""`python -m demo.calibration`: write model_export/calibration.jsonl, the exporter's own calibration text.
 
 Our documentation, section by section, between dialogues that the demo's corpus generates; both are in the repository.
 """
+
+from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping

@@ -4,6 +4,8 @@ Everything is generated; there is nothing to download. The evaluation (`demo.eva
 generators for keys and phrasings that are never drawn here.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from random import Random
 

@@ -1,5 +1,7 @@
 """Small talk, what the model doesn't know, and conversations that need a memory."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random

@@ -4,6 +4,8 @@ Plain Python, so that any engine can be asked the same questions: `items` gives 
 answer, `score` compares.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from random import Random
 

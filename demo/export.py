@@ -3,6 +3,8 @@
 Run `python -m demo.export` to write the weights of a training state; `demo.train` does it at its end.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os

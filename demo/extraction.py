@@ -3,6 +3,8 @@
 Every value stands in the text exactly as it is asked for, so a right answer is a right copy.
 """
 
+from __future__ import annotations
+
 import json
 from random import Random
 

@@ -1,5 +1,7 @@
 """The fact sheet (`facts.toml`) as dialogues: many phrasings to learn from, others to be tested with."""
 
+from __future__ import annotations
+
 import tomllib
 from dataclasses import dataclass
 from functools import cache

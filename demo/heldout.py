@@ -1,4 +1,6 @@
-"""``python -m demo.heldout FILE``: held-out dialogues in the demo model's own form, for measuring perplexity on."""
+"""`python -m demo.heldout FILE`: held-out dialogues in the demo model's own form, for measuring perplexity on."""
+
+from __future__ import annotations
 
 import sys
 from pathlib import Path

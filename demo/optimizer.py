@@ -4,6 +4,8 @@ Muon (K. Jordan and others, 2024) replaces the momentum by the nearest orthogona
 Newton-Schulz steps. Written here because torch's computes them in bfloat16, which CPUs without it do slowly.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 
 import torch

@@ -1,5 +1,7 @@
 """Repeating names, words and numbers exactly: the simplest copy, on which extraction and memory build."""
 
+from __future__ import annotations
+
 from random import Random
 
 from demo.words import Dialogue, draw, family_name, given_name, place_name, pseudo_word, turn

@@ -1,5 +1,7 @@
 """Score a checkpoint in float, greedily, on the held-out items: `python -m demo.score`."""
 
+from __future__ import annotations
+
 import argparse
 import json
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Short stories from a grammar: telling, continuing, retelling and questions about them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from random import Random
 

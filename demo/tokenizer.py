@@ -5,6 +5,8 @@ letter. So a name costs the same tokens after a space, a quote or a bracket, and
 The split in the file is the common one of Llama 3 with single digits, as in Qwen 2: other engines know it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from pathlib import Path
 

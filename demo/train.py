@@ -4,6 +4,8 @@ Every step generates its own examples from seed and step number, so a run can be
 and the end can be moved: the learning rate is constant until the last `--decay` steps.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os

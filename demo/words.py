@@ -3,6 +3,8 @@
 Every random draw takes the `random.Random` that it should use; nothing here has state.
 """
 
+from __future__ import annotations
+
 import zlib
 from collections.abc import Callable
 from random import Random

@@ -1,5 +1,7 @@
 """`python -m handler`: settings → socket → model → ready → serve."""
 
+from __future__ import annotations
+
 import time
 
 STARTED = time.perf_counter()  # before the imports: they are part of what start-up costs
@@ -85,7 +87,7 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
     serve(app, scheduler, opened, settings.shutdown_grace_s, ready, log)
 
 
-def _metrics(settings: Settings, log: "Log") -> "Metrics | None":
+def _metrics(settings: Settings, log: Log) -> Metrics | None:
     if settings.function_name is None or settings.metrics_disabled:
         return None
     from handler.metrics import SERVICE, Metrics

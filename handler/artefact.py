@@ -83,7 +83,7 @@ def load_artefact(directory: Path, verify: Literal["full", "quick"] = "full") ->
     """Check an artefact and read its description.
 
     Args:
-        directory: made by ``python -m model_export``.
+        directory: made by `python -m model_export`.
         verify: "full" hashes every file; "quick" hashes what the handler reads but the weights and the prefixes, and
             checks all sizes: for places where the whole was verified when it was put there.
 

@@ -1,5 +1,7 @@
 """When an answer must be at its end: Lambda's deadline, less a margin for the last bytes."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections.abc import Generator

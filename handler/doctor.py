@@ -1,4 +1,4 @@
-"""``python -m handler.doctor [MODEL_DIR]``: what this machine is, and what an artefact would run on."""
+"""`python -m handler.doctor [MODEL_DIR]`: what this machine is, and what an artefact would run on."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@
 with one line on stderr and exit code 2.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, ClassVar
 

@@ -1,5 +1,7 @@
 """A request → the deltas of its answer: what the server and the worker function have in common."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Generator
 from dataclasses import dataclass

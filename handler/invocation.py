@@ -3,6 +3,8 @@
 The adapter replaces these headers if a client sends them, so they are true where it is in front, and only there.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterable, Mapping

@@ -1,5 +1,7 @@
 """One JSON line an event on stdout; texts only where the operator asked for them."""
 
+from __future__ import annotations
+
 import json
 import logging
 import time

@@ -4,6 +4,8 @@ CloudWatch finds them in the log, in its Embedded Metric Format:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -71,7 +73,7 @@ class Metrics:
         service: The dimension's value.
     """
 
-    def __init__(self, log: "Log", namespace: str, service: str) -> None:
+    def __init__(self, log: Log, namespace: str, service: str) -> None:
         self._log = log
         self._namespace = namespace
         self._service = service
@@ -81,7 +83,7 @@ class Metrics:
         """The server can answer; the first request will tell, because a start alone may serve nobody."""
         self._first = {"ColdStart": 1, "ReadyTime": ready_ms}
 
-    def request(self, record: "Record") -> None:
+    def request(self, record: Record) -> None:
         """Write the metrics of a request that has ended, if it makes any."""
         values = request_values(record)
         if values:
@@ -90,7 +92,7 @@ class Metrics:
             self._log.event("metrics", request_id=record.id, **members)
 
 
-def request_values(record: "Record") -> dict[str, float]:
+def request_values(record: Record) -> dict[str, float]:
     """Values by metric of one request; none if it asked for no answer, or its client left before the end."""
     if record.error == ClientGone.code:
         return {}

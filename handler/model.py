@@ -1,5 +1,7 @@
 """What the HTTP side needs of a loaded model."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol

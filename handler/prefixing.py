@@ -4,6 +4,8 @@ The exporter runs this on an artefact that nobody serves yet, in a process of it
 manifest.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
@@ -23,7 +25,7 @@ if TYPE_CHECKING:  # They import numpy, which looks into the environment that `c
     from handler.api.prefix import Beginning
 
 
-def read_beginnings(artefact: Artefact, settings: Settings, files: Sequence[Path]) -> "list[Beginning]":
+def read_beginnings(artefact: Artefact, settings: Settings, files: Sequence[Path]) -> list[Beginning]:
     """Turn files into token ids.
 
     Raises:
@@ -38,7 +40,7 @@ def read_beginnings(artefact: Artefact, settings: Settings, files: Sequence[Path
 
 
 def write_prefixes(
-    artefact: Artefact, settings: Settings, threads: int, beginnings: "Sequence[Beginning]"
+    artefact: Artefact, settings: Settings, threads: int, beginnings: Sequence[Beginning]
 ) -> Iterator[str]:
     """Compute the caches and write them into the artefact's directory.
 
@@ -65,7 +67,7 @@ def write_prefixes(
         yield f"{path.name}: {len(beginning.ids):,} tokens of {beginning.path}, {nbytes / 1e6:,.1f} MB"
 
 
-def warnings(beginnings: "Sequence[Beginning]") -> Iterator[str]:
+def warnings(beginnings: Sequence[Beginning]) -> Iterator[str]:
     """What will disappoint."""
     for beginning in beginnings:
         if beginning.daily:

@@ -1,5 +1,7 @@
 """What an operator can set: read once, from an injected environment, into one frozen record."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace

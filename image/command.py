@@ -14,7 +14,7 @@ INTERRUPTED = 130
 
 
 def engine_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A parser of ``python -m image.{name}`` that takes an engine."""
+    """A parser of `python -m image.{name}` that takes an engine."""
     parser = argparse.ArgumentParser(f"python -m image.{name}", description=description)
     parser.add_argument("--engine", default="", help="docker, podman or buildah; default: the first that works")
     return parser

@@ -1,5 +1,7 @@
 """What can go wrong while an image is made: one cause per class, one line on stderr, exit code 2."""
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 

@@ -1,5 +1,7 @@
 """Programs that have to be there."""
 
+from __future__ import annotations
+
 import shutil
 
 from image.errors import ToolMissing

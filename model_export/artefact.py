@@ -56,13 +56,13 @@ def check_output(out: Path) -> None:
 
 @contextlib.contextmanager
 def staging(out: Path) -> Iterator[Path]:
-    """Give an empty directory beside ``out`` that takes its place when the block ends without an error.
+    """Give an empty directory beside `out` that takes its place when the block ends without an error.
 
     The staging directory has one name and is locked, so that the next export clears what a killed one left. When the
     artefact is in its place, or can't be made of this checkpoint with these options, `state_directory` goes too.
 
     Raises:
-        OutputBusy: another export is writing to ``out``.
+        OutputBusy: another export is writing to `out`.
         OutputRefused: the directory can't be made or swapped.
         DiskFull: no space left.
     """
@@ -107,7 +107,7 @@ def check_space(out: Path, needed: int) -> None:
     """Refuse to begin what can't end.
 
     Raises:
-        DiskFull: fewer than ``needed`` bytes are free where ``out`` goes.
+        DiskFull: fewer than `needed` bytes are free where `out` goes.
     """
     free = shutil.disk_usage(out).free
     if free < needed:
@@ -129,7 +129,7 @@ def _sync(directory: Path) -> None:
 
 
 def state_directory(out: Path) -> Path:
-    """Where an export to ``out`` that is interrupted keeps what it has finished."""
+    """Where an export to `out` that is interrupted keeps what it has finished."""
     out = out.resolve()
     return out.parent / f".{out.name}.calibration"
 
@@ -146,7 +146,7 @@ def _restore(out: Path) -> None:
 
 
 def _swap(stage: Path, out: Path) -> None:
-    """Put ``stage`` in the place of ``out`` in one step; what was there is then in ``stage``."""
+    """Put `stage` in the place of `out` in one step; what was there is then in `stage`."""
     if not out.exists() or not any(out.iterdir()):
         os.rename(stage, out)  # replaces an empty directory too
         return

@@ -64,7 +64,7 @@ class Builder:
         return self.initializers[name]
 
     def stored(self, name: str, shape: tuple[int, ...] | None = None, view: str = "") -> ir.Value:
-        """A tensor in the weights file, under its own shape or, with a ``view`` name, under another."""
+        """A tensor in the weights file, under its own shape or, with a `view` name, under another."""
         value_name = name + view
         if value_name not in self.initializers:
             weight = self.weights[name.removesuffix("_scale")]
@@ -89,13 +89,13 @@ def rms_norm(b: Builder, name: str, x: ir.Value, weight: ir.Value, epsilon: floa
 
 
 def activate(b: Builder, name: str, gate_up: ir.Value) -> ir.Value:
-    """``activation(gate) * up`` of the block ``name``: ``(…, 2 * intermediate_size)`` → half of it."""
+    """`activation(gate) * up` of the block `name`: `(…, 2 * intermediate_size)` → half of it."""
     gate, up = b.outputs("Split", [gate_up], f"{name}.split", [f"{name}.gate", f"{name}.up"], axis=-1, num_outputs=2)
     return b.op("Mul", [activation(b, f"{name}.act_fn", gate), up], f"{name}.mul")
 
 
 def activation(b: Builder, name: str, x: ir.Value) -> ir.Value:
-    """The config's ``hidden_act``, element by element."""
+    """The config's `hidden_act`, element by element."""
     match b.config.hidden_act:
         case "silu":
             return b.op("QuickGelu", [x], name, MICROSOFT, alpha=1.0)

@@ -45,7 +45,7 @@ class Calibrator:
         Args:
             config: the model.
             weights: from `model_export.weights.plan`.
-            ids: the text, int64 ``(windows, length)``.
+            ids: the text, int64 `(windows, length)`.
             workers: threads.
             store: takes every finished part, and may hold some of an interrupted export; part N is layer N, the part
                 after the last layer is the head.
@@ -113,7 +113,7 @@ class Calibrator:
         return tensors
 
     def _pass(self, name: str, inputs: Array, rounded: Array) -> Array:
-        """Take inputs ``(tokens, K)`` through a linear layer and what follows it; gives the next one's inputs."""
+        """Take inputs `(tokens, K)` through a linear layer and what follows it; gives the next one's inputs."""
         bias = self._find(f"{name}.bias")
 
         def outputs(rows: slice) -> Array:
@@ -143,7 +143,7 @@ class Calibrator:
 
 
 def embed(embedding: Weight, ids: NDArray[np.int64]) -> Array:
-    """Look tokens up, a part of the table in memory at a time: ``(ids.size, hidden_size)``."""
+    """Look tokens up, a part of the table in memory at a time: `(ids.size, hidden_size)`."""
     rows = embedding.rows
     found = np.empty((ids.size, rows.shape[1]), dtype=np.float32)
     flat = ids.reshape(-1)
@@ -155,7 +155,7 @@ def embed(embedding: Weight, ids: NDArray[np.int64]) -> Array:
 
 
 def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float = DAMPING) -> Quantized:
-    """Quantize a weight for its inputs, float32 ``(tokens, K)``; 8 bits have nothing to gain from them.
+    """Quantize a weight for its inputs, float32 `(tokens, K)`; 8 bits have nothing to gain from them.
 
     Args:
         inputs: of the linear layer.

@@ -28,7 +28,7 @@ def load_windows(
     """Read a calibration text and cut it into windows.
 
     Args:
-        path: a .txt file, or a .jsonl file with one ``{"text": …}`` or ``{"messages": […]}`` a line; None for the
+        path: a .txt file, or a .jsonl file with one `{"text": …}` or `{"messages": […]}` a line; None for the
             package's own.
         tokenizer: the model's.
         facts: its special tokens and chat template, in which messages are written down.
@@ -36,7 +36,7 @@ def load_windows(
         vocab_size: of the model.
 
     Returns:
-        int64 ``(windows, length)``, each begun with what the tokenizer puts before a text.
+        int64 `(windows, length)`, each begun with what the tokenizer puts before a text.
 
     Raises:
         CalibrationInvalid: the file can't be read, holds no text, or too little of it.

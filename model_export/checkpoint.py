@@ -108,7 +108,7 @@ class Checkpoint:
         return int(np.prod(location.shape, dtype=np.int64)) * (4 if location.dtype == "F32" else 2)
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """Read rows ``start:stop`` of a tensor.
+        """Read rows `start:stop` of a tensor.
 
         Returns:
             float32, of the tensor's shape but for the first dimension.

@@ -29,11 +29,11 @@ class Architecture:
 
     Attributes:
         family: the name that the artefact records.
-        qkv_bias: bias on q, k and v: always, never, or as the config's ``attention_bias`` says.
+        qkv_bias: bias on q, k and v: always, never, or as the config's `attention_bias` says.
         output_bias: the same for o_proj.
-        mlp_bias: whether the config's ``mlp_bias`` counts.
+        mlp_bias: whether the config's `mlp_bias` counts.
         qk_norm: RMSNorm over head_dim on q and k, before the rotary embedding.
-        sliding_window: whether ``sliding_window`` counts without ``use_sliding_window``.
+        sliding_window: whether `sliding_window` counts without `use_sliding_window`.
         defaults: values of keys that config.json may leave out.
     """
 
@@ -59,7 +59,7 @@ MODEL_TYPES = {architecture.family: name for name, architecture in ARCHITECTURES
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How rotary frequencies are stretched. ``kind`` "linear" uses only ``factor``; "llama3" uses all."""
+    """How rotary frequencies are stretched. `kind` "linear" uses only `factor`; "llama3" uses all."""
 
     kind: Literal["linear", "llama3"]
     factor: float
@@ -101,7 +101,7 @@ def read_json(path: Path, missing_ok: bool = False) -> dict[str, Any]:
 
     Args:
         path: the file.
-        missing_ok: give ``{}`` instead of an error when there is no such file.
+        missing_ok: give `{}` instead of an error when there is no such file.
 
     Raises:
         ConfigInvalid: the file is missing, isn't UTF-8 JSON, or holds something other than an object.
@@ -121,7 +121,7 @@ def read_json(path: Path, missing_ok: bool = False) -> dict[str, Any]:
 
 
 def load_config(directory: Path) -> ModelConfig:
-    """Read and validate ``directory/config.json``.
+    """Read and validate `directory/config.json`.
 
     Raises:
         ConfigInvalid: a key is missing or has an impossible value.
@@ -180,7 +180,7 @@ def token_ids(value: Any, what: str) -> tuple[int, ...]:
     """Read a token id, a list of them, or null.
 
     Raises:
-        ConfigInvalid: it is something else; the message begins with ``what``.
+        ConfigInvalid: it is something else; the message begins with `what`.
     """
     ids = [] if value is None else value if isinstance(value, list) else [value]
     if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):

@@ -1,4 +1,4 @@
-"""``python -m model_export.convert DIR --kernels native|stock``: an artefact for other kernels, without the checkpoint.
+"""`python -m model_export.convert DIR --kernels native|stock`: an artefact for other kernels, without the checkpoint.
 
 Or one with other prefixes: a cache belongs to its kernels, so they are always computed anew.
 
@@ -56,7 +56,7 @@ def convert(
         VerificationFailed: a file isn't what its manifest says.
         OptionInvalid: these kernels can't do what the artefact was exported with.
         PrefixRefused: a prefix can't be computed.
-        ExportError: ``out`` can't be written, a subclass for each cause; it is then as it was.
+        ExportError: `out` can't be written, a subclass for each cause; it is then as it was.
     """
     artefact.check_output(out)
     read = read_artefact(directory)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class ExportError(Exception):
-    """A problem that the user can mend; the CLI prints it as one line and exits with ``exit_code``."""
+    """A problem that the user can mend; the CLI prints it as one line and exits with `exit_code`."""
 
     exit_code = 2
 
@@ -52,7 +52,7 @@ class CalibrationInvalid(ExportError):
 
 
 class PrefixRefused(ExportError):
-    """A file of ``--prefix`` can't be a prefix, or the artefact can't be run here to compute it."""
+    """A file of `--prefix` can't be a prefix, or the artefact can't be run here to compute it."""
 
 
 class PrefixFailed(ExportError):

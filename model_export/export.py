@@ -39,7 +39,7 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
         options: the user's choices.
 
     Raises:
-        ExportError: a subclass for each thing that the user can mend; ``out`` is then as it was.
+        ExportError: a subclass for each thing that the user can mend; `out` is then as it was.
     """
     artefact.check_output(out)
     config = load_config(source.directory)

@@ -6,7 +6,7 @@ added to it, and then costs D_k times its squared rounding error. That is GPTQ (
 LDLQ (Chee et al., QuIP, 2023, which proves the two equal), and needs no inverse. A block's scale is the one of several
 candidates that costs least after its columns' own feedback.
 
-Arrays are transposed here, ``(K, N)``: a column of the weight is then a row of memory.
+Arrays are transposed here, `(K, N)`: a column of the weight is then a row of memory.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Factors:
     """What a layer's inputs say about errors of its weight.
 
     Attributes:
-        hessian: H, damped, float32 ``(K, K)``.
-        upper: U, float32 ``(K, K)``, unit upper triangular.
-        diagonal: D, float32 ``(K,)``.
+        hessian: H, damped, float32 `(K, K)`.
+        upper: U, float32 `(K, K)`, unit upper triangular.
+        diagonal: D, float32 `(K,)`.
     """
 
     hessian: Array
@@ -47,9 +47,9 @@ class Rounded:
     """Columns of a weight in 4 bits.
 
     Attributes:
-        codes: uint8 ``(K, N)``, the values plus the zero point.
-        scales: float16 ``(blocks, N)``.
-        errors: float32 ``(K, N)``, the weight less what it was rounded to.
+        codes: uint8 `(K, N)`, the values plus the zero point.
+        scales: float16 `(blocks, N)`.
+        errors: float32 `(K, N)`, the weight less what it was rounded to.
     """
 
     codes: NDArray[np.uint8]
@@ -61,7 +61,7 @@ def factorize(hessian: NDArray[np.float64], damping: float = DAMPING) -> Factors
     """Damp H and factor it as U D Uᵀ.
 
     Args:
-        hessian: float64 ``(K, K)``, symmetric, positive semidefinite; changed in place.
+        hessian: float64 `(K, K)`, symmetric, positive semidefinite; changed in place.
         damping: of the mean of its diagonal, added to it.
     """
     diagonal = np.einsum("kk->k", hessian)
@@ -78,7 +78,7 @@ def round_with_feedback(weight: Array, factors: Factors, block_size: int, name: 
     """Round a weight to 4 bits, block by block along K.
 
     Args:
-        weight: float32 ``(K, N)``.
+        weight: float32 `(K, N)`.
         factors: from `factorize`.
         block_size: weights that share a scale.
         name: what to call the tensor in an error.
@@ -104,7 +104,7 @@ def round_with_feedback(weight: Array, factors: Factors, block_size: int, name: 
 
 
 def _candidates(blocks: Array, costs: Array, block_size: int, name: str) -> NDArray[np.float16]:
-    """Scales to try for blocks ``(block_size, N)``: float16 ``(candidates, N)``."""
+    """Scales to try for blocks `(block_size, N)`: float16 `(candidates, N)`."""
     padded = np.zeros((blocks.shape[1], block_size), dtype=np.float32)
     padded[:, : len(blocks)] = blocks.T
     weights = np.zeros(block_size, dtype=np.float32)
@@ -118,7 +118,7 @@ def _candidates(blocks: Array, costs: Array, block_size: int, name: str) -> NDAr
 def _best(
     blocks: Array, weight: Array, feedback: Array, costs: Array, candidates: NDArray[np.float16]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float16], Array]:
-    """Round blocks ``(columns, N)`` with every candidate scale and keep the cheapest: codes, scales, errors."""
+    """Round blocks `(columns, N)` with every candidate scale and keep the cheapest: codes, scales, errors."""
     columns, (count, rows) = len(blocks), candidates.shape
     scales, inverses = inverted(candidates)
     levels = np.empty((columns, count, rows), dtype=np.float32)
@@ -146,7 +146,7 @@ def inverted(scales: NDArray[np.float16]) -> tuple[Array, Array]:
 
 
 def nearest_levels(target: Array, inverses: Array, out: Array) -> None:
-    """Round to the nearest of the sixteen levels, into ``out``."""
+    """Round to the nearest of the sixteen levels, into `out`."""
     np.multiply(target, inverses, out=out)
     np.rint(out, out=out)
     np.maximum(out, LOWEST, out=out)

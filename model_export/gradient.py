@@ -24,7 +24,7 @@ def rms_norm_gradient(x: Array, weight: Array, epsilon: float, gradient: Array) 
 
 
 def gate_gradient(config: ModelConfig, gate_up: Array, gradient: Array) -> Array:
-    """The gradient at gate_up_proj's output ``(S, 2 * intermediate_size)``, from that at down_proj's input."""
+    """The gradient at gate_up_proj's output `(S, 2 * intermediate_size)`, from that at down_proj's input."""
     first, up = np.split(gate_up, 2, axis=-1)
     kind = config.hidden_act
     slope = (activate(kind, first + STEP) - activate(kind, first - STEP)) / (2 * STEP)
@@ -40,10 +40,10 @@ def attend_gradient(
         config: the model.
         weight: gives q_norm and k_norm, if the model has them.
         name: of the attention block.
-        qkv: of one sequence, float32 ``(S, (heads + 2 * kv heads) * head_dim)``.
-        cosines: float32 ``(S, head_dim / 2)``.
+        qkv: of one sequence, float32 `(S, (heads + 2 * kv heads) * head_dim)`.
+        cosines: float32 `(S, head_dim / 2)`.
         sines: the same.
-        gradient: float32 ``(S, heads * head_dim)``.
+        gradient: float32 `(S, heads * head_dim)`.
 
     Returns:
         float32, of qkv's shape.
@@ -63,7 +63,7 @@ def attend_gradient(
 def _scores_gradient(
     config: ModelConfig, query: Array, key: Array, value: Array, gradient: Array
 ) -> tuple[Array, Array, Array]:
-    """Gradients at rotated queries and keys and at values, each ``(S, heads, head_dim)``."""
+    """Gradients at rotated queries and keys and at values, each `(S, heads, head_dim)`."""
     group, scale = query.shape[1] // key.shape[1], np.float32(config.head_dim**-0.5)
     future = np.triu(np.full((len(query), len(query)), -np.inf, dtype=np.float32), k=1)
     by_query, by_key, by_value = np.zeros_like(query), np.zeros_like(key), np.zeros_like(value)

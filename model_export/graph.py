@@ -1,18 +1,18 @@
 """The ONNX graph of a decoder: one function per block, fused operators, weights outside.
 
-Inputs and outputs (``B`` sequences, ``S`` new tokens each, ``M`` positions in the cache, ``P`` wanted logits):
+Inputs and outputs (`B` sequences, `S` new tokens each, `M` positions in the cache, `P` wanted logits):
 
-- ``input_ids`` int64 ``(B, S)``
-- ``seqlens_k`` int32 ``(B,)``: length of each sequence after this step, minus one
-- ``total_sequence_length`` int32 ``()``: the longest of these lengths
-- ``logits_indices`` int64 ``(P,)``: positions in the flattened ``(B * S)`` for which logits are wanted
-- ``slots`` int32 ``(B,)``, with native operators: where in the cache each sequence lies; several may lie in one slot,
+- `input_ids` int64 `(B, S)`
+- `seqlens_k` int32 `(B,)`: length of each sequence after this step, minus one
+- `total_sequence_length` int32 `()`: the longest of these lengths
+- `logits_indices` int64 `(P,)`: positions in the flattened `(B * S)` for which logits are wanted
+- `slots` int32 `(B,)`, with native operators: where in the cache each sequence lies; several may lie in one slot,
   at positions that follow one another
-- ``past_key_values.{i}.key``/``.value`` and ``present.{i}.key``/``.value`` float32, float16 or int8 ``(slots,
-  num_key_value_heads, M, head_dim)``, with stock operators ``(B, …)``: bound to the same memory, so that the cache is
+- `past_key_values.{i}.key`/`.value` and `present.{i}.key`/`.value` float32, float16 or int8 `(slots,
+  num_key_value_heads, M, head_dim)`, with stock operators `(B, …)`: bound to the same memory, so that the cache is
   updated in place
-- with int8, the same with ``.key_scale``/``.value_scale`` float32 ``(slots, num_key_value_heads, M)``
-- ``logits`` float32 ``(P, vocab_size)``
+- with int8, the same with `.key_scale`/`.value_scale` float32 `(slots, num_key_value_heads, M)`
+- `logits` float32 `(P, vocab_size)`
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def decoder_layer(
     """One layer; the residual sum is left open, so that the next norm can do it.
 
     Returns:
-        the residual stream, the branch still to be added to it (both ``(B, S, hidden_size)``), and the layer's
+        the residual stream, the branch still to be added to it (both `(B, S, hidden_size)`), and the layer's
         present cache.
     """
     prefix = f"model.layers.{layer}"
@@ -114,7 +114,7 @@ def decoder_layer(
 def attention(
     b: Builder, operators: Operators, name: str, layer: int, x: ir.Value, inputs: Inputs
 ) -> tuple[ir.Value, Sequence[ir.Value]]:
-    """The attention block: ``(B, S, hidden_size)``, same shape out, and the layer's present cache."""
+    """The attention block: `(B, S, hidden_size)`, same shape out, and the layer's present cache."""
     cache = operators.cache
     qkv = operators.linear(b, f"{name}.qkv_proj", x)
     past = [inputs[part] for part in cache_names(layer, PAST, cache)]
@@ -126,12 +126,12 @@ def attention(
 
 
 def mlp(b: Builder, operators: Operators, name: str, x: ir.Value) -> ir.Value:
-    """Gated feed-forward (Shazeer, GLU variants, 2020): ``down(activation(gate(x)) * up(x))``."""
+    """Gated feed-forward (Shazeer, GLU variants, 2020): `down(activation(gate(x)) * up(x))`."""
     return operators.gated(b, name, f"{name}.down_proj", operators.linear(b, f"{name}.gate_up_proj", x))
 
 
 def norm(b: Builder, name: str, hidden: ir.Value, branch: ir.Value | None) -> tuple[ir.Value, ir.Value]:
-    """Add the branch to the residual stream and take its RMSNorm; both results are ``(B, S, hidden_size)``."""
+    """Add the branch to the residual stream and take its RMSNorm; both results are `(B, S, hidden_size)`."""
     weight = b.stored(f"{name}.weight")
     epsilon = b.config.rms_norm_eps
     if branch is None:
@@ -148,7 +148,7 @@ def norm(b: Builder, name: str, hidden: ir.Value, branch: ir.Value | None) -> tu
 
 
 def lm_head(b: Builder, operators: Operators, hidden: ir.Value, branch: ir.Value | None, indices: ir.Value) -> ir.Value:
-    """Final norm and head, only where logits are wanted: ``(B, S, hidden_size)`` → ``(P, vocab_size)``."""
+    """Final norm and head, only where logits are wanted: `(B, S, hidden_size)` → `(P, vocab_size)`."""
     if branch is not None:
         hidden = b.op("Add", [hidden, branch], "model.residual")
     flat = b.op("Reshape", [hidden, b.constant("flat_hidden", [-1, b.config.hidden_size])], "model.flatten")

@@ -39,7 +39,7 @@ class HeadLayout:
         """Map stored elements to the checkpoint's.
 
         Returns:
-            int64 ``(heads * stored,)``, -1 for padding; None when nothing is padded.
+            int64 `(heads * stored,)`, -1 for padding; None when nothing is padded.
         """
         if not self.padded:
             return None

@@ -1,4 +1,4 @@
-"""``python -m model_export.inspect DIR``: what an artefact is, bits per weight, sizes."""
+"""`python -m model_export.inspect DIR`: what an artefact is, bits per weight, sizes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def summary(read: ReadArtefact) -> dict[str, Any]:
     """Count weights and bytes.
 
     Returns:
-        ``parameters`` of the checkpoint, ``bits_per_weight`` over all of them, scales and padding of heads included,
-        ``kv_cache_bytes_per_token``, ``prefixes`` with tokens, and ``files`` with sizes in bytes.
+        `parameters` of the checkpoint, `bits_per_weight` over all of them, scales and padding of heads included,
+        `kv_cache_bytes_per_token`, `prefixes` with tokens, and `files` with sizes in bytes.
     """
     d = read.description
     parameters = sum(map(prod, expected_tensors(ModelConfig(**d["checkpoint_config"])).values()))

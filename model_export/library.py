@@ -14,7 +14,7 @@ NAME = "libfirebrick_kernels.so"
 
 
 def library_path(environ: Mapping[str, str]) -> Path:
-    """``FIREBRICK_KERNELS``, else the one that `make setup` puts beside the handler."""
+    """`FIREBRICK_KERNELS`, else the one that `make setup` puts beside the handler."""
     return Path(environ.get("FIREBRICK_KERNELS") or Path(__file__).parent.parent / "handler" / NAME)
 
 

@@ -1,12 +1,12 @@
 """The native layout: quantized weights as our kernels read them, one sequential stream of records.
 
-A weight of N rows and K columns is a tensor U8 ``(ceil(N / 16), ceil(K / 64), record)``. Record (g, r) holds rows
-16 g … 16 g + 15 and columns 64 r … 64 r + 63: first 64 bytes of scales, f16 ``[block][row]`` for two blocks of 32
+A weight of N rows and K columns is a tensor U8 `(ceil(N / 16), ceil(K / 64), record)`. Record (g, r) holds rows
+16 g … 16 g + 15 and columns 64 r … 64 r + 63: first 64 bytes of scales, f16 `[block][row]` for two blocks of 32
 columns, then the values with the zero point added (8 for 4 bits, 128 for 8):
 
-- 4 bits, a record of 576 bytes: ``[block][j][row][i]`` with j in 0…3 and i in 0…3; the low nibble is column
-  ``32 block + 8 j + i``, the high nibble column ``32 block + 8 j + 4 + i``.
-- 8 bits, a record of 1,088 bytes: ``[block][j][row][i]`` with j in 0…7; the byte is column ``32 block + 4 j + i``.
+- 4 bits, a record of 576 bytes: `[block][j][row][i]` with j in 0…3 and i in 0…3; the low nibble is column
+  `32 block + 8 j + i`, the high nibble column `32 block + 8 j + 4 + i`.
+- 8 bits, a record of 1,088 bytes: `[block][j][row][i]` with j in 0…7; the byte is column `32 block + 4 j + i`.
 
 Rows beyond N and columns beyond K hold the zero point, and blocks that are nothing else have the scale 0, so that the
 same values are always the same bytes.
@@ -29,7 +29,7 @@ RECORD_BYTES = {4: SCALE_BYTES + ROWS * COLUMNS // 2, 8: SCALE_BYTES + ROWS * CO
 
 
 def record_shape(n: int, k: int, bits: int) -> tuple[int, int, int]:
-    """Shape of the tensor that holds an ``(n, k)`` weight: groups of rows, records of a group, bytes of a record."""
+    """Shape of the tensor that holds an `(n, k)` weight: groups of rows, records of a group, bytes of a record."""
     return -(-n // ROWS), -(-k // COLUMNS), RECORD_BYTES[bits]
 
 
@@ -37,12 +37,12 @@ def pack(values: NDArray[np.uint8], scales: NDArray[np.float16], bits: int) -> N
     """Arrange quantized rows in records.
 
     Args:
-        values: uint8 ``(N, blocks, 32 * bits / 8)``, as `model_export.quantize.quantize` gives them.
-        scales: float16 ``(N, blocks)``.
+        values: uint8 `(N, blocks, 32 * bits / 8)`, as `model_export.quantize.quantize` gives them.
+        scales: float16 `(N, blocks)`.
         bits: 4 or 8.
 
     Returns:
-        uint8 ``(groups, records, record)``.
+        uint8 `(groups, records, record)`.
     """
     n, blocks = scales.shape
     groups, records, record = record_shape(n, blocks * BLOCK_SIZE, bits)
@@ -61,13 +61,13 @@ def unpack(packed: NDArray[np.uint8], n: int, k: int, bits: int) -> tuple[NDArra
     """Undo `pack`.
 
     Args:
-        packed: uint8 ``(groups, records, record)``.
+        packed: uint8 `(groups, records, record)`.
         n: rows without padding.
         k: columns without padding.
         bits: 4 or 8.
 
     Returns:
-        values, uint8 ``(n, blocks, 32 * bits / 8)``, and scales, float16 ``(n, blocks)``.
+        values, uint8 `(n, blocks, 32 * bits / 8)`, and scales, float16 `(n, blocks)`.
 
     Raises:
         ValueError: the shape isn't that of such a weight, a scale is no number, or the padding isn't what `pack`
@@ -93,7 +93,7 @@ def unpack(packed: NDArray[np.uint8], n: int, k: int, bits: int) -> tuple[NDArra
 
 
 def _interleave(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Values ``(rows, blocks, 32)``, padded, in the order of the records."""
+    """Values `(rows, blocks, 32)`, padded, in the order of the records."""
     groups, records = len(codes) // ROWS, codes.shape[1] // BLOCKS
     if bits == 8:
         split = codes.reshape(groups, ROWS, records, BLOCKS, 8, 4)  # (g, row, r, block, j, i)
@@ -104,7 +104,7 @@ def _interleave(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 
 def _deinterleave(body: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Undo `_interleave`: ``(groups, records, bytes)`` → ``(rows, blocks, 32)``."""
+    """Undo `_interleave`: `(groups, records, bytes)` → `(rows, blocks, 32)`."""
     groups, records, _ = body.shape
     ordered = body.reshape(groups, records, BLOCKS, -1, ROWS, 4).transpose(0, 4, 1, 2, 3, 5)  # (g, row, r, block, j, i)
     if bits == 4:

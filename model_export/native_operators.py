@@ -1,4 +1,4 @@
-"""The decoder's parts in the operators of our native kernels, domain ``firebrick``."""
+"""The decoder's parts in the operators of our native kernels, domain `firebrick`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NativeOperators:
     """Linear, Embedding, AttentionF16 and AttentionInt8."""
 
     def __init__(self, kv_cache_dtype: str) -> None:
-        """``kv_cache_dtype``: "float16" or "int8"."""
+        """`kv_cache_dtype`: "float16" or "int8"."""
         self._attention = ATTENTION[kv_cache_dtype]
         self.domains: Mapping[str, int] = {FIREBRICK: 1}
         self.cache = CACHES[kv_cache_dtype]

@@ -42,13 +42,13 @@ class Operators(Protocol):
         """What a layer's cache consists of, one of `CACHES`."""
 
     def embedding(self, b: Builder, input_ids: ir.Value) -> ir.Value:
-        """Look rows up: ``(B, S)`` → ``(B, S, hidden_size)``."""
+        """Look rows up: `(B, S)` → `(B, S, hidden_size)`."""
 
     def linear(self, b: Builder, name: str, x: ir.Value, weight_name: str | None = None) -> ir.Value:
-        """``x @ weight.T + bias``: ``(…, K)`` → ``(…, N)``; the weight is the name's own unless another is given."""
+        """`x @ weight.T + bias`: `(…, K)` → `(…, N)`; the weight is the name's own unless another is given."""
 
     def gated(self, b: Builder, name: str, down: str, gate_up: ir.Value) -> ir.Value:
-        """``down(activation(gate) * up)`` of a block: ``(B, S, 2 * intermediate_size)`` → ``(B, S, hidden_size)``."""
+        """`down(activation(gate) * up)` of a block: `(B, S, 2 * intermediate_size)` → `(B, S, hidden_size)`."""
 
     def attention(
         self, b: Builder, name: str, qkv: ir.Value, past: Sequence[ir.Value], present: Sequence[str], inputs: Inputs
@@ -58,13 +58,13 @@ class Operators(Protocol):
         Args:
             b: the graph.
             name: of the block.
-            qkv: float32 ``(B, S, (heads + 2 * kv heads) * head_dim)``.
+            qkv: float32 `(B, S, (heads + 2 * kv heads) * head_dim)`.
             past: the layer's cache, in the order of `cache`.
             present: names for the same after this step.
             inputs: of the graph.
 
         Returns:
-            float32 ``(B, S, heads * head_dim)``, then the cache.
+            float32 `(B, S, heads * head_dim)`, then the cache.
         """
 
 
@@ -74,7 +74,7 @@ def cache_names(layer: int, prefix: str, cache: Mapping[str, ir.DataType]) -> li
 
 
 def cache_type(config: ModelConfig, part: str, operators: Operators) -> tuple[ir.TensorType, list[int | str]]:
-    """Type and shape of a part: ``(slots or B, kv heads, M, head_dim)``, scales without the last."""
+    """Type and shape of a part: `(slots or B, kv heads, M, head_dim)`, scales without the last."""
     first = SLOTS if operators.takes_slots else "batch"
     shape: list[int | str] = [first, config.num_key_value_heads, "max_sequence", HeadLayout(config.head_dim).stored]
     return ir.TensorType(operators.cache[part]), shape[:3] if part.endswith("_scale") else shape

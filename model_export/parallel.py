@@ -40,7 +40,7 @@ class Workers:
         return list(self.pool.map(function, items))
 
     def second_moments(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """XᵀX of inputs ``(tokens, K)``: float64 ``(K, K)``, summed from float32 parts."""
+        """XᵀX of inputs `(tokens, K)`: float64 `(K, K)`, summed from float32 parts."""
         k = inputs.shape[1]
         result = np.zeros((k, k), dtype=np.float64)
 
@@ -67,5 +67,5 @@ def workers(threads: int) -> Iterator[Workers]:
 
 
 def slices(length: int, step: int) -> list[slice]:
-    """Cut ``range(length)`` into portions of ``step``, the last one perhaps shorter."""
+    """Cut `range(length)` into portions of `step`, the last one perhaps shorter."""
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]

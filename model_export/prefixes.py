@@ -26,7 +26,7 @@ def check(stage: Path, files: Sequence[Path]) -> None:
 
     Args:
         stage: holds a tokenizer and a description; the weights and the manifest may be missing.
-        files: from ``--prefix``.
+        files: from `--prefix`.
 
     Raises:
         PrefixRefused: one of them can't be a prefix.
@@ -42,7 +42,7 @@ def finish(stage: Path, known: Mapping[str, str], files: Sequence[Path], threads
     Args:
         stage: a complete artefact but for these.
         known: sha256 of files that were hashed while they were written.
-        files: from ``--prefix``.
+        files: from `--prefix`.
         threads: of the engine that computes them.
 
     Raises:

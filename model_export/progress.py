@@ -15,7 +15,7 @@ class Progress:
     """Counts bytes written, or otherwise done with; shows tensor names, bytes and time left."""
 
     def __init__(self, total: int, stream: TextIO = sys.stderr, done: str = "written") -> None:
-        """Start at zero of ``total`` bytes; ``done`` says what is being done with them."""
+        """Start at zero of `total` bytes; `done` says what is being done with them."""
         self._total, self._done, self._stream, self._verb = total, 0, stream, done
         self._started = self._shown = time.monotonic()
         self._bar: tqdm[Any] | None = None

@@ -1,7 +1,7 @@
 """Symmetric block quantization along K: signed 4- or 8-bit integers with one f16 scale a block.
 
-A block is ``block_size`` neighbours of one row. With scale ``s`` and stored value ``v`` the weight is
-``s * (v - zero_point)``, where ``zero_point`` is 8 for 4 bits and 128 for 8 bits. The last block of a row is padded
+A block is `block_size` neighbours of one row. With scale `s` and stored value `v` the weight is
+`s * (v - zero_point)`, where `zero_point` is 8 for 4 bits and 128 for 8 bits. The last block of a row is padded
 with zeros. Two 4-bit values share a byte, the first in the low nibble.
 """
 
@@ -18,7 +18,7 @@ F16_MAX = 65504.0
 
 
 def blocks_per_row(k: int, block_size: int) -> int:
-    """Number of blocks, the last one perhaps padded, that hold a row of ``k`` weights."""
+    """Number of blocks, the last one perhaps padded, that hold a row of `k` weights."""
     return -(-k // block_size)
 
 
@@ -28,7 +28,7 @@ def quantize(
     """Round every weight to a multiple of its block's scale.
 
     Args:
-        weight: float32 ``(N, K)``, finite.
+        weight: float32 `(N, K)`, finite.
         bits: 4 or 8.
         block_size: weights that share a scale.
         name: what to call the tensor in an error.
@@ -36,7 +36,7 @@ def quantize(
             least squared error (4 bits only: 8 bits have nothing to gain).
 
     Returns:
-        values, uint8 ``(N, blocks, block_size * bits / 8)``, and scales, float16 ``(N, blocks)``.
+        values, uint8 `(N, blocks, block_size * bits / 8)`, and scales, float16 `(N, blocks)`.
 
     Raises:
         QuantizationRange: a weight is so large that its scale is no f16.
@@ -56,13 +56,13 @@ def block_scales(grouped: NDArray[np.float32], bits: int, name: str, rounding: R
     """Choose the scale of every block.
 
     Args:
-        grouped: float32 ``(N, blocks, block_size)``.
+        grouped: float32 `(N, blocks, block_size)`.
         bits: 4 or 8.
         name: what to call the tensor in an error.
         rounding: as for `quantize`.
 
     Returns:
-        float16 ``(N, blocks)``.
+        float16 `(N, blocks)`.
 
     Raises:
         QuantizationRange: a weight is so large that its scale is no f16.
@@ -114,7 +114,7 @@ def round_to_scales(
 
 
 def pack(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Put two 4-bit values into a byte, the first in the low nibble: ``(…, block_size)`` → ``(…, bytes)``."""
+    """Put two 4-bit values into a byte, the first in the low nibble: `(…, block_size)` → `(…, bytes)`."""
     if bits == 8:
         return codes
     packed: NDArray[np.uint8] = codes[..., 0::2] | (codes[..., 1::2] << np.uint8(4))
@@ -122,7 +122,7 @@ def pack(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 
 def unpack(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Undo `pack`: ``(…, bytes)`` → ``(…, block_size)``."""
+    """Undo `pack`: `(…, bytes)` → `(…, block_size)`."""
     if bits == 8:
         return values
     codes = np.empty((*values.shape[:-1], values.shape[-1] * 2), dtype=np.uint8)
@@ -137,13 +137,13 @@ def dequantize(
     """Undo `quantize`.
 
     Args:
-        values: uint8 ``(N, blocks, block_size * bits / 8)``.
-        scales: float16 or float32 ``(N, blocks)``.
+        values: uint8 `(N, blocks, block_size * bits / 8)`.
+        scales: float16 or float32 `(N, blocks)`.
         bits: 4 or 8.
         k: row length without padding.
 
     Returns:
-        float32 ``(N, k)``.
+        float32 `(N, k)`.
     """
     rows = len(values)
     signed = unpack(values, bits).astype(np.float32) - np.float32(2 ** (bits - 1))

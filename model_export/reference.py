@@ -26,10 +26,10 @@ def logits(config: ModelConfig, weight: Lookup, input_ids: NDArray[np.int64]) ->
         config: the model.
         weight: gives a weight of `model_export.weights.plan` by name, in float32 and without block padding, or None
             if the model has none of that name; called once a layer, so that only one layer is in memory.
-        input_ids: int64 ``(S,)``.
+        input_ids: int64 `(S,)`.
 
     Returns:
-        float32 ``(S, vocab_size)``.
+        float32 `(S, vocab_size)`.
     """
     embedding = _required(weight, EMBEDDING)
     hidden = embedding[input_ids]  # (S, hidden_size)
@@ -78,12 +78,12 @@ def attend(config: ModelConfig, weight: Lookup, name: str, qkv: Array, cosines: 
         config: the model.
         weight: gives q_norm and k_norm, if the model has them.
         name: of the attention block.
-        qkv: float32 ``(S, (heads + 2 * kv heads) * head_dim)``.
-        cosines: float32 ``(S, head_dim / 2)``.
+        qkv: float32 `(S, (heads + 2 * kv heads) * head_dim)`.
+        cosines: float32 `(S, head_dim / 2)`.
         sines: the same.
 
     Returns:
-        float32 ``(S, heads * head_dim)``.
+        float32 `(S, heads * head_dim)`.
     """
     heads = HeadLayout(config.head_dim)
     q_heads, kv_heads, length = config.num_attention_heads, config.num_key_value_heads, len(qkv)
@@ -105,21 +105,21 @@ def attend(config: ModelConfig, weight: Lookup, name: str, qkv: Array, cosines: 
 
 
 def rotate(x: Array, cosines: Array, sines: Array) -> Array:
-    """Turn heads ``(S, heads, head_dim)`` by their positions' angles."""
+    """Turn heads `(S, heads, head_dim)` by their positions' angles."""
     first, second = np.split(x, 2, axis=-1)
     cos, sin = cosines[:, None, :], sines[:, None, :]
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
 def gate(config: ModelConfig, gate_up: Array) -> Array:
-    """The gated activation between gate_up_proj and down_proj: ``(S, 2 * intermediate_size)`` → half of it."""
+    """The gated activation between gate_up_proj and down_proj: `(S, 2 * intermediate_size)` → half of it."""
     first, up = np.split(gate_up, 2, axis=-1)
     product: Array = activate(config.hidden_act, first) * up
     return product
 
 
 def activate(kind: str, x: Array) -> Array:
-    """The config's ``hidden_act``, element by element."""
+    """The config's `hidden_act`, element by element."""
     match kind:
         case "silu":
             activated = x / (1 + np.exp(-x))

@@ -19,7 +19,7 @@ def refine(weight: Array, rounded: Rounded, factors: Factors, block_size: int) -
     """Improve a rounded weight in place.
 
     Args:
-        weight: float32 ``(K, N)``.
+        weight: float32 `(K, N)`.
         rounded: of it, from `model_export.feedback.round_with_feedback`.
         factors: the same as there.
         block_size: weights that share a scale.
@@ -39,17 +39,17 @@ def refine(weight: Array, rounded: Rounded, factors: Factors, block_size: int) -
 
 
 def _round_again(weight: Array, errors: Array, gradient: Array, hessian: Array, scale: NDArray[np.float16]) -> Array:
-    """Round each column of a block ``(columns, N)`` for the errors of all others.
+    """Round each column of a block `(columns, N)` for the errors of all others.
 
     Args:
-        weight: float32 ``(columns, N)``.
+        weight: float32 `(columns, N)`.
         errors: of it so far, the same shape.
         gradient: H E at these columns, the same shape; changed in place.
-        hessian: float32 ``(columns, columns)``.
-        scale: float16 ``(N,)``.
+        hessian: float32 `(columns, columns)`.
+        scale: float16 `(N,)`.
 
     Returns:
-        the new levels, float32 ``(columns, N)``.
+        the new levels, float32 `(columns, N)`.
     """
     scales, inverses = inverted(scale)
     levels = np.empty_like(weight)
@@ -64,7 +64,7 @@ def _round_again(weight: Array, errors: Array, gradient: Array, hessian: Array, 
 
 
 def _fit(levels: Array, gradient: Array, hessian: Array, scale: NDArray[np.float16]) -> NDArray[np.float16]:
-    """The scales ``(N,)`` that go best with a block's levels, where f16 has them."""
+    """The scales `(N,)` that go best with a block's levels, where f16 has them."""
     product = np.einsum("kn,kn->n", gradient, levels)
     square = np.einsum("kn,kn->n", hessian @ levels, levels)
     step = np.divide(product, square, out=np.zeros_like(product), where=square > 0)

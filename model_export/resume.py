@@ -1,6 +1,6 @@
 """What an interrupted calibration has finished, kept beside the artefact until the export succeeds.
 
-A directory ``.NAME.calibration`` holds one file a finished part, which is a decoder layer or the head, and the hidden
+A directory `.NAME.calibration` holds one file a finished part, which is a decoder layer or the head, and the hidden
 states after the last of them. Each file names the key of its export, which is a hash of everything that the result
 depends on; zip's checksums tell a torn file. Whatever doesn't fit is thrown away, never repaired.
 """

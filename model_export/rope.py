@@ -12,7 +12,7 @@ def inverse_frequencies(config: ModelConfig) -> NDArray[np.float32]:
     """Compute the rotary frequencies of one head (Su et al., RoFormer, 2021, §3.2).
 
     Returns:
-        float32 ``(head_dim / 2,)``, radians per token.
+        float32 `(head_dim / 2,)`, radians per token.
     """
     exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
     frequencies = 1.0 / np.power(config.rope_theta, exponents.astype(np.float64))
@@ -25,7 +25,7 @@ def inverse_frequencies(config: ModelConfig) -> NDArray[np.float32]:
 
 
 def _llama3(frequencies: NDArray[np.float64], scaling: RopeScaling) -> NDArray[np.float64]:
-    """Stretch long wavelengths by ``factor``, keep short ones, blend between (Llama 3.1's scaling)."""
+    """Stretch long wavelengths by `factor`, keep short ones, blend between (Llama 3.1's scaling)."""
     turns = scaling.original_max_position_embeddings * frequencies / (2 * np.pi)
     blend = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
     blend = np.clip(blend, 0.0, 1.0)
@@ -37,10 +37,10 @@ def tables(config: ModelConfig, context: int, width: int) -> tuple[NDArray[np.fl
 
     Args:
         context: number of positions.
-        width: columns, at least ``head_dim / 2``; the rest belongs to padding and turns nothing.
+        width: columns, at least `head_dim / 2`; the rest belongs to padding and turns nothing.
 
     Returns:
-        two float32 arrays ``(context, width)``.
+        two float32 arrays `(context, width)`.
     """
     # The product is rounded to float32 because that is what every trained checkpoint has seen.
     positions = np.arange(context, dtype=np.float32)

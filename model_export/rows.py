@@ -24,7 +24,7 @@ class Rows(Protocol):
         """Bytes that reading all rows takes from the checkpoint."""
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows ``start:stop``."""
+        """Rows `start:stop`."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def empty_cache(session: onnxruntime.InferenceSession, batch: int, positions: in
 
 
 def run_graph(read: ReadArtefact, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Run the artefact's graph over one sequence ``(S,)``; gives the logits at every position, ``(S, vocab_size)``.
+    """Run the artefact's graph over one sequence `(S,)`; gives the logits at every position, `(S, vocab_size)`.
 
     Raises:
         KernelsUnusable: it needs native kernels, and they can't be had here.

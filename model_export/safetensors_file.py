@@ -3,7 +3,7 @@
 The format (https://github.com/huggingface/safetensors) is a little-endian u64 header length, a JSON header, and the
 tensors. What this writer adds within it: the header is padded with spaces so that data starts at a multiple of 4,096,
 every tensor starts at a multiple of 64, and where a tensor's size leaves a gap, a padding tensor named
-``padding.<offset>`` fills it, since the format allows no holes.
+`padding.<offset>` fills it, since the format allows no holes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ITEM_SIZES = {"U8": 1, "F16": 2, "BF16": 2, "F32": 4}
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor to be stored. ``dtype`` is SafeTensors' name of it."""
+    """A tensor to be stored. `dtype` is SafeTensors' name of it."""
 
     name: str
     dtype: str

@@ -21,10 +21,10 @@ def search_scales(grouped: Array) -> Array:
     """Choose the scales of 4-bit blocks.
 
     Args:
-        grouped: float32 ``(N, blocks, block_size)``.
+        grouped: float32 `(N, blocks, block_size)`.
 
     Returns:
-        float32 ``(N, blocks)``; negative where a block's largest magnitude is a positive weight, 0 where all are 0.
+        float32 `(N, blocks)`; negative where a block's largest magnitude is a positive weight, 0 where all are 0.
     """
     unit, extreme = normalize(grouped)
     best, scales = np.zeros_like(extreme), np.zeros_like(extreme)
@@ -40,18 +40,18 @@ def candidate_scales(blocks: Array, importance: Array) -> Array:
     """Give every scale that is worth trying for 4-bit blocks.
 
     Args:
-        blocks: float32 ``(N, block_size)``.
-        importance: float32 ``(block_size,)``, the weights of the squared errors.
+        blocks: float32 `(N, block_size)`.
+        importance: float32 `(block_size,)`, the weights of the squared errors.
 
     Returns:
-        float32 ``(candidates, N)``.
+        float32 `(candidates, N)`.
     """
     unit, extreme = normalize(blocks)
     return np.stack([fit(unit, target, importance)[0] * extreme for target in CANDIDATES])
 
 
 def normalize(blocks: Array) -> tuple[Array, Array]:
-    """Divide blocks ``(…, block_size)`` by their extremes ``(…)``, so that none over- or underflows when squared."""
+    """Divide blocks `(…, block_size)` by their extremes `(…)`, so that none over- or underflows when squared."""
     at = np.abs(blocks).argmax(axis=-1)[..., None]
     extreme = np.take_along_axis(blocks, at, axis=-1)[..., 0]
     safe = np.where(extreme == 0, np.float32(1), extreme).astype(np.float32, copy=False)
@@ -60,15 +60,15 @@ def normalize(blocks: Array) -> tuple[Array, Array]:
 
 
 def fit(unit: Array, target: float, importance: Array | None = None) -> tuple[Array, Array]:
-    """Round with the extreme at ``-target``, and fit the scale to that.
+    """Round with the extreme at `-target`, and fit the scale to that.
 
     Args:
-        unit: float32 ``(…, block_size)``, from `normalize`.
+        unit: float32 `(…, block_size)`, from `normalize`.
         target: one of `CANDIDATES`.
-        importance: of the squared errors, float32 ``(block_size,)``.
+        importance: of the squared errors, float32 `(block_size,)`.
 
     Returns:
-        the scales, and how much of the blocks' squares they explain, both ``(…)``.
+        the scales, and how much of the blocks' squares they explain, both `(…)`.
     """
     levels = unit * np.float32(-target)
     np.rint(levels, out=levels)

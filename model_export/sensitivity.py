@@ -44,7 +44,7 @@ class Sensitivity:
         Args:
             config: the model.
             weights: from `model_export.weights.plan`.
-            ids: a text, int64 ``(windows, length)``.
+            ids: a text, int64 `(windows, length)`.
             workers: threads.
             calibrated: whether the weights will be rounded with error feedback, which takes a part of the errors away.
         """
@@ -94,7 +94,7 @@ class Sensitivity:
         return qkv, mixed, between, gate_up, after
 
     def _back(self, layer: str, hidden: Array, gradient: Array, costs: dict[str, float]) -> Array:
-        """Go back through a layer: gradient ``(tokens, hidden_size)`` at its end → at its beginning."""
+        """Go back through a layer: gradient `(tokens, hidden_size)` at its end → at its beginning."""
         epsilon = self._config.rms_norm_eps
         qkv, mixed, between, gate_up, _ = self._layer(layer, hidden)
         back = self._back_linear(f"{layer}.mlp.down_proj", gate(self._config, gate_up), gradient, costs)
@@ -115,7 +115,7 @@ class Sensitivity:
         return gradient + rms_norm_gradient(hidden, norm, epsilon, back)
 
     def _back_linear(self, name: str, inputs: Array, gradient: Array, costs: dict[str, float]) -> Array:
-        """Go back through a linear layer and note its cost: gradient ``(tokens, N)`` → ``(tokens, K)``."""
+        """Go back through a linear layer and note its cost: gradient `(tokens, N)` → `(tokens, K)`."""
         weight = self._weights[f"{name}.weight"]
         windows = len(self._ids)
 
@@ -199,6 +199,6 @@ class Sensitivity:
 
 
 def rounding_errors(matrix: Array, weight: Weight) -> Array:
-    """A matrix ``(N, K)`` less what it is in 4 bits by search."""
+    """A matrix `(N, K)` less what it is in 4 bits by search."""
     values, scales = quantize(matrix, 4, weight.block_size, weight.name, "search")
     return matrix - dequantize(values, scales, 4, matrix.shape[1])

@@ -33,7 +33,7 @@ def resolve(model: str, revision: str | None) -> Source:
     """Find the checkpoint.
 
     Args:
-        model: a directory, or a hub id such as ``meta-llama/Llama-3.2-3B-Instruct``.
+        model: a directory, or a hub id such as `meta-llama/Llama-3.2-3B-Instruct`.
         revision: branch, tag or commit on the hub.
 
     Raises:

@@ -20,7 +20,7 @@ class StockOperators:
     """MatMulNBits, GatherBlockQuantized and GroupQueryAttention; unquantized, FusedMatMul and Gather."""
 
     def __init__(self, activations: Activations) -> None:
-        """``activations``: what Int4 weights are multiplied with."""
+        """`activations`: what Int4 weights are multiplied with."""
         self._accuracy_level = ACCURACY_LEVELS[activations]
         self.domains: Mapping[str, int] = {}
         self.cache = CACHES["float32"]
@@ -103,7 +103,7 @@ def split_heads(b: Builder, name: str, qkv: ir.Value) -> tuple[ir.Value, ir.Valu
 
 
 def head_norm(b: Builder, name: str, x: ir.Value) -> ir.Value:
-    """RMSNorm of each head: ``(B, S, heads * head_dim)``, same shape out."""
+    """RMSNorm of each head: `(B, S, heads * head_dim)`, same shape out."""
     heads = HeadLayout(b.config.head_dim)
     split = b.op("Reshape", [x, b.constant("by_head", [0, 0, -1, heads.stored])], f"{name}.by_head")
     # Padding adds zeros to the mean; the exporter corrected the weight, and epsilon shrinks alike.

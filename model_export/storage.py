@@ -25,13 +25,13 @@ class Storage(Protocol):
         """Rows that are stored together: a slab of a weight has a multiple of them, but for the last slab."""
 
     def tensors(self, name: str, shape: tuple[int, ...], bits: int, block_size: int) -> tuple[TensorSpec, ...]:
-        """List the stored tensors of an ``(N, K)`` weight, in file order."""
+        """List the stored tensors of an `(N, K)` weight, in file order."""
 
     def encode(self, values: Values, scales: Scales, bits: int) -> tuple[NDArray[Any], ...]:
         """Store a slab of rows: what `model_export.quantize.quantize` gives → one array for each stored tensor."""
 
     def decode(self, arrays: Sequence[NDArray[Any]], shape: tuple[int, int], bits: int) -> tuple[Values, Scales]:
-        """Undo `encode` for a slab of ``(rows, K)``.
+        """Undo `encode` for a slab of `(rows, K)`.
 
         Raises:
             ValueError: the arrays aren't what `encode` gives; the message says why.

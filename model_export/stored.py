@@ -22,7 +22,7 @@ class StoredWeights:
     """Random access to the weights of an artefact.
 
     Attributes:
-        planned: every weight by name, in order of use: shape, bits and storage; its ``rows`` have no values.
+        planned: every weight by name, in order of use: shape, bits and storage; its `rows` have no values.
     """
 
     def __init__(self, read: ReadArtefact) -> None:
@@ -85,7 +85,7 @@ class StoredWeights:
         return values[start - top : stop - top], scales[start - top : stop - top]
 
     def stored(self, name: str, start: int, stop: int) -> NDArray[Any]:
-        """Read a stored tensor as it is, ``start:stop`` of its first dimension."""
+        """Read a stored tensor as it is, `start:stop` of its first dimension."""
         tensor = self._read.tensors[name]
         width = tensor.nbytes // tensor.shape[0]
         with self._path.open("rb") as file:

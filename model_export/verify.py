@@ -1,4 +1,4 @@
-"""``python -m model_export.verify DIR [--against MODEL]``: whether an artefact is what it should be."""
+"""`python -m model_export.verify DIR [--against MODEL]`: whether an artefact is what it should be."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _check_model(read: ReadArtefact, config: ModelConfig) -> None:
 def compare(
     by_graph: NDArray[np.float32], same_weights: NDArray[np.float32], model_weights: NDArray[np.float32]
 ) -> LogitsReport:
-    """Measure differences between logits, each float32 ``(S, vocab_size)``."""
+    """Measure differences between logits, each float32 `(S, vocab_size)`."""
     ours, theirs = log_softmax(by_graph), log_softmax(model_weights)
     divergence = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
     agreement = by_graph.argmax(axis=1) == model_weights.argmax(axis=1)
@@ -144,7 +144,7 @@ def relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) ->
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Natural logarithms of the probabilities, row by row: ``(S, vocab_size)``."""
+    """Natural logarithms of the probabilities, row by row: `(S, vocab_size)`."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     normalized: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return normalized

@@ -151,7 +151,7 @@ S = TypeVar("S")
 
 
 def ordered(pool: Executor, function: Callable[[S], T], items: Sequence[S], window: int) -> Iterator[T]:
-    """Map over the pool in order, with at most ``window`` results waiting, so that memory stays bounded."""
+    """Map over the pool in order, with at most `window` results waiting, so that memory stays bounded."""
     pending: deque[Future[T]] = deque()
     try:
         for item in items:

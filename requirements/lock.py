@@ -1,4 +1,4 @@
-"""Pin the requirements of pyproject.toml anew, with hashes: ``make lock``.
+"""Pin the requirements of pyproject.toml anew, with hashes: `make lock`.
 
 runtime ⊂ worker, export ⊂ tools ⊂ dev share their versions. The reference set is resolved apart, for the Python that
 runs this: hashing every platform's wheels of torch would mean downloading them all.

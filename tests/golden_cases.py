@@ -22,7 +22,7 @@ FAST_INT4 = ExportOptions(rounding="nearest")
 
 
 def sequence(vocab_size: int, length: int) -> NDArray[np.int64]:
-    """The token ids that every golden sequence begins with, ``(length,)``."""
+    """The token ids that every golden sequence begins with, `(length,)`."""
     return np.random.default_rng(0).integers(0, vocab_size, LONG, dtype=np.int64)[:length]
 
 
@@ -35,7 +35,7 @@ class LastLogits(Engine):
     """The real engine, its prefill exposed."""
 
     def last_logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits after a prompt ``(S,)``, run in chunks: ``(vocab_size,)``."""
+        """Logits after a prompt `(S,)`, run in chunks: `(vocab_size,)`."""
         chunk = self.options.prefill_chunk
         for start in range(0, len(ids), chunk):
             part = ids[None, start : start + chunk]

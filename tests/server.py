@@ -1,5 +1,7 @@
 """The real server process, for tests."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

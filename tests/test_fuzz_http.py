@@ -1,5 +1,7 @@
 """Requests by the server's own description, right ones and wrong ones; the server answers all and lives."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """The real process with a real artefact, over a real socket, through the official client."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os

@@ -1,4 +1,4 @@
-"""``python -m bench.llama_cpp``: build llama.cpp, feed it a checkpoint, time it.
+"""`python -m bench.llama_cpp`: build llama.cpp, feed it a checkpoint, time it.
 
 build --isa avx2                              its programs, from the pinned sdist
 gguf CHECKPOINT --type Q4_0 --out FILE        converted and quantized by its own tools

@@ -1,7 +1,7 @@
 """llama.cpp's own programs, built from the source that llama-cpp-python's sdist carries.
 
 The sdist comes from the package index through pip and is pinned by its hash, so no git repository is needed. Each
-variant has a directory of its own: ``build/llama.cpp/VERSION/ISA/bin``.
+variant has a directory of its own: `build/llama.cpp/VERSION/ISA/bin`.
 """
 
 from __future__ import annotations

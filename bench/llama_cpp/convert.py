@@ -16,7 +16,7 @@ REFERENCE_PYTHON = Path(".venv-reference/bin/python")
 QUANTIZED = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_NL", "IQ4_XS")
 IMATRIX = "+imatrix"
 KINDS = (*QUANTIZED, *(kind + IMATRIX for kind in QUANTIZED if kind not in ("F32", "BF16", "Q8_0")))
-"""What `converted` makes: a type of llama-quantize, with ``+imatrix`` by the importance of each input channel."""
+"""What `converted` makes: a type of llama-quantize, with `+imatrix` by the importance of each input channel."""
 
 _HEAD = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

@@ -40,7 +40,7 @@ NO_WEIGHTS = ("rope_freqs.", "rope_factors_")  # tables that follow from the con
 
 @dataclass(frozen=True)
 class GgufTensor:
-    """One tensor: ``type`` is ggml's name of it, ``count`` its weights."""
+    """One tensor: `type` is ggml's name of it, `count` its weights."""
 
     name: str
     type: str
@@ -117,7 +117,7 @@ def bits_per_weight(tensors: list[GgufTensor], parameters: int) -> float:
 
 
 def types_by_class(tensors: list[GgufTensor]) -> dict[str, dict[str, int]]:
-    """Which types a quantizer chose: tensors of each type by class, ``{"ffn_down": {"Q6_K": 2, "Q4_K": 3}, …}``."""
+    """Which types a quantizer chose: tensors of each type by class, `{"ffn_down": {"Q6_K": 2, "Q4_K": 3}, …}`."""
     found: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     for tensor in tensors:
         kind = tensor.name.removesuffix(".weight").split(".")[-1]

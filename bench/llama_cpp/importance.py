@@ -13,7 +13,7 @@ OPTIONS = ("-c", str(WINDOW), "--parse-special", "--process-output", "--no-ppl")
 
 
 def calibration_text(checkpoint: Path) -> str:
-    """The text that our own ``--rounding calibrated`` runs through a model by default, as the model gets it.
+    """The text that our own `--rounding calibrated` runs through a model by default, as the model gets it.
 
     Raises:
         ExportError: the checkpoint's config or tokenizer is invalid.

@@ -46,7 +46,7 @@ class GgufJudged:
         self._end()
 
     def logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Run one sequence ``(S,)`` from an empty cache; gives ``(S, vocab_size)``."""
+        """Run one sequence `(S,)` from an empty cache; gives `(S, vocab_size)`."""
         return self._ask(0, ids)
 
     def greedy(self, prompt: list[int], tokens: int) -> list[int]:

@@ -40,7 +40,7 @@ def speed(
         repetitions: of each, the mean counts.
 
     Returns:
-        tokens per second, ``{"on": {"prefill_128": …, "decode_4096": …}, "off": {…}}``.
+        tokens per second, `{"on": {"prefill_128": …, "decode_4096": …}, "off": {…}}`.
 
     Raises:
         NotBuilt: llama-bench isn't there.

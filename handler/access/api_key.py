@@ -1,5 +1,7 @@
 """The API key that lies in a secret."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping
 

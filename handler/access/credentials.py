@@ -1,5 +1,7 @@
 """Where the credentials of the function's role are: in the environment, or behind an address that it names."""
 
+from __future__ import annotations
+
 import http.client
 import json
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """Who may ask: everybody, who has one key, or who has the key that a secret holds now."""
 
+from __future__ import annotations
+
 import asyncio
 import hmac
 import time

@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
 """
 
+from __future__ import annotations
+
 import json
 import re
 import time

@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 import time

@@ -1,5 +1,7 @@
 """/v1/chat/completions: messages through the model's chat template."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -53,7 +55,7 @@ class ChatRequest:
         # The template writes the BOS itself; like Hugging Face's apply_chat_template, nothing is added to it.
         return prompts.tokenizer.encode(text, special=True, param="messages")
 
-    def answer(self, envelope: Envelope, meter: Meter) -> "ChatAnswer":
+    def answer(self, envelope: Envelope, meter: Meter) -> ChatAnswer:
         return ChatAnswer(envelope, meter, self.options.include_usage)
 
 
@@ -138,7 +140,7 @@ def _scored(text: bytes, logprob: float) -> dict[str, Any]:
     return {"token": text.decode(errors="replace"), "logprob": finite(logprob), "bytes": list(text)}
 
 
-def _describe() -> "Description":
+def _describe() -> Description:
     from handler.api import schemas
     from handler.api.schemas import array, nullable, object_of, reference
 

@@ -1,5 +1,7 @@
 """OpenAI's chunks, and the whole answer with the same members: what chats and completions write alike."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,5 +1,7 @@
 """/v1/completions: a raw text, or token ids."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -46,7 +48,7 @@ class CompletionRequest:
         given = self.prompt
         return prompts.tokenizer.encode_prompt(given) if isinstance(given, str) else given
 
-    def answer(self, envelope: Envelope, meter: Meter) -> "CompletionAnswer":
+    def answer(self, envelope: Envelope, meter: Meter) -> CompletionAnswer:
         return CompletionAnswer(envelope, meter, self.options.include_usage)
 
 
@@ -110,7 +112,7 @@ class CompletionAnswer:
         }
 
 
-def _describe() -> "Description":
+def _describe() -> Description:
     from handler.api import schemas
     from handler.api.schemas import array, nullable, object_of, reference
 

@@ -1,5 +1,7 @@
 """What a model is to answer: messages and prompts, checked."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 from handler.api.members import Members, check_text

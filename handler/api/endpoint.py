@@ -3,6 +3,8 @@
 It becomes a route by a line in `handler.http.app`, and a job of the worker function by one in `handler.worker.jobs`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -88,4 +90,4 @@ class Endpoint:
 
     path: str
     parse: Callable[[Mapping[str, Any], Served], Request]
-    describe: "Callable[[], Description]"
+    describe: Callable[[], Description]

@@ -1,5 +1,7 @@
 """JSON and server-sent events as bytes, and what every answer says of itself."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """Reading JSON that somebody else wrote: types, ranges and text, each refused by its path."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Mapping

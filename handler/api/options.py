@@ -4,6 +4,8 @@ Unknown members are ignored, as OpenAI's clients expect; what is known and not d
 member that is null counts as absent.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol

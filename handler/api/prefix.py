@@ -1,5 +1,7 @@
 """A file with the beginning of prompts → the token ids that all prompts which begin so have in common."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

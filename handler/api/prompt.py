@@ -1,5 +1,7 @@
 """What the engine is to do for a request: the ids to begin with, and how far to go."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,11 +44,11 @@ class Prompts:
     """
 
     tokenizer: Tokenizer
-    template: "ChatTemplate | None"
+    template: ChatTemplate | None
     model_id: str
     context_length: int
 
-    def chat_template(self) -> "ChatTemplate":
+    def chat_template(self) -> ChatTemplate:
         """Return the chat template.
 
         Raises:

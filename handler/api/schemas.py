@@ -1,5 +1,7 @@
 """JSON Schemas that the descriptions of several endpoints share."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

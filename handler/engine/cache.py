@@ -40,7 +40,7 @@ def allocate(artefact: Artefact, slots: int = 1, positions: int | None = None) -
         positions: tokens of each; None for the artefact's whole context.
 
     Returns:
-        ``{layer}.{part}`` → ``(slots, num_key_value_heads, positions, head_dim)``, scales without the last dimension.
+        `{layer}.{part}` → `(slots, num_key_value_heads, positions, head_dim)`, scales without the last dimension.
     """
     shape = (slots, artefact.num_key_value_heads, positions or artefact.context_length, artefact.head_dim)
     return {

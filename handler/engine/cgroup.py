@@ -10,7 +10,7 @@ def directories(controller: str, root: Path = Path("/")) -> Iterator[tuple[int, 
     """Give the version (1 or 2) and the directory of each group whose limits apply; a group's parents count too.
 
     Args:
-        controller: such as ``cpu``.
+        controller: such as `cpu`.
         root: where /proc and /sys are looked for.
     """
     mount = root / "sys/fs/cgroup"

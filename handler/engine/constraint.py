@@ -13,7 +13,7 @@ class Constraint(Protocol):
     """The state of one answer's grammar; the grammar itself, which knows text, lives elsewhere."""
 
     def allowed(self) -> NDArray[np.bool_] | None:
-        """Whether each token may come next, bool ``(vocab_size,)``, at least one of them true; None allows all."""
+        """Whether each token may come next, bool `(vocab_size,)`, at least one of them true; None allows all."""
         ...
 
     def forced(self) -> Sequence[int]:

@@ -161,15 +161,15 @@ class Engine:
         It takes a slot when the first token is asked for; closing it gives the slot back.
 
         Args:
-            prompt_ids: at least one token id, each below ``vocab_size``.
+            prompt_ids: at least one token id, each below `vocab_size`.
             params: how to choose.
-            max_tokens: at most so many tokens; prompt and tokens together fit ``context_length``.
+            max_tokens: at most so many tokens; prompt and tokens together fit `context_length`.
             stop_ids: tokens that end the answer; they aren't given out.
             cancellation: ends it from outside.
             constraint: what may come next.
 
         Yields:
-            tokens, fewer than ``max_tokens`` when a stop id came; None where it takes a `step` to go on.
+            tokens, fewer than `max_tokens` when a stop id came; None where it takes a `step` to go on.
 
         Raises:
             Cancelled: `cancellation` was used.

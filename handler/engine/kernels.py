@@ -21,7 +21,7 @@ NAME = "libfirebrick_kernels.so"
 
 
 def given_library(environ: Mapping[str, str]) -> Path | None:
-    """The library that ``FIREBRICK_KERNELS`` names, if it names one."""
+    """The library that `FIREBRICK_KERNELS` names, if it names one."""
     return Path(environ["FIREBRICK_KERNELS"]) if environ.get("FIREBRICK_KERNELS") else None
 
 

@@ -44,7 +44,7 @@ class StoredPrefix:
 
     Attributes:
         ids: of its tokens.
-        arrays: ``{layer}.{part}`` → ``(num_key_value_heads, tokens, …)``, read-only views of the mapped file.
+        arrays: `{layer}.{part}` → `(num_key_value_heads, tokens, …)`, read-only views of the mapped file.
     """
 
     ids: Sequence[int]
@@ -58,7 +58,7 @@ def write_prefix(path: Path, artefact: Artefact, ids: Sequence[int], slot: Mappi
         path: the new file.
         artefact: what they were computed with.
         ids: of the tokens that they belong to.
-        slot: ``{layer}.{part}`` → ``(num_key_value_heads, positions, …)``.
+        slot: `{layer}.{part}` → `(num_key_value_heads, positions, …)`.
 
     Returns:
         the file's size in bytes.

@@ -45,7 +45,7 @@ class Sampler:
     """Chooses the tokens of one answer."""
 
     def __init__(self, params: SamplingParams, prompt_ids: Sequence[int], vocab_size: int) -> None:
-        """Begin an answer to ``prompt_ids``."""
+        """Begin an answer to `prompt_ids`."""
         self._params = params
         seed = params.seed if params.seed is not None else int.from_bytes(os.urandom(16), "little")
         self._random = random.Random(seed)
@@ -61,8 +61,8 @@ class Sampler:
         """Choose the next token.
 
         Args:
-            logits: float32 ``(vocab_size,)``; left as they are.
-            allowed: bool ``(vocab_size,)``, the tokens to choose among; None for all.
+            logits: float32 `(vocab_size,)`; left as they are.
+            allowed: bool `(vocab_size,)`, the tokens to choose among; None for all.
         """
         adjusted = self._adjust(logits)
         if allowed is not None:
@@ -148,7 +148,7 @@ def _nucleus_candidates(probabilities: NDArray[np.float32], top_p: float) -> NDA
 
 
 def _likeliest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Ids of the ``count`` largest values, largest first, the smaller id first among equals."""
+    """Ids of the `count` largest values, largest first, the smaller id first among equals."""
     ids = np.arange(len(values))
     if count < len(values):
         least = -np.partition(-values, count - 1)[count - 1]
@@ -164,7 +164,7 @@ def log_probabilities(
     """Log-probabilities by the model's own distribution, before penalties and temperature.
 
     Args:
-        logits: float32 ``(vocab_size,)``.
+        logits: float32 `(vocab_size,)`.
         token: the chosen token.
         count: how many of the likeliest tokens to report.
 

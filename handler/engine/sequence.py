@@ -113,7 +113,7 @@ class Answer:
         distribution, and a seed gives the same ones whatever is guessed.
 
         Args:
-            logits: float32 ``(n, vocab_size)``: after the latest token, then after each guess.
+            logits: float32 `(n, vocab_size)`: after the latest token, then after each guess.
         """
         guess, chosen = self._guess, []
         for row in range(len(logits)):

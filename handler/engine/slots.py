@@ -26,7 +26,7 @@ class Prefix(Protocol):
 
     @property
     def arrays(self) -> Arrays:
-        """As a slot's, with only so many positions: ``{layer}.{part}`` → ``(num_key_value_heads, positions, …)``."""
+        """As a slot's, with only so many positions: `{layer}.{part}` → `(num_key_value_heads, positions, …)`."""
         ...
 
 
@@ -34,7 +34,7 @@ class Slots:
     """Places for sequences in the cache; a freed one keeps what it holds until somebody needs the place.
 
     Attributes:
-        cache: ``{layer}.{part}`` → ``(slots, num_key_value_heads, positions, head_dim)``.
+        cache: `{layer}.{part}` → `(slots, num_key_value_heads, positions, head_dim)`.
         count: how many there are.
     """
 

@@ -51,18 +51,18 @@ class Step:
     ) -> NDArray[np.float32]:
         """Append tokens to the cache.
 
-        Several of the ``B`` may be in one slot, at positions that follow one another: each sees those before it. So
+        Several of the `B` may be in one slot, at positions that follow one another: each sees those before it. So
         guessed tokens are as many sequences of one token, and their logits are those of one after the other.
 
         Args:
-            slots: of each sequence ``(B,)``.
-            ids: int64 ``(B, S)``.
-            starts: position of each sequence's first new token ``(B,)``.
-            wanted: positions in the flattened ``(B * S)`` for which logits are computed ``(P,)``.
+            slots: of each sequence `(B,)`.
+            ids: int64 `(B, S)`.
+            starts: position of each sequence's first new token `(B,)`.
+            wanted: positions in the flattened `(B * S)` for which logits are computed `(P,)`.
             cancellations: any of them ends the run.
 
         Returns:
-            float32 ``(P, vocab_size)``; overwritten by the next run.
+            float32 `(P, vocab_size)`; overwritten by the next run.
 
         Raises:
             Interrupted: one of `cancellations` was used; the same step may be run again.

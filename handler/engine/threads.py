@@ -15,7 +15,7 @@ MEGABYTES_PER_VCPU = 1769  # https://docs.aws.amazon.com/lambda/latest/dg/config
 def resolve_threads(environ: Mapping[str, str], root: Path = Path("/")) -> int:
     """Choose the number of threads.
 
-    ``FIREBRICK_THREADS``, else ``OMP_NUM_THREADS``, else the smallest of the affinity mask, the cgroup's quota
+    `FIREBRICK_THREADS`, else `OMP_NUM_THREADS`, else the smallest of the affinity mask, the cgroup's quota
     (version 1 or 2) and what Lambda's memory size buys; a fractional quota is rounded, and 1 is the least.
 
     Args:

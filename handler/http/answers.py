@@ -1,5 +1,7 @@
 """POST → an answer: read, prepare, queue, generate, stream or join; the client that leaves ends it all."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor

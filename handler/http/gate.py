@@ -1,5 +1,7 @@
 """What every request passes: a request id, the API key, errors in OpenAI's form, one line in the log."""
 
+from __future__ import annotations
+
 import os
 from typing import NoReturn
 

@@ -1,5 +1,7 @@
 """The socket: bound before the model loads, so that a port in use is known at once."""
 
+from __future__ import annotations
+
 import socket
 
 from handler.errors import PortInUse

@@ -1,5 +1,7 @@
 """The description of the HTTP interface that /openapi.json gives and the fuzz test sends requests by."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

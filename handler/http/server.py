@@ -1,5 +1,7 @@
 """uvicorn around the application: readiness, and an end in good order."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import signal

@@ -1,5 +1,7 @@
 """A function in a thread of its own, for what loads side by side at start-up."""
 
+from __future__ import annotations
+
 import os
 import sys
 import threading

@@ -1,5 +1,7 @@
 """What libraries look for in the environment while they are imported."""
 
+from __future__ import annotations
+
 from collections.abc import MutableMapping
 
 LIBRARIES = {

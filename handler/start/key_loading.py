@@ -1,5 +1,7 @@
 """The API key at start-up: read beside the model's load if it is a secret."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -37,7 +39,7 @@ class KeyLoading:
         if secret is not None:
             self._reading = Background(lambda: self._read(secret), NICE)
 
-    def result(self) -> "Keys":
+    def result(self) -> Keys:
         """Wait for what was begun.
 
         Raises:
@@ -49,7 +51,7 @@ class KeyLoading:
             return self._reading.result()
         return FixedKey(self._settings.api_key) if self._settings.api_key is not None else AnyKey()
 
-    def _read(self, secret: str) -> "SecretKey":
+    def _read(self, secret: str) -> SecretKey:
         from handler.access.api_key import key_reader
         from handler.access.keys import SecretKey
         from handler.logs import Log

@@ -1,5 +1,7 @@
 """Artefact directory → a model that can make a token; what is slow loads side by side."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -36,7 +38,7 @@ def load_model(
     imports: Sequence[str] = (),
     on_engine_imported: Callable[[], None] | None = None,
     memory: int | None = None,
-) -> "tuple[Model, Mapping[str, float]]":
+) -> tuple[Model, Mapping[str, float]]:
     """Load the artefact that the settings name.
 
     Args:
@@ -78,7 +80,7 @@ def load_model(
     return model, parts
 
 
-def _map_weights(artefact: Artefact, settings: Settings) -> "Weights | None":
+def _map_weights(artefact: Artefact, settings: Settings) -> Weights | None:
     if library_of(artefact, settings.kernels) is None:
         return None  # onnxruntime's kernels pack what they read: the file is read once, and not where it is mapped
     from handler.engine.weights import Weights
@@ -86,7 +88,7 @@ def _map_weights(artefact: Artefact, settings: Settings) -> "Weights | None":
     return Weights(artefact.directory / WEIGHTS)
 
 
-def _populate(artefact: Artefact, weights: "Weights | None", settings: Settings, parts: dict[str, float]) -> None:
+def _populate(artefact: Artefact, weights: Weights | None, settings: Settings, parts: dict[str, float]) -> None:
     if not settings.populate:
         return
     if weights is not None:
@@ -101,13 +103,13 @@ def _populate(artefact: Artefact, weights: "Weights | None", settings: Settings,
 
 def _load_engine(
     artefact: Artefact,
-    weights: "Weights | None",
-    prefixes: "Sequence[Prefix]",
+    weights: Weights | None,
+    prefixes: Sequence[Prefix],
     settings: Settings,
     room: Room | None,
     threads: int,
     parts: dict[str, float],
-) -> "Engine":
+) -> Engine:
     from handler.engine.engine import Engine, EngineOptions
 
     slots, most_kept = (settings.slots or 1, None) if room is None else (room.slots, room.kept)
@@ -118,7 +120,7 @@ def _load_engine(
     return engine
 
 
-def load_prefixes(artefact: Artefact, settings: Settings) -> "Sequence[Prefix]":
+def load_prefixes(artefact: Artefact, settings: Settings) -> Sequence[Prefix]:
     """Map the caches that were computed at export.
 
     Returns:
@@ -135,7 +137,7 @@ def load_prefixes(artefact: Artefact, settings: Settings) -> "Sequence[Prefix]":
     return [read_prefix(artefact.directory / name, artefact) for name in artefact.prefixes]
 
 
-def load_tokenizer(artefact: Artefact) -> "Tokenizer":
+def load_tokenizer(artefact: Artefact) -> Tokenizer:
     """Load what turns text into ids and back.
 
     Raises:
@@ -146,7 +148,7 @@ def load_tokenizer(artefact: Artefact) -> "Tokenizer":
     return Tokenizer.load(artefact.directory / TOKENIZER, artefact.prefix_ids, artefact.suffix_ids)
 
 
-def load_template(artefact: Artefact) -> "ChatTemplate | None":
+def load_template(artefact: Artefact) -> ChatTemplate | None:
     """Load the chat template; None for a base model, which has none.
 
     Raises:
@@ -163,14 +165,14 @@ def load_template(artefact: Artefact) -> "ChatTemplate | None":
         raise TemplateInvalid(f"{path}: {error}; export the model again") from error
 
 
-def make_prompts(artefact: Artefact, tokenizer: "Tokenizer", template: "ChatTemplate | None") -> "Prompts":
+def make_prompts(artefact: Artefact, tokenizer: Tokenizer, template: ChatTemplate | None) -> Prompts:
     """Put together what prompts are made with."""
     from handler.api.prompt import Prompts
 
     return Prompts(tokenizer, template, artefact.model_id, artefact.context_length)
 
 
-def make_served(artefact: Artefact, settings: Settings) -> "Served":
+def make_served(artefact: Artefact, settings: Settings) -> Served:
     """Put together what requests are held against."""
     from handler.api.options import Served
 
@@ -181,11 +183,11 @@ def make_served(artefact: Artefact, settings: Settings) -> "Served":
 def _model(
     artefact: Artefact,
     settings: Settings,
-    engine: "Engine",
-    prompts: "Prompts",
-    prefixes: "Sequence[Prefix]",
+    engine: Engine,
+    prompts: Prompts,
+    prefixes: Sequence[Prefix],
     room: Room | None,
-) -> "Model":
+) -> Model:
     from handler.engine.cancellation import Cancellation
     from handler.model import Model
 

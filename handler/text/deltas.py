@@ -1,5 +1,7 @@
 """Token ids → text deltas; closing the deltas closes the engine's generator."""
 
+from __future__ import annotations
+
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass

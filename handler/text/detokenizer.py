@@ -1,5 +1,7 @@
 """Ids → text as it grows: no half characters, and no part of a stop string."""
 
+from __future__ import annotations
+
 import codecs
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,5 +1,7 @@
 """One answer's tokens, counted and timed."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Generator
 from contextlib import closing

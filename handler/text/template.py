@@ -1,5 +1,7 @@
 """The checkpoint's chat template, rendered as `transformers` renders it, in jinja2's sandbox."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn

@@ -1,5 +1,7 @@
 """Text ↔ token ids, by kitoken; `tokenizers` is the reference that the tests compare with."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +33,7 @@ class Tokenizer:
         self._anchor: tuple[int, bytes] | None = None
 
     @classmethod
-    def load(cls, path: Path, prefix_ids: Sequence[int] = (), suffix_ids: Sequence[int] = ()) -> "Tokenizer":
+    def load(cls, path: Path, prefix_ids: Sequence[int] = (), suffix_ids: Sequence[int] = ()) -> Tokenizer:
         """Load kitoken's binary form.
 
         Raises:

@@ -1,5 +1,7 @@
 """A job that begins → its result, a step at a time."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing

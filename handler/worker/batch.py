@@ -1,5 +1,7 @@
 """A batch of messages, several at a time; only those that failed come back to the queue."""
 
+from __future__ import annotations
+
 from collections.abc import Generator
 from typing import Any, Protocol
 

@@ -1,5 +1,7 @@
 """What Lambda hands the function → an event with a type."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -3,6 +3,8 @@
 Importing this module loads the model, as no other module does: awslambdaric imports it once, in Lambda's init phase.
 """
 
+from __future__ import annotations
+
 import time
 
 STARTED = time.perf_counter()
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from handler.worker.worker import Context, Worker
 
 
-def _start() -> "Worker":
+def _start() -> Worker:
     configure_libraries(os.environ)
     try:
         return start_worker(os.environ, STARTED)
@@ -47,7 +49,7 @@ def fault(error: Exception) -> FaultException:
 worker = _start()
 
 
-def handle(event: Any, context: "Context") -> Any:
+def handle(event: Any, context: Context) -> Any:
     """Answer an event.
 
     Raises:

@@ -1,5 +1,7 @@
 """Event → jobs: what is to be answered, by which key its result is known, and where it came from."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +57,7 @@ def invoke_job(values: Mapping[str, Any], request_id: str, served: Served) -> Jo
     return Job(request_id, "invoke", _request(values, served), None if key is None else _checked(key))
 
 
-def message_job(record: "SQSRecord", served: Served) -> Job:
+def message_job(record: SQSRecord, served: Served) -> Job:
     """Check a message.
 
     Its key is the message attribute `idempotency_key`, else the body's member, else the message's id.
@@ -68,7 +70,7 @@ def message_job(record: "SQSRecord", served: Served) -> Job:
     return Job(record.message_id, "sqs", _request(values, served), message_key(record, values), _sent_at(record))
 
 
-def message_key(record: "SQSRecord", values: Mapping[str, Any]) -> str:
+def message_key(record: SQSRecord, values: Mapping[str, Any]) -> str:
     """Find the key of a message.
 
     Raises:
@@ -82,7 +84,7 @@ def message_key(record: "SQSRecord", values: Mapping[str, Any]) -> str:
     return _checked(record.message_id if given is None else given)
 
 
-def _sent_at(record: "SQSRecord") -> float | None:
+def _sent_at(record: SQSRecord) -> float | None:
     # https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html: milliseconds, as a text
     sent = (record.get("attributes") or {}).get("SentTimestamp")
     return int(sent) / 1e3 if isinstance(sent, str) and re.fullmatch(r"[0-9]{1,15}", sent) else None

@@ -1,5 +1,7 @@
 """The messages of one batch: each from its job to its kept result, beside the others."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -51,7 +53,7 @@ class Messages:
         self._calls: set[Future[Any]] = set()
         self._keys: set[str] = set()
 
-    def answer(self, record: "SQSRecord") -> Generator[None, None, None]:
+    def answer(self, record: SQSRecord) -> Generator[None, None, None]:
         """Answer a message and keep the result.
 
         Raises:
@@ -80,7 +82,7 @@ class Messages:
         else:
             wait(self._calls, return_when=FIRST_COMPLETED)
 
-    def failed(self, record: "SQSRecord", error: Exception) -> None:
+    def failed(self, record: SQSRecord, error: Exception) -> None:
         """Tell why a message comes back."""
         self._telemetry.failed("sqs", record.message_id, error)
 

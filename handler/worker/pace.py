@@ -1,5 +1,7 @@
 """How fast the engine was lately, and so how long a job will take."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """A job's result: as JSON, and kept in S3 under its job's key, the first one for ever."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -64,7 +66,7 @@ class Bucket:
         client: botocore's, for S3.
     """
 
-    def __init__(self, name: str, client: "BaseClient") -> None:
+    def __init__(self, name: str, client: BaseClient) -> None:
         self._name = name
         self._client = client
 

@@ -1,5 +1,7 @@
 """The answers of a batch that are on their way, and whether another one has time and memory beside them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -50,7 +52,7 @@ class Running:
         return self._has_room(generation) and self._in_time(generation, left_s)
 
     @contextmanager
-    def beginning(self, generation: Generation) -> Iterator["_Entry"]:
+    def beginning(self, generation: Generation) -> Iterator[_Entry]:
         """Count an answer among the running ones."""
         self._begun = True
         entry = _Entry(generation)
@@ -60,7 +62,7 @@ class Running:
         finally:
             self._entries.remove(entry)
 
-    def learn(self, entry: "_Entry", timings: Mapping[str, Any]) -> None:
+    def learn(self, entry: _Entry, timings: Mapping[str, Any]) -> None:
         """Let the pace know how an answer went."""
         self._pace.observe(timings, entry.at_once)
 

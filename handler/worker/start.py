@@ -1,5 +1,7 @@
 """Environment → a worker that can answer; what is slow loads side by side."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping
 from importlib import import_module
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 REST = ("handler.worker.worker",)  # Powertools
 
 
-def start_worker(environ: Mapping[str, str], started_at: float) -> "Worker":
+def start_worker(environ: Mapping[str, str], started_at: float) -> Worker:
     """Load the model and all around it.
 
     Args:
@@ -46,7 +48,7 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> "Worker":
     return worker
 
 
-def _connect(bucket: str | None, region: str | None) -> "Bucket | None":
+def _connect(bucket: str | None, region: str | None) -> Bucket | None:
     if bucket is None:
         return None
     import_module(

@@ -1,5 +1,7 @@
 """What the worker tells of itself, by Powertools: JSON log lines, metrics as EMF, X-Ray segments."""
 
+from __future__ import annotations
+
 import os
 import time
 import traceback

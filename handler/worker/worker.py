@@ -1,5 +1,7 @@
 """Event → jobs → results, within the time that the invocation has: an invoke's job alone, a batch's side by side."""
 
+from __future__ import annotations
+
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor

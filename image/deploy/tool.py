@@ -51,7 +51,7 @@ def provider_root(roots: Sequence[str] = ROOTS) -> Path | None:
         roots: where to look, at most `DEPTH` folders below; `~` is the user's home.
 
     Returns:
-        what ``terraform init -plugin-dir`` takes: the directory that has registry.terraform.io; None if there is none.
+        what `terraform init -plugin-dir` takes: the directory that has registry.terraform.io; None if there is none.
     """
     machine = platform.machine().lower()
     wanted = f"{PROVIDER}/{provider_version()}/{sys.platform}_{ARCHITECTURES.get(machine, machine)}"

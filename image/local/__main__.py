@@ -1,5 +1,7 @@
 """`python -m image.local`: settings → sockets → endpoints → invokes, until a signal."""
 
+from __future__ import annotations
+
 import asyncio
 import functools
 import json

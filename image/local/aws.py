@@ -1,5 +1,7 @@
 """Calls of AWS's own APIs, or of what AWS_ENDPOINT_URL names instead, with errors that say what to do."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from image.local.errors import StartError

@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html and services-sqs-errorhandling.html
 """
 
+from __future__ import annotations
+
 import base64
 import json
 from collections.abc import Collection, Mapping, Sequence

@@ -1,5 +1,7 @@
 """A container's control groups, version 1 or 2: freezing, memory, processes."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from contextlib import suppress

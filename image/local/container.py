@@ -1,5 +1,7 @@
 """A container with Lambda's restrictions, run by podman; bootstrap.sh inside it starts what there is to start."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import signal

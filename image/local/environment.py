@@ -1,5 +1,7 @@
 """One execution environment: init, invoke, freeze, end."""
 
+from __future__ import annotations
+
 import asyncio
 import math
 import time
@@ -146,7 +148,7 @@ class Environment:
 
     # ---------------------------------------------------------------- end
 
-    def end(self, reason: str) -> "asyncio.Task[None]":
+    def end(self, reason: str) -> asyncio.Task[None]:
         """End it as Lambda does: SIGTERM, SHUTDOWN events, SIGKILL. Reasons: spindown, timeout, failure."""
         if self._ending is None:
             self._exchange.closing = True

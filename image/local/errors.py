@@ -4,6 +4,8 @@
 function that failed. What Lambda itself refuses is in `refusals.py`.
 """
 
+from __future__ import annotations
+
 import json
 from typing import ClassVar
 

@@ -5,6 +5,8 @@ are big-endian. A header is its name and a value, each with a length before it; 
 https://docs.aws.amazon.com/lexv2/latest/dg/event-stream-encoding.html
 """
 
+from __future__ import annotations
+
 import json
 import struct
 from binascii import crc32

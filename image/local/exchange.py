@@ -1,5 +1,7 @@
 """Where the environment meets its runtime and extensions: who is ready, what goes to whom."""
 
+from __future__ import annotations
+
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Collection
@@ -27,7 +29,7 @@ class Extension:
     events: frozenset[str]
     external: bool
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    mail: "asyncio.Queue[dict[str, Any]]" = field(default_factory=asyncio.Queue)
+    mail: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
 

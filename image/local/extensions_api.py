@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 

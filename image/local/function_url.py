@@ -1,5 +1,7 @@
 """The function URL: HTTP → event → invoke → HTTP, streamed as it comes or whole."""
 
+from __future__ import annotations
+
 import time
 import uuid
 from collections.abc import AsyncIterator

@@ -1,5 +1,7 @@
 """One invoke: the payload on its way in, the response on its way out, chunk by chunk."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import time

@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html and API_InvokeWithResponseStream.html
 """
 
+from __future__ import annotations
+
 import base64
 import json
 import re

@@ -1,5 +1,7 @@
 """Lambda's numbers, each in one place; docs/local-lambda.md says which are documented by AWS."""
 
+from __future__ import annotations
+
 MIB = 2**20
 
 REQUEST_BYTES = 6 * MIB  # of a synchronous invoke's payload

@@ -1,5 +1,7 @@
 """What Lambda logs, and the function's own lines, on one stream."""
 
+from __future__ import annotations
+
 import json
 import sys
 import time

@@ -1,5 +1,7 @@
 """Where an environment finds the Runtime API: on this machine's loopback, or on a loopback of its own."""
 
+from __future__ import annotations
+
 import asyncio
 import ctypes
 import fcntl

@@ -1,5 +1,7 @@
 """The command line's options, and how their texts are read: one function for each kind of value."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import re
@@ -122,7 +124,7 @@ def executable(text: str) -> Path:
     return path
 
 
-def named(option: str, text: str, pattern: "re.Pattern[str]", expected: str) -> str:
+def named(option: str, text: str, pattern: re.Pattern[str], expected: str) -> str:
     """Return a name.
 
     Raises:

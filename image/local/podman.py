@@ -1,5 +1,7 @@
 """podman's command lines."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil

@@ -1,5 +1,7 @@
 """The environments of one function: which one takes an invoke, and when there is none left."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any

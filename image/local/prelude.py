@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import AsyncIterator

@@ -1,5 +1,7 @@
 """Plain processes: no limits, quick to start."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import signal

@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-versions.html and configuration-aliases.html
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from image.local.limits import LATEST

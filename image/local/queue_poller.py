@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html and services-sqs-errorhandling.html
 """
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections.abc import Sequence
@@ -104,7 +106,7 @@ class QueuePoller:
             else:
                 self._room.release()
 
-    def _processed(self, task: "asyncio.Task[None]") -> None:
+    def _processed(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)
         self._room.release()
 

@@ -1,5 +1,7 @@
 """Requests that Lambda itself refuses: one cause per class, with its HTTP status and Lambda's error type."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from typing import ClassVar

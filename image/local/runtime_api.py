@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import binascii

@@ -1,5 +1,7 @@
 """What an environment's processes run in: plain processes or a container, behind one interface."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import signal
@@ -83,7 +85,7 @@ def _ending(pid: int) -> bool:
     return state in "ZX" or bool(int(fields[5]) & PF_EXITING)
 
 
-def watch_exit(process: "subprocess.Popen[bytes]", exited: Callable[[int], None]) -> None:
+def watch_exit(process: subprocess.Popen[bytes], exited: Callable[[int], None]) -> None:
     """Call `exited` with the return code as soon as the process has ended."""
     descriptor = os.pidfd_open(process.pid)
     loop = asyncio.get_running_loop()

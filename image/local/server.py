@@ -1,5 +1,7 @@
 """The two public endpoints: uvicorn on sockets of their own, in one event loop."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging

@@ -1,5 +1,7 @@
 """What can be set: the command line, and what is deployed, read once into one frozen record."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import re

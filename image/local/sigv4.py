@@ -1,5 +1,7 @@
 """Checks an AWS Signature Version 4 with botocore's own signer."""
 
+from __future__ import annotations
+
 import calendar
 import hashlib
 import hmac

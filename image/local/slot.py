@@ -1,5 +1,7 @@
 """What one environment goes through from invoke to invoke: Lambda's rules for init, time-outs and failures."""
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections.abc import Callable
@@ -97,7 +99,7 @@ class Slot:
         self._environment = self._make(self.version, self._log)
         return await self._environment.init(limit_s)
 
-    def _fail(self, invocation: Invocation, error: FunctionError) -> "asyncio.Task[None]":
+    def _fail(self, invocation: Invocation, error: FunctionError) -> asyncio.Task[None]:
         """Answer first, clean up after: the next invoke needn't wait for the shutdown."""
         self._ended = True
         if self._environment is not None:

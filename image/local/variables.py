@@ -1,5 +1,7 @@
 """The environment variables that Lambda sets."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 from image.local.settings import Settings

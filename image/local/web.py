@@ -1,5 +1,7 @@
 """What both public endpoints do with ASGI: read a request whole, answer at once, answer in parts."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 from starlette.types import Receive, Scope, Send

@@ -4,6 +4,8 @@ Web frameworks hide what it needs: a request's body as it arrives, its trailers,
 for an answer goes away.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import socket
@@ -28,7 +30,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def json(status: int, value: object, **headers: str) -> "Answer":
+    def json(status: int, value: object, **headers: str) -> Answer:
         """Make an answer of JSON; underscores in header names become hyphens."""
         named = {key.replace("_", "-"): text for key, text in headers.items()}
         return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json", **named})
@@ -44,7 +46,7 @@ class Request:
         trailers: By their small names, once the body was read to its end.
     """
 
-    def __init__(self, event: h11.Request, connection: "_Connection") -> None:
+    def __init__(self, event: h11.Request, connection: _Connection) -> None:
         self.method = event.method.decode()
         self.path = event.target.decode("latin-1").split("?")[0]
         self.headers = _texts(event.headers)
@@ -167,7 +169,7 @@ class _Connection:
         await self._writer.drain()
 
 
-def _read(watching: "asyncio.Future[bytes]") -> bytes:
+def _read(watching: asyncio.Future[bytes]) -> bytes:
     return b"" if watching.cancelled() or watching.exception() else watching.result()
 
 

@@ -1,5 +1,7 @@
 """What a worker may be: it answers each line with a variable of its environment, until it is told to end."""
 
+from __future__ import annotations
+
 import os
 import sys
 

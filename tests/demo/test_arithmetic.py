@@ -1,5 +1,7 @@
 """The working is right, step by step."""
 
+from __future__ import annotations
+
 import re
 from random import Random
 

@@ -1,5 +1,7 @@
 """The corpus is deterministic and varied; the evaluation shares no question with it."""
 
+from __future__ import annotations
+
 import pytest
 
 from demo.corpus import (

@@ -1,5 +1,7 @@
 """The committed checkpoint: its tokenizer, its chat template and its sizes agree with each other."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

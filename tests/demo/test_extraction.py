@@ -1,5 +1,7 @@
 """Extraction's answers are JSON, and every value stands in the text."""
 
+from __future__ import annotations
+
 import json
 from random import Random
 

@@ -1,5 +1,7 @@
 """A retelling says what the story said; a memory is asked for what was told."""
 
+from __future__ import annotations
+
 from random import Random
 
 import pytest

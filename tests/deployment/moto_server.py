@@ -1,6 +1,6 @@
 """moto's server, with what the deployment needs and moto 5.2.5 lacks: attributes that AWS reads back, a few routes.
 
-``python -m tests.deployment.moto_server PORT`` serves until it is killed. Nothing here makes moto more lenient than
+`python -m tests.deployment.moto_server PORT` serves until it is killed. Nothing here makes moto more lenient than
 AWS, but for a policy's Deny without TLS: moto obeys it without looking at its condition, and this server has no TLS.
 """
 

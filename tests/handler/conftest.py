@@ -1,5 +1,7 @@
 """A secret for the server's tests."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import pytest

@@ -1,5 +1,7 @@
 """A model whose tokens are bytes, and an engine whose timing the test controls."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence

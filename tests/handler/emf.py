@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping
 from typing import Any

@@ -1,5 +1,7 @@
 """A real Secrets Manager: moto's server, which checks signatures and policies if it is told to."""
 
+from __future__ import annotations
+
 import json
 import threading
 from collections.abc import Iterator

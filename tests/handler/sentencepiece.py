@@ -1,5 +1,7 @@
 """A small tokenizer in the style of Llama 2: blanks as `▁`, bytes as fallback, the first blank stripped."""
 
+from __future__ import annotations
+
 from kitoken import Kitoken
 from tokenizers import AddedToken, decoders, models, normalizers
 from tokenizers import Tokenizer as ReferenceTokenizer

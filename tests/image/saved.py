@@ -1,5 +1,7 @@
 """Saved images, made by hand."""
 
+from __future__ import annotations
+
 import io
 import json
 import tarfile

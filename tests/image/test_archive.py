@@ -1,5 +1,7 @@
 """Reading a saved image."""
 
+from __future__ import annotations
+
 import gzip
 import tarfile
 

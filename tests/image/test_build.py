@@ -1,5 +1,7 @@
 """The command line, as far as it goes without building."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

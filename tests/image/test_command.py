@@ -1,5 +1,7 @@
 """Errors become exit codes."""
 
+from __future__ import annotations
+
 import pytest
 
 from image.command import exit_code

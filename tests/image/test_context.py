@@ -1,5 +1,7 @@
 """What goes into a build, and what doesn't."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os

@@ -1,5 +1,7 @@
 """Which program builds, and how it is called."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

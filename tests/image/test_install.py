@@ -1,5 +1,7 @@
 """What the building stages do."""
 
+from __future__ import annotations
+
 import importlib.util
 from pathlib import Path
 

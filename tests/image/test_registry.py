@@ -1,5 +1,7 @@
 """Counting what clients send."""
 
+from __future__ import annotations
+
 import socket
 import threading
 

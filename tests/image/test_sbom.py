@@ -1,5 +1,7 @@
 """The bill of materials."""
 
+from __future__ import annotations
+
 from image.archive import Layer, SavedImage
 from image.sbom import ADAPTER, DESCRIPTION, LIBRARY, STATUS, bill, wanted
 

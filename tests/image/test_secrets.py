@@ -1,5 +1,7 @@
 """What pip is told while an image is built."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The table of layers."""
 
+from __future__ import annotations
+
 import pytest
 
 from image.archive import Layer, SavedImage

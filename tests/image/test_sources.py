@@ -1,5 +1,7 @@
 """What the images are made from."""
 
+from __future__ import annotations
+
 import pytest
 
 from image.base.names import ADAPTER, BASE, BUILDER

@@ -18,7 +18,7 @@ FLOAT, INT32 = ir.DataType.FLOAT, ir.DataType.INT32
 
 
 def names(case: Case, time: str) -> list[str]:
-    """Of the cache's tensors, ``past`` or ``present``."""
+    """Of the cache's tensors, `past` or `present`."""
     return [f"{time}_{name}" for name in ("key", "value", "key_scale", "value_scale")[: len(case.cache.arrays())]]
 
 

@@ -18,15 +18,15 @@ class Cache:
     """Keys and values of past tokens.
 
     Attributes:
-        elements: of keys, then of values: float16 or int8 ``(B, KV, M, D)``.
-        scales: of keys, then of values: float32 ``(B, KV, M)``; empty for float16.
+        elements: of keys, then of values: float16 or int8 `(B, KV, M, D)`.
+        scales: of keys, then of values: float32 `(B, KV, M)`; empty for float16.
     """
 
     elements: tuple[NDArray[Any], NDArray[Any]]
     scales: tuple[Floats, ...]
 
     def side(self, index: int) -> Doubles:
-        """Keys (0) or values (1) as numbers, float64 ``(B, KV, M, D)``."""
+        """Keys (0) or values (1) as numbers, float64 `(B, KV, M, D)`."""
         numbers = self.elements[index].astype(np.float64)
         return numbers * self.scales[index].astype(np.float64)[..., None] if self.scales else numbers
 
@@ -51,13 +51,13 @@ class Case:
 
     Attributes:
         heads: query heads, a multiple of the cache's heads.
-        qkv: float32 ``(B, S, (H + 2 KV) * D)``.
+        qkv: float32 `(B, S, (H + 2 KV) * D)`.
         cache: before the step.
         lengths: of each sequence, the new tokens included.
-        angles: float64 ``(C, D / 2)``.
-        norms: of queries and of keys, float32 ``(D,)``; or none.
+        angles: float64 `(C, D / 2)`.
+        norms: of queries and of keys, float32 `(D,)`; or none.
         scale: of the scores.
-        slots: where in the cache each sequence lies, int32 ``(B,)``; None for the place of its number.
+        slots: where in the cache each sequence lies, int32 `(B,)`; None for the place of its number.
     """
 
     heads: int
@@ -76,11 +76,11 @@ class Case:
 
     @property
     def positions(self) -> NDArray[np.int64]:
-        """Of the new tokens, ``(B, S)``."""
+        """Of the new tokens, `(B, S)`."""
         return self.lengths[:, None].astype(np.int64) - self.tokens + np.arange(self.tokens)
 
     def split(self) -> tuple[Doubles, Doubles, Doubles]:
-        """Queries, keys and values of the new tokens, turned: float64 ``(B, heads, S, D)``."""
+        """Queries, keys and values of the new tokens, turned: float64 `(B, heads, S, D)`."""
         kv_heads, size = self.cache.elements[0].shape[1::2]
         shaped = self.qkv.astype(np.float64).reshape(*self.qkv.shape[:2], self.heads + 2 * kv_heads, size)
         query, key, value = np.split(shaped.transpose(0, 2, 1, 3), [self.heads, self.heads + kv_heads], axis=1)
@@ -90,7 +90,7 @@ class Case:
         return _rotate(query, angles), _rotate(key, angles), value
 
     def attend(self, after: Cache) -> Floats:
-        """The result, over what is in the cache after the step: ``(B, S, H * D)``."""
+        """The result, over what is in the cache after the step: `(B, S, H * D)`."""
         query, _, _ = self.split()
         group = self.heads // after.elements[0].shape[1]
         out = np.empty_like(query)

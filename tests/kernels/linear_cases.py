@@ -1,4 +1,4 @@
-"""``python -m tests.kernels.linear_cases FILE``: what this process' instructions compute, for a list of cases.
+"""`python -m tests.kernels.linear_cases FILE`: what this process' instructions compute, for a list of cases.
 
 FIREBRICK_ISA is read once a process, so every instruction set needs one of its own.
 """

@@ -83,7 +83,7 @@ def session(model: bytes | Path, threads: int = 1) -> onnxruntime.InferenceSessi
 
 
 def sizes(matrix: Matrix, gated: bool | None = None) -> dict[str, int]:
-    """The attributes of a node that uses a matrix; ``gated`` is Linear's alone."""
+    """The attributes of a node that uses a matrix; `gated` is Linear's alone."""
     n, k = matrix.levels.shape
     return {"n": n, "k": k, "bits": matrix.bits, **({} if gated is None else {"gated": int(gated)})}
 

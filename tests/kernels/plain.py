@@ -13,11 +13,11 @@ BLOCK = 32
 
 @dataclass(frozen=True)
 class Matrix:
-    """A quantized weight: ``levels[n, k] * scales[n, k // 32]``.
+    """A quantized weight: `levels[n, k] * scales[n, k // 32]`.
 
     Attributes:
-        levels: int8 ``(N, K)``, from -8 to 7 or from -128 to 127.
-        scales: float16 ``(N, ceil(K / 32))``.
+        levels: int8 `(N, K)`, from -8 to 7 or from -128 to 127.
+        scales: float16 `(N, ceil(K / 32))`.
         bits: 4 or 8.
     """
 
@@ -27,12 +27,12 @@ class Matrix:
 
     @property
     def weights(self) -> Floats:
-        """float32 ``(N, K)``."""
+        """float32 `(N, K)`."""
         spread = np.repeat(self.scales.astype(np.float32), BLOCK, axis=1)[:, : self.levels.shape[1]]
         return self.levels.astype(np.float32) * spread
 
     def records(self) -> NDArray[np.uint8]:
-        """The native layout: ``(ceil(N / 16), ceil(K / 64), record)``."""
+        """The native layout: `(ceil(N / 16), ceil(K / 64), record)`."""
         (n, k), zero = self.levels.shape, 1 << (self.bits - 1)
         groups, across = -(-n // 16), -(-k // 64)
         codes = np.full((groups * 16, across * 64), zero, dtype=np.uint8)
@@ -65,7 +65,7 @@ def some_matrix(n: int, k: int, bits: int, seed: int) -> Matrix:
 
 
 def gate(x: Floats) -> Floats:
-    """``silu(first half) * second half``."""
+    """`silu(first half) * second half`."""
     first, second = np.split(x, 2, axis=-1)
     wide = np.clip(first.astype(np.float64), -700, None)
     gated: Floats = (wide / (1 + np.exp(-wide)) * second).astype(np.float32)
@@ -73,7 +73,7 @@ def gate(x: Floats) -> Floats:
 
 
 def linear(x: Floats, matrix: Matrix, bias: Floats | None = None) -> Floats:
-    """Multiply ``x (rows, K)`` quantized to int8, a scale for each row and block; gives ``(rows, N)``.
+    """Multiply `x (rows, K)` quantized to int8, a scale for each row and block; gives `(rows, N)`.
 
     The fused multiply-add rounds once: in float64 the product is exact, and the sum is as good as.
     """
@@ -93,7 +93,7 @@ def linear(x: Floats, matrix: Matrix, bias: Floats | None = None) -> Floats:
 
 
 def rounding_bound(x: Floats, matrix: Matrix) -> Floats:
-    """How far int8 activations may lead from the exact product at most: half a step each, ``(rows, N)``."""
+    """How far int8 activations may lead from the exact product at most: half a step each, `(rows, N)`."""
     spread = [
         np.repeat(np.abs(x[:, s : s + BLOCK]).max(axis=1, keepdims=True), len(x[0, s : s + BLOCK]), axis=1)
         for s in range(0, x.shape[1], BLOCK)

@@ -60,7 +60,7 @@ def test_the_result_is_that_of_numpy(kind: str, data: st.DataObject, threads: in
 
 
 def new_rows(case: Case, array: NDArray[Any]) -> NDArray[Any]:
-    """What the cache holds of the new tokens, ``(B, KV, S, …)``."""
+    """What the cache holds of the new tokens, `(B, KV, S, …)`."""
     return np.stack([array[b, :, positions] for b, positions in enumerate(case.positions)]).swapaxes(1, 2)
 
 

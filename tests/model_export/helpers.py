@@ -1,5 +1,7 @@
 """What these tests need more than once: exports, damaged files, and the graph run by hand."""
 
+from __future__ import annotations
+
 import json
 import struct
 from collections.abc import Sequence
@@ -60,12 +62,12 @@ def flip_byte(path: Path, position: int) -> None:
 
 
 def some_ids(count: int, vocab_size: int, seed: int = 0) -> NDArray[np.int64]:
-    """Random token ids, ``(count,)``."""
+    """Random token ids, `(count,)`."""
     return np.random.default_rng(seed).integers(0, vocab_size, count, dtype=np.int64)
 
 
 def checkpoint_logits(directory: Path, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What plain numpy computes from a checkpoint, ``(S, vocab_size)``."""
+    """What plain numpy computes from a checkpoint, `(S, vocab_size)`."""
     config = load_config(directory)
     weights = {w.name: w for w in plan(config, ExportOptions("none"), Checkpoint.open(directory, config))}
 
@@ -76,7 +78,7 @@ def checkpoint_logits(directory: Path, ids: NDArray[np.int64]) -> NDArray[np.flo
 
 
 def artefact_logits(checkpoint: Path, artefact: Path, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What plain numpy computes from an artefact's own, perhaps dequantized, weights, ``(S, vocab_size)``."""
+    """What plain numpy computes from an artefact's own, perhaps dequantized, weights, `(S, vocab_size)`."""
     stored = StoredWeights(read_artefact(artefact))
 
     def lookup(name: str) -> NDArray[np.float32] | None:
@@ -96,7 +98,7 @@ class Graph:
     def run(
         self, ids: NDArray[np.int64], lengths: Sequence[int], wanted: Sequence[int] | None = None
     ) -> NDArray[np.float32]:
-        """Append ``ids (B, S)``, after which the sequences have these lengths; gives logits ``(P, vocab_size)``."""
+        """Append `ids (B, S)`, after which the sequences have these lengths; gives logits `(P, vocab_size)`."""
         feeds = {
             "input_ids": ids,
             "seqlens_k": np.array(lengths, dtype=np.int32) - np.int32(1),

@@ -22,13 +22,13 @@ def load(checkpoint: Path) -> PreTrainedModel:
 
 
 def logits(model: PreTrainedModel, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Run one sequence ``(S,)``; gives ``(S, vocab_size)``."""
+    """Run one sequence `(S,)`; gives `(S, vocab_size)`."""
     with torch.no_grad():
         return model(torch.from_numpy(ids)[None, :]).logits[0].numpy()
 
 
 def last_logits(model: PreTrainedModel, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The logits after one sequence, ``(vocab_size,)``; the prefix goes through the cache in chunks."""
+    """The logits after one sequence, `(vocab_size,)`; the prefix goes through the cache in chunks."""
     cache = None
     with torch.no_grad():
         for start in range(0, len(ids), 1024):

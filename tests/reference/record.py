@@ -1,4 +1,4 @@
-"""``make record``: compute tests/golden/logits.npz with transformers."""
+"""`make record`: compute tests/golden/logits.npz with transformers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.reference.models import last_logits, load, load_with_artefact_weights
 
 
 def compute(directory: Path) -> dict[str, NDArray[np.float32]]:
-    """Give the last logits of every recorded prompt: "float/NAME" and "int4/NAME" → ``(prompts, vocab_size)``."""
+    """Give the last logits of every recorded prompt: "float/NAME" and "int4/NAME" → `(prompts, vocab_size)`."""
     recorded = {}
     for name, config in CONFIGS.items():
         checkpoint, artefact = directory / name, directory / f"{name}-int4"

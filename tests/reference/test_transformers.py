@@ -24,7 +24,7 @@ LENGTH = 300
 
 
 def ours(checkpoint: Path, out: Path, options: ExportOptions) -> np.ndarray:
-    """All logits of the test sequence by our graph, ``(LENGTH, vocab_size)``."""
+    """All logits of the test sequence by our graph, `(LENGTH, vocab_size)`."""
     export(Source(checkpoint, checkpoint.name, None), out, options)
     config = load_config(checkpoint)
     return run_graph(read_artefact(out), config, sequence(config.vocab_size, LENGTH))

@@ -1,5 +1,7 @@
 """The images under the local Lambda, and a look into their containers from outside."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess

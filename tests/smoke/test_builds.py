@@ -1,5 +1,7 @@
 """Building again."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """What is in the images, and what isn't."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Mapping

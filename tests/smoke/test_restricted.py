@@ -1,5 +1,7 @@
 """Both images start with as little as Lambda gives."""
 
+from __future__ import annotations
+
 import json
 import urllib.request
 from typing import Any

@@ -1,5 +1,7 @@
 """The stream function's image in a container as Lambda restricts it."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

@@ -1,5 +1,7 @@
 """The worker function's image in a container as Lambda restricts it; its results go to moto's S3."""
 
+from __future__ import annotations
+
 import functools
 import json
 import os

@@ -1,5 +1,7 @@
 """Against botocore's signer."""
 
+from __future__ import annotations
+
 from http.client import HTTPMessage
 from typing import Any
 

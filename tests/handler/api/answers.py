@@ -1,5 +1,7 @@
 """Deltas of an answer, and what an endpoint writes of them."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

@@ -1,5 +1,7 @@
 """JSON that somebody else might send."""
 
+from __future__ import annotations
+
 from hypothesis import strategies as st
 
 KEYS = st.sampled_from(["model", "messages", "role", "content", "type", "text", "prompt"])

@@ -1,5 +1,7 @@
 """Bodies, and what becomes of them."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 
 from handler.api.events import event, json_bytes

@@ -6,7 +6,7 @@ from handler.engine.costs import Costs
 
 
 def costs(**seconds: float) -> Costs:
-    """What steps of so many rows took: ``rows_1=0.05``; the first of each doesn't count."""
+    """What steps of so many rows took: `rows_1=0.05`; the first of each doesn't count."""
     made = Costs()
     for name, value in seconds.items():
         for taken in (1000.0, value):

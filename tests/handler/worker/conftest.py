@@ -1,5 +1,7 @@
 """A real S3 server, moto's; and the demo for the native kernels, whose steps take several answers."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

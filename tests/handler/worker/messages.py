@@ -1,5 +1,7 @@
 """SQS events as Lambda writes them."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from typing import Any

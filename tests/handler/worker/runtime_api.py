@@ -1,5 +1,7 @@
 """Lambda's Runtime API and a function behind it: `python -m awslambdaric` as a process of its own."""
 
+from __future__ import annotations
+
 import json
 import os
 import queue
@@ -24,7 +26,7 @@ class Invocation:
     time_out_s: float
     trace_id: str | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    outcome: "queue.SimpleQueue[tuple[str, Any]]" = field(default_factory=queue.SimpleQueue)
+    outcome: queue.SimpleQueue[tuple[str, Any]] = field(default_factory=queue.SimpleQueue)
 
 
 class Server(ThreadingHTTPServer):
@@ -57,7 +59,7 @@ class Lambda:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def __enter__(self) -> "Lambda":
+    def __enter__(self) -> Lambda:
         return self
 
     def __exit__(

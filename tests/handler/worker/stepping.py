@@ -1,5 +1,7 @@
 """An engine whose answers go side by side, a token a step, and places for results that say when they are asked."""
 
+from __future__ import annotations
+
 import dataclasses
 import threading
 import time

@@ -1,5 +1,7 @@
 """What comes back, and who may be answered beside whom."""
 
+from __future__ import annotations
+
 from collections.abc import Generator
 
 import pytest

@@ -1,5 +1,7 @@
 """The real process with a real artefact, behind a Runtime API; results in moto's S3."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

@@ -1,5 +1,7 @@
 """The messages of a batch beside one another; with an engine that steps as the test wants, then with the real one."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """The adapter out of its crate."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

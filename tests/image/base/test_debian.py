@@ -1,5 +1,7 @@
 """The base image's recipe."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from image.base.debian import PACKAGES, mmdebstrap_command

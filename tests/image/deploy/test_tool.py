@@ -1,5 +1,7 @@
 """Terraform and its provider are found; a wrong environment doesn't stop them."""
 
+from __future__ import annotations
+
 import os
 import platform
 import sys

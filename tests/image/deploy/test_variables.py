@@ -1,5 +1,7 @@
 """What Terraform itself doesn't look at: misspelt members of objects are dropped, and any text may be a reason."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

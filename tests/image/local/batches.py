@@ -1,5 +1,7 @@
 """What the function of the tests does with messages of a queue, and the journal that it keeps."""
 
+from __future__ import annotations
+
 import json
 import os
 import time

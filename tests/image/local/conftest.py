@@ -1,5 +1,7 @@
 """Real SQS and Lambda APIs: moto's server."""
 
+from __future__ import annotations
+
 import functools
 import json
 import uuid

@@ -1,5 +1,7 @@
 """A function for awslambdaric that does what its event says."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys

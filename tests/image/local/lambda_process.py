@@ -1,5 +1,7 @@
 """`python -m image.local` as a process of its own, for tests."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

@@ -1,5 +1,7 @@
 """A runtime client that streams, on plain sockets: what its event says, or the body of its event."""
 
+from __future__ import annotations
+
 import base64
 import json
 import os

@@ -1,5 +1,7 @@
 """The real Web Adapter in front of the real server, behind the function URL; clients as people have them."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil

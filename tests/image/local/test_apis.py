@@ -1,5 +1,7 @@
 """What the Runtime and the Extensions API refuse, and in which form."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Awaitable, Callable
 

@@ -1,5 +1,7 @@
 """Event invokes that fail, and where they end."""
 
+from __future__ import annotations
+
 import json
 import threading
 from pathlib import Path

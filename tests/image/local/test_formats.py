@@ -1,5 +1,7 @@
 """Prelude, event stream, log lines, URL events: bytes in, bytes out."""
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import io

@@ -1,5 +1,7 @@
 """The function URL against a runtime client that streams, and against awslambdaric."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import shutil

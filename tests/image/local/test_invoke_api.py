@@ -1,5 +1,7 @@
 """boto3 against a function under awslambdaric."""
 
+from __future__ import annotations
+
 import base64
 import json
 import threading

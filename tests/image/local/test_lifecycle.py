@@ -1,5 +1,7 @@
 """Init, time-outs, crashes, freezing, shutdown: with awslambdaric in plain processes."""
 
+from __future__ import annotations
+
 import os
 import signal
 import socket

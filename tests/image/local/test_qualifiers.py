@@ -1,5 +1,7 @@
 """Versions and aliases, as boto3 names them and as the function sees them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any
 

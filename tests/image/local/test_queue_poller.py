@@ -1,5 +1,7 @@
 """A queue of moto's, polled for a function under awslambdaric."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import calendar
 import time
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """The rules for init, with their time shortened."""
 
+from __future__ import annotations
+
 import asyncio
 import io
 import sys
