@@ -205,7 +205,7 @@ class Engine:
             decoding = [answer for answer in alive if answer.decoding and len(answer.ready) < MOST_READY]
             waited_s = time.perf_counter() - self._decoded_at
             if prefilling is not None and (not decoding or waited_s < PREFILL_WAIT_S):
-                self._prefill(prefilling, alone=len(alive) == 1)
+                self._prefill(prefilling)
             elif decoding:
                 self._decode(decoding)
                 self._decoded_at = time.perf_counter()
@@ -251,11 +251,11 @@ class Engine:
             self.slots.hold(answer.slot, answer.ids[: answer.position])
             self.slots.release(answer.slot)
 
-    def _prefill(self, answer: Answer, alone: bool) -> None:
+    def _prefill(self, answer: Answer) -> None:
         """Run a part of a prompt; with the last one comes the first token."""
         if answer.position == answer.cached_tokens:
             answer.position = answer.cached_tokens = self.slots.look_again(answer.slot, answer.ids)
-        start, count = answer.position, self._part(answer, alone)
+        start, count = answer.position, self._part(answer)
         last = start + count == answer.prompt_length
         ids = np.array([answer.ids[start : start + count]], dtype=np.int64)
         began = time.perf_counter()
@@ -273,11 +273,11 @@ class Engine:
         rate = count / (time.perf_counter() - began)
         self._prefill_rate += (rate - self._prefill_rate) / (2 if self._prefill_rate else 1)
 
-    def _part(self, answer: Answer, alone: bool) -> int:
-        """How many tokens of a prompt to run: the rest of a chunk, or less of it so that others needn't wait long."""
+    def _part(self, answer: Answer) -> int:
+        """How many tokens of a prompt to run: the rest of a chunk, or less of it where others may be there or come."""
         done = (answer.position - answer.cached_tokens) % self.options.prefill_chunk
         rest = min(self.options.prefill_chunk - done, answer.prompt_length - answer.position)
-        if alone or not self._divisible:
+        if self.slots.count == 1 or not self._divisible:
             return rest
         part = self._most_part()
         # Whole blocks, and more than one left over: then no row of the attention notices the cut.
