@@ -61,9 +61,8 @@ def write_prefixes(
     engine = Engine.load(artefact, threads, options, settings.kernels)
     for number, beginning in enumerate(beginnings, 1):
         list(engine.generate(beginning.ids, SamplingParams(temperature=0), 1, (), Cancellation()))
-        slot = {name: array[0] for name, array in engine.slots.cache.items()}
         path = artefact.directory / f"prefix-{number}.kv"
-        nbytes = write_prefix(path, artefact, beginning.ids, slot)
+        nbytes = write_prefix(path, artefact, beginning.ids, engine.slots.arrays(0))
         yield f"{path.name}: {len(beginning.ids):,} tokens of {beginning.path}, {nbytes / 1e6:,.1f} MB"
 
 

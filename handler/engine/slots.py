@@ -72,6 +72,10 @@ class Slots:
         """Ids of the tokens whose keys and values a slot holds."""
         return self._held[slot]
 
+    def arrays(self, slot: int) -> Arrays:
+        """A slot's part of the cache: `{layer}.{part}` → `(num_key_value_heads, positions, …)`."""
+        return {name: array[slot] for name, array in self.cache.items()}
+
     def take(self, ids: Sequence[int]) -> tuple[int, int]:
         """Take a free slot for a prompt.
 
@@ -101,7 +105,7 @@ class Slots:
         else:
             slot = oldest
             if slot != best:
-                self._copy({name: array[best] for name, array in self.cache.items()}, slot, cached)
+                self._copy(self.arrays(best), slot, cached)
         del self._free[slot]
         self._held[slot] = ids[:cached]
         return slot, cached
@@ -118,7 +122,7 @@ class Slots:
         """
         best, cached = self._best(ids)
         if cached > len(self._held[slot]):
-            self._copy({name: array[best] for name, array in self.cache.items()}, slot, cached)
+            self._copy(self.arrays(best), slot, cached)
             self._held[slot] = ids[:cached]
         return len(self._held[slot])
 
