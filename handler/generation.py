@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 
 from handler.api.endpoint import Answer, Request
 from handler.api.events import Envelope
@@ -14,6 +15,7 @@ from handler.engine.cancellation import Cancellable
 from handler.model import Model
 from handler.text.deltas import Delta, text_deltas
 from handler.text.meter import Meter
+from handler.text.reading import read
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Generation:
 
     Attributes:
         request: Validated.
-        task: What the engine is to do.
+        tasks: What the engine is to do, for each choice of the answer.
         envelope: What the answer says of itself.
         meter: Counts the answer's tokens and takes its times.
         answer: Writes it.
@@ -30,11 +32,16 @@ class Generation:
     """
 
     request: Request
-    task: TextTask
+    tasks: Sequence[TextTask]
     envelope: Envelope
     meter: Meter
     answer: Answer
     deadline: Deadline | None
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens all choices may have together."""
+        return sum(task.max_tokens for task in self.tasks)
 
 
 def prepare(
@@ -52,10 +59,16 @@ def prepare(
     Raises:
         ApiError: Template, tokenizer or context refuses the prompt.
     """
-    task = request.task(model.prompts)
+    tasks = request.tasks(model.prompts)
     envelope = Envelope(request.id_prefix + id, int(time.time()), request.options.model, model.fingerprint)
-    meter = Meter(len(task.prompt_ids), received_at)
-    return Generation(request, task, envelope, meter, request.answer(envelope, meter), deadline)
+    meter = Meter(_prompt_tokens(tasks), received_at)
+    return Generation(request, tasks, envelope, meter, request.answer(envelope, meter), deadline)
+
+
+def _prompt_tokens(tasks: Sequence[TextTask]) -> int:
+    # Choices of one prompt share its ids.
+    prompts = {id(task.prompt_ids): len(task.prompt_ids) for task in tasks}
+    return sum(prompts.values())
 
 
 def generate(model: Model, generation: Generation, cancellation: Cancellable) -> Generator[Delta | None, None, None]:
@@ -65,9 +78,19 @@ def generate(model: Model, generation: Generation, cancellation: Cancellable) ->
         Cancelled: The cancellation was used.
         DeadlineExceeded: There was no token before the deadline; an answer that has begun ends in good order instead.
     """
-    task = generation.task
     generation.meter.start()
-    tokens = model.generate(task.prompt_ids, task.sampling, task.max_tokens, model.stop_ids, cancellation)
+    for index, task in enumerate(generation.tasks):
+        with closing(_choice(model, generation, task, cancellation)) as deltas:
+            for delta in deltas:
+                yield delta and replace(delta, index=index)
+
+
+def _choice(
+    model: Model, generation: Generation, task: TextTask, cancellation: Cancellable
+) -> Generator[Delta | None, None, None]:
+    constraint = task.constraint() if task.constraint is not None else None
+    tokens = model.generate(task.prompt_ids, task.sampling, task.max_tokens, model.stop_ids, cancellation, constraint)
     if generation.deadline is not None:
         tokens = until(generation.deadline, tokens, cancellation)
-    return text_deltas(generation.meter.count(tokens), model.vocabulary, task.stop, task.max_tokens)
+    deltas = text_deltas(generation.meter.count(tokens), model.vocabulary, task.stop, task.max_tokens)
+    return deltas if task.reader is None else read(deltas, task.reader())

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from handler.api.options import Served
 from handler.api.prompt import Prompts
 from handler.engine.cancellation import Cancellable
+from handler.engine.constraint import Constraint
 from handler.engine.memory import Room
 from handler.engine.sampling import SamplingParams
 from handler.text.deltas import Token, Vocabulary
@@ -24,6 +25,7 @@ class Generate(Protocol):
         max_tokens: int,
         stop_ids: Collection[int],
         cancellation: Any,
+        constraint: Constraint | None = None,
         /,
     ) -> Generator[Token | None, None, None]: ...
 

@@ -37,8 +37,8 @@ class ChatRequest:
     def logged(self) -> object:
         return self.messages
 
-    def task(self, prompts: Prompts) -> TextTask:
-        return prompts.text_task(self.prompt_ids(prompts), self.options, "messages")
+    def tasks(self, prompts: Prompts) -> Sequence[TextTask]:
+        return [prompts.text_task(self.prompt_ids(prompts), self.options, "messages")]
 
     def prompt_ids(self, prompts: Prompts) -> Sequence[int]:
         """Render the messages and encode them.
@@ -108,25 +108,32 @@ class ChatAnswer:
 
     def __init__(self, envelope: Envelope, meter: Meter, include_usage: bool) -> None:
         self._chunks = Chunks("chat.completion.chunk", envelope, meter, include_usage)
-        self._begun = False
+        self._begun: set[int] = set()
 
     def events(self, delta: Delta) -> Iterator[bytes]:
         # The role comes with the first token, so that a failed prefill can still end as a status of its own.
-        if not self._begun:
-            self._begun = True
-            yield self._chunks.chunk({"delta": {"role": "assistant", "content": ""}, "logprobs": None})
+        chunk, index = self._chunks.chunk, delta.index
+        if index not in self._begun:
+            self._begun.add(index)
+            yield chunk(index, {"delta": {"role": "assistant", "content": ""}, "logprobs": None})
         if delta.text or delta.tokens:
-            yield self._chunks.chunk({"delta": {"content": delta.text}, "logprobs": self.logprobs(delta.tokens)})
+            yield chunk(index, {"delta": {"content": delta.text}, "logprobs": self.logprobs(delta.tokens)})
         if delta.finish_reason:
-            yield self._chunks.chunk({"delta": {}, "logprobs": None}, delta.finish_reason)
+            yield chunk(index, {"delta": {}, "logprobs": None}, delta.finish_reason)
 
     def end(self) -> Iterator[bytes]:
         return self._chunks.end()
 
-    def whole(self, delta: Delta) -> dict[str, Any]:
-        message = {"role": "assistant", "content": delta.text, "refusal": None}
-        choice = {"message": message, "logprobs": self.logprobs(delta.tokens)}
-        return self._chunks.whole("chat.completion", choice, delta.finish_reason)
+    def whole(self, choices: Sequence[Delta]) -> dict[str, Any]:
+        return self._chunks.whole("chat.completion", [self._choice(delta) for delta in choices])
+
+    def _choice(self, delta: Delta) -> dict[str, Any]:
+        return {
+            "index": delta.index,
+            "message": {"role": "assistant", "content": delta.text, "refusal": None},
+            "logprobs": self.logprobs(delta.tokens),
+            "finish_reason": delta.finish_reason,
+        }
 
     def logprobs(self, tokens: tuple[ScoredToken, ...]) -> dict[str, Any] | None:
         return {"content": [_token(token) for token in tokens], "refusal": None} if tokens else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from handler.api.events import DONE, Envelope, event
@@ -27,10 +27,10 @@ class Chunks:
         self._meter = meter
         self._include_usage = include_usage
 
-    def chunk(self, choice: dict[str, Any], finish_reason: str | None = None) -> bytes:
-        """Write a chunk; the one with the finish reason has the timings, too."""
+    def chunk(self, index: int, choice: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        """Write a chunk of one choice; the one with the finish reason has the timings, too."""
         timings = {"timings": self._meter.timings()} if finish_reason else {}
-        return event(self._chunk([{"index": 0, **choice, "finish_reason": finish_reason}]) | timings)
+        return event(self._chunk([{"index": index, **choice, "finish_reason": finish_reason}]) | timings)
 
     def end(self) -> Iterator[bytes]:
         """Write what comes after the chunk with the finish reason."""
@@ -38,18 +38,17 @@ class Chunks:
             yield event(self._chunk([]) | {"usage": self._meter.usage()})
         yield DONE
 
-    def whole(self, object: str, choice: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
+    def whole(self, object: str, choices: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return the answer that isn't streamed.
 
         Args:
             object: What it calls itself.
-            choice: Its one choice.
-            finish_reason: The choice's.
+            choices: As they are to be written.
         """
         return {
             **self._envelope.members(),
             "object": object,
-            "choices": [{"index": 0, **choice, "finish_reason": finish_reason}],
+            "choices": choices,
             "usage": self._meter.usage(),
             "timings": self._meter.timings(),
         }

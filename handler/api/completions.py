@@ -36,8 +36,8 @@ class CompletionRequest:
     def logged(self) -> object:
         return self.prompt
 
-    def task(self, prompts: Prompts) -> TextTask:
-        return prompts.text_task(self.prompt_ids(prompts), self.options, "prompt")
+    def tasks(self, prompts: Prompts) -> Sequence[TextTask]:
+        return [prompts.text_task(self.prompt_ids(prompts), self.options, "prompt")]
 
     def prompt_ids(self, prompts: Prompts) -> Sequence[int]:
         """Encode a text; ids are taken as they are.
@@ -87,16 +87,23 @@ class CompletionAnswer:
 
     def events(self, delta: Delta) -> Iterator[bytes]:
         if delta.text or delta.tokens:
-            yield self._chunks.chunk({"text": delta.text, "logprobs": self.logprobs(delta.tokens)})
+            yield self._chunks.chunk(delta.index, {"text": delta.text, "logprobs": self.logprobs(delta.tokens)})
         if delta.finish_reason:
-            yield self._chunks.chunk({"text": "", "logprobs": None}, delta.finish_reason)
+            yield self._chunks.chunk(delta.index, {"text": "", "logprobs": None}, delta.finish_reason)
 
     def end(self) -> Iterator[bytes]:
         return self._chunks.end()
 
-    def whole(self, delta: Delta) -> dict[str, Any]:
-        choice = {"text": delta.text, "logprobs": self.logprobs(delta.tokens)}
-        return self._chunks.whole("text_completion", choice, delta.finish_reason)
+    def whole(self, choices: Sequence[Delta]) -> dict[str, Any]:
+        return self._chunks.whole("text_completion", [self._choice(delta) for delta in choices])
+
+    def _choice(self, delta: Delta) -> dict[str, Any]:
+        return {
+            "index": delta.index,
+            "text": delta.text,
+            "logprobs": self.logprobs(delta.tokens),
+            "finish_reason": delta.finish_reason,
+        }
 
     def logprobs(self, tokens: tuple[ScoredToken, ...]) -> dict[str, Any] | None:
         if not tokens:

@@ -5,7 +5,7 @@ It becomes a route by a line in `handler.http.app`, and a job of the worker func
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -33,11 +33,11 @@ class Answer(Protocol):
         """Write the events that come after those of the last delta."""
         ...
 
-    def whole(self, delta: Delta) -> dict[str, Any]:
+    def whole(self, choices: Sequence[Delta]) -> dict[str, Any]:
         """Return the answer that isn't streamed.
 
         Args:
-            delta: All deltas, joined.
+            choices: All deltas of each choice, joined.
         """
         ...
 
@@ -65,8 +65,8 @@ class Request(Protocol):
         """The prompt as the client wrote it, for a log with texts."""
         ...
 
-    def task(self, prompts: Prompts) -> TextTask:
-        """Say what the engine is to do.
+    def tasks(self, prompts: Prompts) -> Sequence[TextTask]:
+        """Say what the engine is to do, for each choice of the answer.
 
         Raises:
             ApiError: The template, the tokenizer or the context refuses the prompt.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from handler.api.options import Options
+from handler.engine.constraint import Constraint
 from handler.engine.sampling import SamplingParams
 from handler.errors import ContextLengthExceeded, EmptyPrompt, NoChatTemplate
+from handler.text.reading import Reader
 from handler.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -24,12 +26,16 @@ class TextTask:
         max_tokens: As many as were asked for and fit the context.
         sampling: How tokens are chosen.
         stop: Strings that end it.
+        constraint: Makes the state of a grammar that it must follow; None for free text.
+        reader: Makes who tells words, thoughts and calls apart; None where all of it is words.
     """
 
     prompt_ids: Sequence[int]
     max_tokens: int
     sampling: SamplingParams
     stop: tuple[str, ...]
+    constraint: Callable[[], Constraint] | None = None
+    reader: Callable[[], Reader] | None = None
 
 
 @dataclass(frozen=True)

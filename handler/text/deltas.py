@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from handler.errors import TimeUp
 from handler.text.detokenizer import Detokenizer, StopStrings
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class Token(Protocol):
@@ -44,22 +44,70 @@ class ScoredToken:
 
 
 @dataclass(frozen=True)
+class CallDelta:
+    """What is added to the call of a tool.
+
+    Attributes:
+        index: Which of the answer's calls, from 0.
+        id: The call's, in its first delta.
+        name: The tool's, in its first delta.
+        arguments: A piece of the arguments' JSON.
+    """
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(frozen=True)
 class Delta:
-    """What one more token adds; the last one has the finish reason."""
+    """What one more token adds; the last one of a choice has the finish reason.
+
+    Attributes:
+        text: Of the answer.
+        tokens: Their scores, if they were asked for.
+        finish_reason: Why there will be no more.
+        index: Which choice it belongs to.
+        reasoning: Text that was thought before the answer.
+        calls: Of tools.
+    """
 
     text: str
     tokens: tuple[ScoredToken, ...] = ()
     finish_reason: FinishReason | None = None
+    index: int = 0
+    reasoning: str = ""
+    calls: tuple[CallDelta, ...] = ()
 
 
-def joined(deltas: Iterable[Delta]) -> Delta:
-    """Put all deltas of an answer together: the whole answer is one large delta."""
-    given = list(deltas)
+def joined(deltas: Iterable[Delta]) -> tuple[Delta, ...]:
+    """Put all deltas of an answer together: each choice is one large delta."""
+    choices: dict[int, list[Delta]] = {}
+    for delta in deltas:
+        choices.setdefault(delta.index, []).append(delta)
+    return tuple(_joined(choices[index]) for index in sorted(choices))
+
+
+def _joined(given: Sequence[Delta]) -> Delta:
     return Delta(
         text="".join(delta.text for delta in given),
         tokens=tuple(token for delta in given for token in delta.tokens),
         finish_reason=given[-1].finish_reason,
+        index=given[-1].index,
+        reasoning="".join(delta.reasoning for delta in given),
+        calls=_joined_calls(call for delta in given for call in delta.calls),
     )
+
+
+def _joined_calls(given: Iterable[CallDelta]) -> tuple[CallDelta, ...]:
+    calls: dict[int, CallDelta] = {}
+    for part in given:
+        call = calls.get(part.index, CallDelta(part.index))
+        calls[part.index] = CallDelta(
+            part.index, call.id or part.id, call.name or part.name, call.arguments + part.arguments
+        )
+    return tuple(calls[index] for index in sorted(calls))
 
 
 def text_deltas(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from handler.api.events import json_bytes
@@ -19,13 +19,14 @@ PREFIX = "results/"
 MISSING, FORBIDDEN, CONFLICT, EXISTS = "404", "403", "ConditionalRequestConflict", "PreconditionFailed"
 
 
-def result_of(generation: Generation, delta: Delta) -> Result:
+def result_of(generation: Generation, choices: Sequence[Delta]) -> Result:
     """Write down an answer that has come to its end.
 
     Args:
         generation: Of the answer.
-        delta: All its deltas, joined.
+        choices: All deltas of each, joined.
     """
+    (delta,) = choices
     logprobs = generation.answer.logprobs(delta.tokens)
     return {
         **generation.envelope.members(),

@@ -41,8 +41,8 @@ class Running:
         Raises:
             NotEnoughTime: It can't be whole before the deadline, not even alone.
         """
-        task, left_s = generation.task, self._deadline.left_s()
-        needed_s = self._pace.expected_s(len(task.prompt_ids), task.max_tokens) if self._begun else 0.0
+        meter, left_s = generation.meter, self._deadline.left_s()
+        needed_s = self._pace.expected_s(meter.prompt_tokens, generation.max_tokens) if self._begun else 0.0
         if self._deadline.passed or needed_s > left_s:
             raise NotEnoughTime(left_s, needed_s)
         if not self._entries:
@@ -77,11 +77,11 @@ class Running:
 
     def _in_time(self, generation: Generation, left_s: float) -> bool:
         """Whether all would be whole in time, but those that won't be without this one either."""
-        task, now = generation.task, len(self._entries)
+        now = len(self._entries)
         expected_s = self._pace.expected_s
-        pause_s = expected_s(len(task.prompt_ids), 0)
+        pause_s = expected_s(generation.meter.prompt_tokens, 0)
         punctual = [entry.left for entry in self._entries if expected_s(0, entry.left, now) <= left_s]
-        return pause_s + expected_s(0, max([*punctual, task.max_tokens]), now + 1) <= left_s
+        return pause_s + expected_s(0, max([*punctual, generation.max_tokens]), now + 1) <= left_s
 
 
 class _Entry:
@@ -100,7 +100,7 @@ class _Entry:
     @property
     def left(self) -> int:
         """Tokens that it may still have."""
-        return self._generation.task.max_tokens - self._generation.meter.completion_tokens
+        return self._generation.max_tokens - self._generation.meter.completion_tokens
 
     @property
     def at_once(self) -> int:
@@ -115,4 +115,4 @@ class _Entry:
 
 
 def _tokens(generation: Generation) -> int:
-    return len(generation.task.prompt_ids) + generation.task.max_tokens
+    return generation.meter.prompt_tokens + generation.max_tokens

@@ -21,6 +21,7 @@ from handler.api.options import Served
 from handler.api.prompt import Prompts
 from handler.artefact import SamplingDefaults
 from handler.engine.cancellation import Cancellation
+from handler.engine.constraint import Constraint
 from handler.engine.sampling import SamplingParams
 from handler.engine.sequence import Token
 from handler.errors import Cancelled
@@ -88,6 +89,7 @@ class ScriptedEngine:
         max_tokens: int,
         stop_ids: Collection[int],
         cancellation: Cancellation,
+        constraint: Constraint | None = None,
         /,
     ) -> Generator[Token, None, None]:
         """Yield the text's bytes."""

@@ -86,18 +86,18 @@ def test_any_json_is_parsed_or_refused(value: Any) -> None:
 
 
 def test_the_prompt_is_the_rendered_template_with_one_bos() -> None:
-    assert chat().task(byte_prompts(TEMPLATE)).prompt_ids == [BOS, *b"user: hi\nassistant:"]
+    assert chat().tasks(byte_prompts(TEMPLATE))[0].prompt_ids == [BOS, *b"user: hi\nassistant:"]
 
 
 def test_a_base_model_has_no_chat() -> None:
     with pytest.raises(NoChatTemplate):
-        chat(chat_template_kwargs={"messages": []}).task(byte_prompts(None))
+        chat(chat_template_kwargs={"messages": []}).tasks(byte_prompts(None))
 
 
 @pytest.mark.parametrize("name", ["messages", "bos_token"])
 def test_reserved_template_variables_are_refused(name: str) -> None:
     with pytest.raises(InvalidValue) as caught:
-        chat(chat_template_kwargs={name: 1}).task(byte_prompts(TEMPLATE))
+        chat(chat_template_kwargs={name: 1}).tasks(byte_prompts(TEMPLATE))
     assert caught.value.param == "chat_template_kwargs"
 
 

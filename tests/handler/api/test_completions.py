@@ -60,7 +60,7 @@ def test_any_json_is_parsed_or_refused(value: Any) -> None:
 
 @pytest.mark.parametrize(("prompt", "ids"), [("hi", [BOS, *b"hi"]), ([1, 2], [1, 2])])
 def test_a_text_gets_a_bos_and_ids_are_taken_as_they_are(prompt: Any, ids: list[int]) -> None:
-    assert list(completion(prompt=prompt).task(byte_prompts(None)).prompt_ids) == ids
+    assert list(completion(prompt=prompt).tasks(byte_prompts(None))[0].prompt_ids) == ids
 
 
 # ---------------------------------------------------------------- answers

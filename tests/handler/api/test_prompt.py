@@ -11,7 +11,7 @@ PROMPTS = byte_prompts(None, context_length=10)
 
 @pytest.mark.parametrize(("wanted", "given"), [(3, 3), (100, 6)])
 def test_an_answer_gets_what_is_wanted_and_fits(wanted: int, given: int) -> None:
-    assert completion(prompt=[1] * 4, max_tokens=wanted).task(PROMPTS).max_tokens == given
+    assert completion(prompt=[1] * 4, max_tokens=wanted).tasks(PROMPTS)[0].max_tokens == given
 
 
 def test_who_wants_no_number_gets_what_is_left() -> None:
@@ -33,4 +33,4 @@ def test_a_prompt_without_tokens_is_refused() -> None:
 
 
 def test_a_task_has_what_ends_it() -> None:
-    assert completion(stop=["x"]).task(PROMPTS).stop == ("x",)
+    assert completion(stop=["x"]).tasks(PROMPTS)[0].stop == ("x",)

@@ -35,7 +35,7 @@ def test_a_model_makes_a_token(demo_artefact: Path) -> None:
     request = parse_chat(
         {"model": model.served.model_id, "messages": [{"role": "user", "content": "hi"}]}, model.served
     )
-    task = request.task(model.prompts)
+    task = request.tasks(model.prompts)[0]
     tokens = model.generate(task.prompt_ids, task.sampling, task.max_tokens, (), model.new_cancellation())
     assert 0 <= next(stepped(tokens, model.step)).id < model.served.vocab_size
     assert {"verify_ms", "tokenizer_ms", "template_ms", "session_ms", "warm_up_ms"} <= parts.keys()
@@ -90,7 +90,7 @@ def prefixed(demo_artefact: Path, tmp_path: Path) -> Path:
 def test_a_prompt_begins_with_a_prefix(prefixed: Path) -> None:
     model, _ = load_model(Settings(prefixed), threads=1)
     body = {"model": model.served.model_id, "prompt": "Once upon a time there was a little girl and a dog"}
-    task = parse_completion(body, model.served).task(model.prompts)
+    task = parse_completion(body, model.served).tasks(model.prompts)[0]
     tokens = model.generate(task.prompt_ids, task.sampling, 1, (), model.new_cancellation())
     assert model.prefixes == (next(stepped(tokens, model.step)).cached_tokens,)
     assert model.prefixes[0] > 5

@@ -6,7 +6,7 @@ import pytest
 
 from handler.engine.sequence import Token
 from handler.errors import TimeUp
-from handler.text.deltas import Delta, joined, text_deltas
+from handler.text.deltas import CallDelta, Delta, joined, text_deltas
 from handler.text.meter import Meter
 from tests.handler.doubles import byte_tokenizer
 
@@ -111,6 +111,25 @@ def test_tokens_that_time_cut_off_are_an_answer() -> None:
 
 def test_all_deltas_joined_are_one() -> None:
     deltas = run(Source(b"abc", logprobs=True))
-    whole = joined(deltas)
+    (whole,) = joined(deltas)
     assert (whole.text, whole.finish_reason) == ("abc", "stop")
     assert [token.raw for token in whole.tokens] == [b"a", b"b", b"c"]
+
+
+def test_choices_are_joined_apart() -> None:
+    deltas = [Delta("a"), Delta("x", index=1), Delta("b", finish_reason="stop"), Delta("y", index=1)]
+    assert [(whole.index, whole.text, whole.finish_reason) for whole in joined(deltas)] == [
+        (0, "ab", "stop"),
+        (1, "xy", None),
+    ]
+
+
+def test_the_parts_of_a_call_are_joined() -> None:
+    deltas = [
+        Delta("", calls=(CallDelta(0, "c1", "add"),)),
+        Delta("", calls=(CallDelta(0, arguments='{"a"'), CallDelta(1, "c2", "sub"))),
+        Delta("", calls=(CallDelta(0, arguments=": 1}"),), reasoning="hm"),
+    ]
+    (whole,) = joined(deltas)
+    assert whole.calls == (CallDelta(0, "c1", "add", '{"a": 1}'), CallDelta(1, "c2", "sub"))
+    assert whole.reasoning == "hm"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Sequence
 
 from handler.engine.cancellation import Cancellation
+from handler.engine.constraint import Constraint
 from handler.engine.memory import Room
 from handler.engine.sampling import SamplingParams
 from handler.engine.sequence import Token
@@ -54,6 +55,7 @@ class SteppedEngine:
         max_tokens: int,
         stop_ids: Collection[int],
         cancellation: Cancellation,
+        constraint: Constraint | None = None,
         /,
     ) -> Generator[Token | None, None, None]:
         """Yield the prompt's bytes."""

@@ -24,7 +24,7 @@ def bucket(s3: Any) -> Bucket:
 
 
 def result(request: Any, delta: Delta) -> Result:
-    return result_of(prepare(byte_model(ScriptedEngine(), 200, TEMPLATE), request, "1", 0.0), delta)
+    return result_of(prepare(byte_model(ScriptedEngine(), 200, TEMPLATE), request, "1", 0.0), [delta])
 
 
 @pytest.mark.parametrize(("request_of", "id"), [(chat, "chatcmpl-1"), (completion, "cmpl-1")])

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from handler.text.deltas import CallDelta, Delta, FinishReason
+from handler.text.reading import read
+
+
+class Capitals:
+    """Takes capitals for calls, and holds the last character back."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def push(self, text: str) -> Delta:
+        text, self._held = (self._held + text)[:-1], text[-1]
+        return self._said(text)
+
+    def end(self) -> Delta:
+        return self._said(self._held)
+
+    def _said(self, text: str) -> Delta:
+        calls = tuple(CallDelta(0, name=character) for character in text if character.isupper())
+        return Delta("".join(character for character in text if not character.isupper()), calls=calls)
+
+
+def deltas(*texts: str, reason: FinishReason) -> Generator[Delta | None, None, None]:
+    yield None
+    yield from map(Delta, texts)
+    yield Delta("", finish_reason=reason)
+
+
+def test_what_was_held_back_comes_with_the_end() -> None:
+    said = [delta for delta in read(deltas("ab", "c", reason="stop"), Capitals()) if delta is not None]
+    assert [delta.text for delta in said] == ["a", "b", "c"]
+    assert said[-1].finish_reason == "stop"
+
+
+@pytest.mark.parametrize(("reason", "told"), [("stop", "tool_calls"), ("length", "length")])
+def test_calls_are_why_an_answer_ended(reason: FinishReason, told: FinishReason) -> None:
+    said = [delta for delta in read(deltas("aX", reason=reason), Capitals()) if delta is not None]
+    assert (said[-1].calls[0].name, said[-1].finish_reason) == ("X", told)
+
+
+def test_who_waits_still_waits() -> None:
+    assert next(read(deltas(reason="stop"), Capitals())) is None
