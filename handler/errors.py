@@ -358,7 +358,7 @@ class Unauthorized(ApiError):
     code = "invalid_api_key"
 
     def __init__(self) -> None:
-        super().__init__("incorrect or missing API key; send it as 'Authorization: Bearer KEY'")
+        super().__init__("incorrect or missing API key; send it as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'")
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -20,7 +20,7 @@ class Settings:
     model_dir: Path  # FIREBRICK_MODEL_DIR: the artefact directory
     host: str = "127.0.0.1"  # FIREBRICK_HOST: the address to listen on
     port: int = 8080  # AWS_LWA_PORT, else PORT; 0 takes any free one
-    api_key: str | None = None  # FIREBRICK_API_KEY: wanted as `Authorization: Bearer` when set
+    api_key: str | None = None  # FIREBRICK_API_KEY: wanted as `Authorization: Bearer` or `x-api-key` when set
     api_key_secret: str | None = None  # FIREBRICK_API_KEY_SECRET: its name or ARN in Secrets Manager, in place of a key
     api_key_ttl_s: float = 300.0  # FIREBRICK_API_KEY_TTL_S: the secret is read again when the last time is longer ago
     queue: int = 8  # FIREBRICK_QUEUE: requests that may wait while one is answered

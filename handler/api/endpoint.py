@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from handler.api.events import Envelope
+from handler.api.events import Envelope, event
 from handler.api.options import Options, Served
 from handler.api.prompt import Prompts, TextTask
+from handler.errors import ApiError
 from handler.text.deltas import Delta, ScoredToken
 from handler.text.meter import Meter
 
@@ -78,6 +79,16 @@ class Request(Protocol):
         ...
 
 
+def openai_refusal(error: ApiError) -> dict[str, Any]:
+    """Return OpenAI's error body."""
+    return error.body()
+
+
+def openai_failure(error: ApiError) -> bytes:
+    """Write OpenAI's last event of a stream that an error ends."""
+    return event(error.body())
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """A path that takes requests.
@@ -86,8 +97,12 @@ class Endpoint:
         path: Where it is POSTed.
         parse: Checks the JSON object of a body; raises an `ApiError` that names the member and the bad value.
         describe: Gives the endpoint's part of the OpenAPI description.
+        refusal: Gives the body of an answer that is a status of 4xx or 5xx, whoever raised its error.
+        failure: Writes the last event of a stream whose status line is out.
     """
 
     path: str
     parse: Callable[[Mapping[str, Any], Served], Request]
     describe: Callable[[], Description]
+    refusal: Callable[[ApiError], dict[str, Any]] = openai_refusal
+    failure: Callable[[ApiError], bytes] = openai_failure

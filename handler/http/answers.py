@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from handler.api.endpoint import Answer, Endpoint
-from handler.api.events import event, json_bytes
+from handler.api.events import json_bytes
 from handler.api.members import parse_object
 from handler.deadline import Deadline
 from handler.errors import (
@@ -178,7 +178,7 @@ class Answers:
         except ClientIdle:
             raise  # An event wouldn't be taken either.
         except Exception as error:
-            await self._send_part(send, event(self._failure(error, record).body()))
+            await self._send_part(send, self._endpoint.failure(self._failure(error, record)))
         await self._send_part(send, b"", more=False)
 
     async def _send_part(self, send: Send, body: bytes, more: bool = True) -> None:

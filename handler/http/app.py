@@ -61,7 +61,16 @@ def create_app(
     margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics)],
+        middleware=[
+            Middleware(
+                Gate,
+                log=log,
+                keys=keys,
+                margin_s=margin_s,
+                metrics=metrics,
+                refusals={endpoint.path: endpoint.refusal for endpoint in ENDPOINTS},
+            )
+        ],
         exception_handlers={HTTPException: raise_api_error},
     )
     app.router.redirect_slashes = False

@@ -1,9 +1,10 @@
-"""What every request passes: a request id, the API key, errors in OpenAI's form, one line in the log."""
+"""What every request passes: a request id, the API key, errors in the endpoint's form, one line in the log."""
 
 from __future__ import annotations
 
 import os
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handler.access.keys import Keys
+from handler.api.endpoint import openai_refusal
 from handler.api.events import json_bytes
 from handler.errors import (
     ApiError,
@@ -35,20 +37,28 @@ class Gate:
     Args:
         app: The routes.
         log: Where each request's line goes.
-        keys: Which `Authorization: Bearer` is wanted.
+        keys: Which key is wanted, as `Authorization: Bearer` or `x-api-key`.
         margin_s: By how much deadlines are earlier than Lambda's; None where no Web Adapter is in front, so that its
             headers are a stranger's.
         metrics: Told of each request; None where nobody would read them.
+        refusals: What gives an error's body, by path; OpenAI's form elsewhere.
     """
 
     def __init__(
-        self, app: ASGIApp, log: Log, keys: Keys, margin_s: float | None = None, metrics: Metrics | None = None
+        self,
+        app: ASGIApp,
+        log: Log,
+        keys: Keys,
+        margin_s: float | None = None,
+        metrics: Metrics | None = None,
+        refusals: Mapping[str, Callable[[ApiError], dict[str, Any]]] | None = None,
     ) -> None:
         self._app = app
         self._log = log
         self._keys = keys
         self._margin_s = margin_s
         self._metrics = metrics
+        self._refusals = refusals or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = Record(id=os.urandom(12).hex(), method=scope["method"], path=scope["path"])
@@ -91,21 +101,23 @@ class Gate:
             return Invocation()
 
     async def _authorize(self, scope: Scope) -> None:
-        if scope["path"] != HEALTH and not await self._keys.accepts(_bearer(scope)):
+        if scope["path"] != HEALTH and not await self._keys.accepts(_key(scope)):
             raise Unauthorized()
 
     async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         record: Record = scope[RECORD]
         record.error, record.param = error.code, error.param
         if record.status is None:
-            response = Response(json_bytes(error.body()), error.status, dict(error.headers), "application/json")
+            body = self._refusals.get(scope["path"], openai_refusal)(error)
+            response = Response(json_bytes(body), error.status, dict(error.headers), "application/json")
             await response(scope, receive, send)
 
 
-def _bearer(scope: Scope) -> bytes:
-    given: bytes = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    scheme, _, key = given.partition(b" ")
-    return key.strip() if scheme.lower() == b"bearer" else b""
+def _key(scope: Scope) -> bytes:
+    given: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # Of several, the first counts.
+    scheme, _, key = given.get(b"authorization", b"").partition(b" ")
+    # Anthropic's clients send a key as x-api-key.
+    return key.strip() if scheme.lower() == b"bearer" else given.get(b"x-api-key", b"")
 
 
 async def raise_api_error(request: Request, error: Exception) -> NoReturn:

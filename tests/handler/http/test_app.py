@@ -192,6 +192,12 @@ def test_the_right_key_is_taken() -> None:
     assert answer.status_code == 200
 
 
+def test_anthropics_clients_send_it_otherwise() -> None:
+    with serving(api_key="secret") as server:
+        answers = [server.client.get("/v1/models", headers={"x-api-key": key}) for key in ("secret", "wrong")]
+    assert [answer.status_code for answer in answers] == [200, 401]
+
+
 def test_health_needs_no_key() -> None:
     with serving(api_key="secret") as server:
         assert server.client.get("/health").status_code == 200
