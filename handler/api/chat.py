@@ -13,6 +13,9 @@ from handler.api.events import Envelope
 from handler.api.members import Members
 from handler.api.options import Options, Served, parse_options
 from handler.api.prompt import Prompts, TextTask
+from handler.api.refused import CHAT as CHAT_ONLY
+from handler.api.refused import refuse
+from handler.api.rendering import Opening, parse_opening, parse_variables
 from handler.errors import InvalidValue, MissingParameter
 from handler.text.deltas import Delta, ScoredToken
 from handler.text.meter import Meter
@@ -32,19 +35,34 @@ class ChatRequest:
     messages: tuple[Mapping[str, str], ...]
     options: Options
     template_variables: Mapping[str, Any] = field(default_factory=dict)
+    opening: Opening = "answer"
+    add_special: bool = False  # whether the rendered text gets what the checkpoint puts around a raw one
 
     @property
     def logged(self) -> object:
         return self.messages
 
     def tasks(self, prompts: Prompts) -> Sequence[TextTask]:
-        return [prompts.text_task(self.prompt_ids(prompts), self.options, "messages")]
+        return prompts.text_task(self.prompt_ids(prompts), self.options, "messages").choices(self.options.n)
 
     def prompt_ids(self, prompts: Prompts) -> Sequence[int]:
         """Render the messages and encode them.
 
         Raises:
             ApiError: There is no template, or it or the tokenizer refuses them.
+        """
+        text = self.prompt_text(prompts)
+        # The template writes the BOS itself; like Hugging Face's apply_chat_template, nothing is added to it.
+        tokenizer = prompts.tokenizer
+        return (
+            tokenizer.encode_prompt(text, "messages") if self.add_special else tokenizer.encode(text, param="messages")
+        )
+
+    def prompt_text(self, prompts: Prompts) -> str:
+        """Render the messages.
+
+        Raises:
+            ApiError: There is no template, or it refuses them.
         """
         template = prompts.chat_template()
         taken = sorted(template.reserved & self.template_variables.keys())
@@ -54,9 +72,7 @@ class ChatRequest:
         grammar = self.options.grammar
         # For templates that have a place for it; a request's own variable of this name comes first.
         announced = {"json_schema": grammar.schema if grammar is not None else None}
-        text = template.render(self.messages, {**announced, **self.template_variables})
-        # The template writes the BOS itself; like Hugging Face's apply_chat_template, nothing is added to it.
-        return prompts.tokenizer.encode(text, special=True, param="messages")
+        return template.render(self.messages, {**announced, **self.template_variables}, self.opening)
 
     def answer(self, envelope: Envelope, meter: Meter) -> ChatAnswer:
         return ChatAnswer(envelope, meter, self.options.include_usage)
@@ -69,6 +85,7 @@ def parse_chat(values: Mapping[str, Any], served: Served) -> ChatRequest:
         ApiError: It is refused; the error names the parameter and the bad value.
     """
     members = Members(values)
+    refuse(members, CHAT_ONLY)
     _refuse(members)
     messages = members.array("messages")
     if messages is None:
@@ -81,9 +98,12 @@ def parse_chat(values: Mapping[str, Any], served: Served) -> ChatRequest:
         raise InvalidValue("top_logprobs", "given with logprobs = true only", top)
     newer = members.integer("max_completion_tokens", 1)
     older = members.integer("max_tokens", 1)
+    parsed = tuple(parse_message(item, f"messages[{index}]") for index, item in enumerate(messages))
     return ChatRequest(
-        messages=tuple(parse_message(item, f"messages[{index}]") for index, item in enumerate(messages)),
-        template_variables=members.mapping("chat_template_kwargs") or {},
+        messages=parsed,
+        template_variables=parse_variables(members),
+        opening=parse_opening(members, parsed[-1]["role"]),
+        add_special=members.boolean("add_special_tokens") or False,
         options=parse_options(
             members,
             served,
@@ -98,9 +118,6 @@ def _refuse(members: Members) -> None:
     members.refuse("functions", "functions are not supported yet", [])
     members.refuse("tool_choice", "tools are not supported yet", "none", "auto")
     members.refuse("function_call", "functions are not supported yet", "none", "auto")
-    members.refuse("audio", "audio is not supported")
-    members.refuse("modalities", "only text is supported", ["text"])
-    members.refuse("n", "only one choice a request is supported", 1)
 
 
 class ChatAnswer:
@@ -143,7 +160,7 @@ def _token(token: ScoredToken) -> dict[str, Any]:
     return _scored(token.raw, token.logprob) | {"top_logprobs": [_scored(*other) for other in token.alternatives]}
 
 
-def _scored(text: bytes, logprob: float) -> dict[str, Any]:
+def _scored(text: bytes, logprob: float | None) -> dict[str, Any]:
     return {"token": text.decode(errors="replace"), "logprob": finite(logprob), "bytes": list(text)}
 
 
@@ -162,12 +179,12 @@ def _describe() -> Description:
     )
     top_logprobs = nullable("integer", minimum=0, maximum=MAX_TOP_LOGPROBS, description="With logprobs = true only.")
     request = object_of(
-        ["model", "messages"],
+        ["messages"],
         messages=array(reference("Message"), minItems=1),
         max_completion_tokens=nullable("integer", minimum=1),
         logprobs=nullable("boolean"),
         top_logprobs=top_logprobs,
-        chat_template_kwargs=nullable("object", description="An extension: more variables for the chat template."),
+        **schemas.RENDERING,
         tools=nothing,
         functions=nothing,
         tool_choice=no_choice,

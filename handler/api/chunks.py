@@ -58,6 +58,6 @@ class Chunks:
         return head | ({"usage": None} if self._include_usage else {})
 
 
-def finite(logprob: float) -> float:
-    """Return a log probability that JSON can write."""
-    return max(logprob, LEAST_LOGPROB)
+def finite(logprob: float | None) -> float | None:
+    """Return a log probability that JSON can write; a prompt's first token has none."""
+    return None if logprob is None else max(logprob, LEAST_LOGPROB)

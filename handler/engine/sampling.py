@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ class SamplingParams:
         logit_bias: added to the logits, by token id.
         seed: same seed, same tokens; None draws a fresh one.
         top_logprobs: how many alternatives to report with each token; None for no log-probabilities at all.
+        min_tokens: before so many tokens, none that would end the answer is chosen.
     """
 
     temperature: float = 1.0
@@ -39,6 +40,7 @@ class SamplingParams:
     logit_bias: Mapping[int, float] | None = None
     seed: int | None = None
     top_logprobs: int | None = None
+    min_tokens: int = 0
 
 
 class Sampler:
@@ -57,16 +59,23 @@ class Sampler:
         self._bias_ids = np.fromiter(bias.keys(), dtype=np.int64, count=len(bias))
         self._bias = np.fromiter(bias.values(), dtype=np.float32, count=len(bias))
 
-    def sample(self, logits: NDArray[np.float32], allowed: NDArray[np.bool_] | None = None) -> int:
+    def sample(
+        self, logits: NDArray[np.float32], allowed: NDArray[np.bool_] | None = None, avoided: Collection[int] = ()
+    ) -> int:
         """Choose the next token.
 
         Args:
             logits: float32 `(vocab_size,)`; left as they are.
             allowed: bool `(vocab_size,)`, the tokens to choose among; None for all.
+            avoided: tokens that are chosen only if there is no other.
         """
         adjusted = self._adjust(logits)
         if allowed is not None:
             adjusted = np.where(allowed, adjusted, np.float32(-np.inf))
+        if avoided:
+            others = adjusted.copy()
+            others[list(avoided)] = -np.inf
+            adjusted = others if others.max() > -np.inf else adjusted
         return self.take(int(adjusted.argmax()) if self._params.temperature == 0 else self._draw(adjusted))
 
     def take(self, token: int) -> int:

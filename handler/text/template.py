@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
@@ -13,6 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from handler.errors import TemplateFailed, TemplateInvalid
 
+MARK = "<<this message goes on>>"  # no text of anybody's
 RESERVED_VARIABLES = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 
 
@@ -39,12 +40,19 @@ class ChatTemplate:
         """Names of variables that a request may not set."""
         return RESERVED_VARIABLES | self._special_tokens.keys()
 
-    def render(self, messages: Sequence[Mapping[str, str]], variables: Mapping[str, Any]) -> str:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        variables: Mapping[str, Any],
+        opening: Literal["answer", "message", "nothing"] = "answer",
+    ) -> str:
         """Write a conversation down, up to where the assistant's answer begins.
 
         Args:
             messages: `{"role", "content"}` each.
             variables: Further variables of the template, such as enable_thinking.
+            opening: What the model is to go on with: a new answer; the last message, whose end is then cut off; or
+                nothing that the template announces.
 
         Raises:
             TemplateFailed: The template refuses the messages or can't deal with them.
@@ -55,8 +63,25 @@ class ChatTemplate:
             "messages": [dict(message) for message in messages],
             "tools": None,
             "documents": None,
-            "add_generation_prompt": True,
+            "add_generation_prompt": opening == "answer",
         }
+        if opening == "message":
+            return self._continued(values)
+        return self._rendered(values)
+
+    def _continued(self, values: dict[str, Any]) -> str:
+        """Write a conversation down as far as the end of its last message's content."""
+        *before, last = values["messages"]
+        content = last["content"]
+        mark = MARK
+        while mark in content:
+            mark += MARK
+        text = self._rendered({**values, "messages": [*before, {**last, "content": content + mark}]})
+        if mark not in text:
+            raise TemplateFailed("the last message's content isn't written down as it is, so it can't be continued")
+        return text[: text.rindex(mark)]
+
+    def _rendered(self, values: Mapping[str, Any]) -> str:
         try:
             return self._template.render(values)
         except Exception as error:  # A template is a program: it can fail in every way that Python can.
