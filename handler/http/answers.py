@@ -84,7 +84,7 @@ class Answers:
         if deadline is not None and deadline.passed:
             raise DeadlineExceeded()
         self._scheduler.check_room()
-        body = await self._read(scope, receive)
+        body = await read_in_time(scope, receive, self._limits)
         loop = asyncio.get_running_loop()
         generation = await loop.run_in_executor(self._text_thread, self._prepare, body, record)
         cancellation = self._model.new_cancellation()
@@ -101,15 +101,6 @@ class Answers:
         finally:
             self._scheduler.cancel(ticket, ClientGone())
             record.timings = generation.meter.timings()
-
-    async def _read(self, scope: Scope, receive: Receive) -> bytes:
-        async def within_limit() -> Message:
-            try:
-                return await asyncio.wait_for(receive(), self._limits.idle_s)
-            except TimeoutError:
-                raise ClientIdle(self._limits.idle_s) from None
-
-        return await read_body(scope, within_limit, self._limits.body)
 
     def _prepare(self, body: bytes, record: Record) -> Generation:
         request = self._endpoint.parse(parse_object(body), self._model.served)
@@ -204,6 +195,24 @@ async def _events(answer: Answer, deltas: AsyncIterator[Delta]) -> AsyncGenerato
             yield part
     for part in answer.end():
         yield part
+
+
+async def read_in_time(scope: Scope, receive: Receive, limits: Limits) -> bytes:
+    """Read a request's body, as long as it keeps coming.
+
+    Raises:
+        BodyTooLarge: It has, or claims to have, more bytes than it may.
+        ClientGone: It never came to its end.
+        ClientIdle: Nothing of it came for too long.
+    """
+
+    async def within_limit() -> Message:
+        try:
+            return await asyncio.wait_for(receive(), limits.idle_s)
+        except TimeoutError:
+            raise ClientIdle(limits.idle_s) from None
+
+    return await read_body(scope, within_limit, limits.body)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -15,9 +15,11 @@ from starlette.routing import Route
 from handler.access.keys import Keys
 from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
+from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
 from handler.http.answers import Answers, Limits
+from handler.http.calculations import Calculated
 from handler.http.gate import Gate, raise_api_error
 from handler.logs import Log
 from handler.metrics import Metrics
@@ -27,6 +29,7 @@ from handler.settings import Settings
 from handler.text.deltas import Delta
 
 ENDPOINTS = (CHAT, COMPLETIONS)
+CALCULATIONS: tuple[Calculation, ...] = ()
 
 
 def create_app(
@@ -50,27 +53,21 @@ def create_app(
     text_thread = ThreadPoolExecutor(1, "text")
     limits = Limits(settings.max_body, settings.max_response, settings.idle_s)
     answers = {endpoint.path: Answers(model, scheduler, endpoint, text_thread, log, limits) for endpoint in ENDPOINTS}
+    calculated = {one.path: Calculated(model, one, text_thread, limits) for one in CALCULATIONS}
     routes = [
         Route("/health", _health(scheduler), methods=["GET"]),
         Route("/openapi.json", _openapi(model), methods=["GET"]),
         Route("/v1/models", _models(model), methods=["GET"]),
         Route("/v1/models/{model:path}", _model(model), methods=["GET"]),
-        *(Route(path, answer, methods=["POST"]) for path, answer in answers.items()),
+        *(Route(path, answer, methods=["POST"]) for path, answer in (answers | calculated).items()),
     ]
+    refusals = {endpoint.path: endpoint.refusal for endpoint in ENDPOINTS}
+    refusals |= {calculation.path: calculation.refusal for calculation in CALCULATIONS}
     # Outside of Lambda nobody overrides what a client writes into the adapter's headers.
     margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
     app = Starlette(
         routes=routes,
-        middleware=[
-            Middleware(
-                Gate,
-                log=log,
-                keys=keys,
-                margin_s=margin_s,
-                metrics=metrics,
-                refusals={endpoint.path: endpoint.refusal for endpoint in ENDPOINTS},
-            )
-        ],
+        middleware=[Middleware(Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics, refusals=refusals)],
         exception_handlers={HTTPException: raise_api_error},
     )
     app.router.redirect_slashes = False
@@ -94,7 +91,7 @@ def _openapi(model: Model) -> Callable[[Request], object]:
     async def openapi(request: Request) -> Response:
         from handler.http.openapi import describe  # Start-up doesn't need it.
 
-        return _json(describe(ENDPOINTS, model.served.model_id, model.served.vocab_size))
+        return _json(describe(ENDPOINTS, CALCULATIONS, model.served.model_id, model.served.vocab_size))
 
     return openapi
 
