@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from handler.api.chunks import Chunks, finite
+from handler.api.chunks import Chunks, scores
 from handler.api.contents import parse_message
 from handler.api.endpoint import Endpoint
 from handler.api.events import Envelope
@@ -136,15 +136,7 @@ class ChatAnswer:
         }
 
     def logprobs(self, tokens: tuple[ScoredToken, ...]) -> dict[str, Any] | None:
-        return {"content": [_token(token) for token in tokens], "refusal": None} if tokens else None
-
-
-def _token(token: ScoredToken) -> dict[str, Any]:
-    return _scored(token.raw, token.logprob) | {"top_logprobs": [_scored(*other) for other in token.alternatives]}
-
-
-def _scored(text: bytes, logprob: float) -> dict[str, Any]:
-    return {"token": text.decode(errors="replace"), "logprob": finite(logprob), "bytes": list(text)}
+        return {"content": scores(tokens), "refusal": None} if tokens else None
 
 
 def _describe() -> Description:
