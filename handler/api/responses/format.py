@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from handler.api.forms import json_grammar
 from handler.api.members import Members
 from handler.errors import InvalidValue, MissingParameter
 from handler.text.grammar import Grammar
@@ -50,14 +50,10 @@ def _format(members: Members) -> tuple[Grammar | None, dict[str, Any]]:
     if kind == "text":
         return None, {"type": kind}
     if kind == "json_object":
-        return _grammar({"type": "object"}, "text.format"), {"type": kind}
+        return json_grammar({"type": "object"}, "text.format"), {"type": kind}
     name, schema = members.required("name"), members.mapping("schema")
     if schema is None:
         raise MissingParameter("text.format.schema")
     others = {"description": members.text("description"), "strict": members.boolean("strict") or False}
     # The schema holds, strict or not: what OpenAI calls strict only says which schemas it takes.
-    return _grammar(schema, "text.format.schema"), {"type": kind, "name": name, "schema": schema, **others}
-
-
-def _grammar(schema: Mapping[str, Any], param: str) -> Grammar:
-    return Grammar("json_schema", json.dumps(schema, ensure_ascii=False), param)
+    return json_grammar(schema, "text.format.schema"), {"type": kind, "name": name, "schema": schema, **others}

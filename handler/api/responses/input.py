@@ -29,7 +29,9 @@ def parse_input(value: object, instructions: str | None) -> tuple[Message, ...]:
         raise MissingParameter("input")
     reading = _Reading()
     if not isinstance(value, list):
-        reading.messages.append({"role": "user", "content": check_text(value, "input", "a string or an array of items")})
+        reading.messages.append(
+            {"role": "user", "content": check_text(value, "input", "a string or an array of items")}
+        )
     elif not value:
         raise InvalidValue("input", "a string or at least one item", value)
     else:
