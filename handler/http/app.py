@@ -17,7 +17,8 @@ from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
 from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
-from handler.errors import ModelNotFound, ShuttingDown
+from handler.api.responses.endpoint import RESPONSE_COUNT, RESPONSES
+from handler.errors import ModelNotFound, NothingStored, ShuttingDown
 from handler.http.answers import Answers, Limits
 from handler.http.calculations import Calculated
 from handler.http.gate import Gate, raise_api_error
@@ -28,8 +29,8 @@ from handler.scheduler import Scheduler
 from handler.settings import Settings
 from handler.text.deltas import Delta
 
-ENDPOINTS = (CHAT, COMPLETIONS)
-CALCULATIONS: tuple[Calculation, ...] = ()
+ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES)
+CALCULATIONS: tuple[Calculation, ...] = (RESPONSE_COUNT,)
 
 
 def create_app(
@@ -60,6 +61,7 @@ def create_app(
         Route("/v1/models", _models(model), methods=["GET"]),
         Route("/v1/models/{model:path}", _model(model), methods=["GET"]),
         *(Route(path, answer, methods=["POST"]) for path, answer in (answers | calculated).items()),
+        Route("/v1/responses/{id:path}", _stored_response, methods=["GET", "POST", "DELETE"]),
     ]
     refusals = {endpoint.path: endpoint.refusal for endpoint in ENDPOINTS}
     refusals |= {calculation.path: calculation.refusal for calculation in CALCULATIONS}
@@ -111,6 +113,10 @@ def _model(model: Model) -> Callable[[Request], object]:
         return _json(_card(model))
 
     return one_model
+
+
+async def _stored_response(request: Request) -> Response:
+    raise NothingStored(request.path_params["id"].partition("/")[0])
 
 
 def _card(model: Model) -> dict[str, object]:

@@ -51,13 +51,13 @@ class ResponseAnswer:
         if not self._output:  # The model had nothing to say: clients look for a message all the same.
             yield from self._step(Step("began", 0, EMPTY), status)
             yield from self._step(Step("ended", 0, EMPTY), status)
-        yield self._event(f"response.{status}", response=self._response(status, self._output))
+        yield self._event(f"response.{status}", {"response": self._response(status, self._output)})
 
     def failed(self, error: ApiError) -> bytes:
         """Write the last events of a stream that an error ends."""
         told = {"code": error.code, "message": error.message, "param": error.param}
         response = self._response("failed", self._output) | {"error": _error(error)}
-        return self._event("error", **told) + self._event("response.failed", response=response)
+        return self._event("error", told) + self._event("response.failed", {"response": response})
 
     def whole(self, choices: Sequence[Delta]) -> dict[str, Any]:
         [answer] = choices
@@ -72,25 +72,25 @@ class ResponseAnswer:
 
     def _begin(self) -> Iterator[bytes]:
         if not self._number:
-            response = self._response("in_progress", [])
-            yield self._event("response.created", response=response)
-            yield self._event("response.in_progress", response=response)
+            begun = {"response": self._response("in_progress", [])}
+            yield self._event("response.created", begun)
+            yield self._event("response.in_progress", begun)
 
     def _step(self, step: Step, status: str) -> Iterator[bytes]:
         item, place = self._item(step.index, step.part), {"output_index": step.index}
         if step.change == "began":
-            yield self._event("response.output_item.added", **place, item=item.begun())
+            yield self._event("response.output_item.added", place | {"item": item.begun()})
         elif step.change == "ended":
             self._output.append(item.whole(status))
         for name, members in item.events(step.change):
-            yield self._event(name, item_id=item.id, **place, **members)
+            yield self._event(name, {"item_id": item.id} | place | members)
         if step.change == "ended":
-            yield self._event("response.output_item.done", **place, item=self._output[-1])
+            yield self._event("response.output_item.done", place | {"item": self._output[-1]})
 
     def _item(self, index: int, part: Part) -> Item:
         return item_of(part, f"{self._envelope.id.partition('_')[2]}_{index}", scores(part.tokens))
 
-    def _event(self, name: str, **members: Any) -> bytes:
+    def _event(self, name: str, members: Mapping[str, Any]) -> bytes:
         number, self._number = self._number, self._number + 1
         return event({"type": name, "sequence_number": number, **members}, name)
 
