@@ -17,6 +17,7 @@ from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
 from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
+from handler.api.messages.endpoint import MESSAGE_COUNT, MESSAGES
 from handler.api.responses.endpoint import RESPONSE_COUNT, RESPONSES
 from handler.errors import ModelNotFound, NothingStored, ShuttingDown
 from handler.http.answers import Answers, Limits
@@ -29,8 +30,8 @@ from handler.scheduler import Scheduler
 from handler.settings import Settings
 from handler.text.deltas import Delta
 
-ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES)
-CALCULATIONS: tuple[Calculation, ...] = (RESPONSE_COUNT,)
+ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES)
+CALCULATIONS: tuple[Calculation, ...] = (RESPONSE_COUNT, MESSAGE_COUNT)
 
 
 def create_app(

@@ -88,7 +88,7 @@ class ResponseAnswer:
             yield self._event("response.output_item.done", place | {"item": self._output[-1]})
 
     def _item(self, index: int, part: Part) -> Item:
-        return item_of(part, f"{self._envelope.id.partition('_')[2]}_{index}", scores(part.tokens))
+        return item_of(part, f"{self._envelope.id.removeprefix('resp_')}_{index}", scores(part.tokens))
 
     def _event(self, name: str, members: Mapping[str, Any]) -> bytes:
         number, self._number = self._number, self._number + 1

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from handler.api.contents import ROLES
+from handler.api.instructions import instructed
 from handler.api.members import Members, check_text, members_of
 from handler.api.texts import parse_parts, parse_text
 from handler.errors import InvalidValue, MissingParameter, UnsupportedParameter
@@ -37,16 +38,7 @@ def parse_input(value: object, instructions: str | None) -> tuple[Message, ...]:
     else:
         for index, item in enumerate(value):
             reading.take(members_of(item, f"input[{index}]"), f"input[{index}]")
-    return _instructed(reading.messages, instructions)
-
-
-def _instructed(messages: list[Message], instructions: str | None) -> tuple[Message, ...]:
-    if instructions is None:
-        return tuple(messages)
-    # Many templates take one system message only, and only at the beginning.
-    begin = next((n for n, message in enumerate(messages) if message["role"] != "system"), len(messages))
-    texts = [instructions, *(message["content"] for message in messages[:begin])]
-    return ({"role": "system", "content": "\n\n".join(texts)}, *messages[begin:])
+    return instructed(reading.messages, instructions)
 
 
 class _Reading:

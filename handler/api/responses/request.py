@@ -107,6 +107,7 @@ def _refuse(members: Members) -> None:
     members.refuse("truncation", "an input that is too long is refused, not cut", "disabled")
     members.refuse("context_management", "an input that is too long is refused, not cut", [])
     members.refuse("moderation", "nothing is moderated here")
+    members.refuse("n", "a response has one answer", 1)
 
 
 def _top_logprobs(members: Members, tools: Tools | None) -> int | None:
