@@ -59,6 +59,8 @@ class Case:
 class Script:
     """A constraint that leaves no choice and doesn't say so: guesses are made as for any answer."""
 
+    ended = False
+
     def __init__(self, ids: Sequence[int], vocab_size: int) -> None:
         """Say `ids`, one after the other."""
         self._ids = ids
@@ -74,6 +76,13 @@ class Script:
     def forced(self) -> Sequence[int]:
         """None, for the guesses' sake."""
         return ()
+
+    def prepare(self) -> None:
+        """Nothing takes long here."""
+
+    def fitting(self, tokens: Sequence[int]) -> int:
+        """All, for the guesses' sake: none is cut before it costs anything."""
+        return len(tokens)
 
     def advance(self, token: int) -> None:
         """Go on."""

@@ -311,6 +311,24 @@ class UnsupportedParameter(ApiError):
         super().__init__(f"{what}, got {param} = {shown(value)}; leave {param} out", param)
 
 
+class GrammarRefused(ApiError):
+    """A schema or grammar is malformed, says something that can't be enforced, or is too large."""
+
+    code = "grammar_refused"
+
+    def __init__(self, param: str, reason: str) -> None:
+        super().__init__(f"{param} can't be followed: {reason}", param)
+
+
+class GrammarExhausted(ApiError):
+    """In mid-answer a grammar needs more work for a token than it may, or no token can go on."""
+
+    code = "grammar_exhausted"
+
+    def __init__(self, param: str, reason: str) -> None:
+        super().__init__(f"{param} can't be followed to its end: {reason}; simplify it", param)
+
+
 class ContextLengthExceeded(ApiError):
     """The prompt leaves no room for an answer."""
 

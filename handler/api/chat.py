@@ -13,7 +13,7 @@ from handler.api.events import Envelope
 from handler.api.members import Members
 from handler.api.options import Options, Served, parse_options
 from handler.api.prompt import Prompts, TextTask
-from handler.errors import InvalidValue, MissingParameter, UnsupportedParameter
+from handler.errors import InvalidValue, MissingParameter
 from handler.text.deltas import Delta, ScoredToken
 from handler.text.meter import Meter
 
@@ -51,7 +51,10 @@ class ChatRequest:
         if taken:
             expected = "an object without the variables that the request itself fills"
             raise InvalidValue("chat_template_kwargs", expected, taken[0])
-        text = template.render(self.messages, self.template_variables)
+        grammar = self.options.grammar
+        # For templates that have a place for it; a request's own variable of this name comes first.
+        announced = {"json_schema": grammar.schema if grammar is not None else None}
+        text = template.render(self.messages, {**announced, **self.template_variables})
         # The template writes the BOS itself; like Hugging Face's apply_chat_template, nothing is added to it.
         return prompts.tokenizer.encode(text, special=True, param="messages")
 
@@ -98,9 +101,6 @@ def _refuse(members: Members) -> None:
     members.refuse("audio", "audio is not supported")
     members.refuse("modalities", "only text is supported", ["text"])
     members.refuse("n", "only one choice a request is supported", 1)
-    form = members.mapping("response_format")
-    if form is not None and form.get("type") != "text":
-        raise UnsupportedParameter("response_format.type", "only 'text' is supported", form.get("type"))
 
 
 class ChatAnswer:
@@ -167,7 +167,6 @@ def _describe() -> Description:
         max_completion_tokens=nullable("integer", minimum=1),
         logprobs=nullable("boolean"),
         top_logprobs=top_logprobs,
-        response_format=nullable("object", required=["type"], properties={"type": {"const": "text"}}),
         chat_template_kwargs=nullable("object", description="An extension: more variables for the chat template."),
         tools=nothing,
         functions=nothing,

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from handler.api.constraints import parse_grammar
 from handler.api.members import Members, check_text
 from handler.engine.sampling import SamplingParams
 from handler.errors import InvalidType, InvalidValue, MissingParameter, ModelNotFound
+from handler.text.grammar import Grammar
 
 MAX_STOPS = 4
 SEED_RANGE = (-(2**63), 2**63 - 1)
@@ -58,6 +60,7 @@ class Options:
     stop: tuple[str, ...]
     stream: bool
     include_usage: bool
+    grammar: Grammar | None = None  # None: free text
 
 
 def parse_options(members: Members, served: Served, max_tokens: int | None, top_logprobs: int | None) -> Options:
@@ -80,6 +83,7 @@ def parse_options(members: Members, served: Served, max_tokens: int | None, top_
         stop=_stop(members.get("stop")),
         stream=stream,
         include_usage=_include_usage(members, stream),
+        grammar=parse_grammar(members),
     )
 
 

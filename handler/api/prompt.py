@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from handler.api.options import Options
 from handler.engine.constraint import Constraint
 from handler.engine.sampling import SamplingParams
 from handler.errors import ContextLengthExceeded, EmptyPrompt, NoChatTemplate
+from handler.text.grammar import Grammar
 from handler.text.reading import Reader
 from handler.text.tokenizer import Tokenizer
 
@@ -38,6 +39,18 @@ class TextTask:
     reader: Callable[[], Reader] | None = None
 
 
+class Compiler(Protocol):
+    """Makes constraints of grammars."""
+
+    def compile(self, grammar: Grammar) -> Callable[[], Constraint]:
+        """Return what makes the state of a grammar, at its beginning, for each answer.
+
+        Raises:
+            ApiError: The grammar can't be followed; the error names the member, the place and the keyword.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Prompts:
     """What a model's prompts are made with.
@@ -47,12 +60,14 @@ class Prompts:
         template: Its chat template; None for a base model.
         model_id: The model's name, for errors.
         context_length: How many tokens prompt and answer may have together.
+        grammars: What compiles the grammars that answers must follow.
     """
 
     tokenizer: Tokenizer
     template: ChatTemplate | None
     model_id: str
     context_length: int
+    grammars: Compiler
 
     def chat_template(self) -> ChatTemplate:
         """Return the chat template.
@@ -64,15 +79,26 @@ class Prompts:
             raise NoChatTemplate(self.model_id)
         return self.template
 
-    def text_task(self, prompt_ids: Sequence[int], options: Options, param: str) -> TextTask:
-        """Hold a prompt against the context.
+    def text_task(
+        self,
+        prompt_ids: Sequence[int],
+        options: Options,
+        param: str,
+        *,
+        grammar: Grammar | None = None,
+        reader: Callable[[], Reader] | None = None,
+    ) -> TextTask:
+        """Hold a prompt against the context, and compile the grammar that its answer must follow.
 
         Args:
             prompt_ids: The whole prompt.
             options: How many tokens are wanted, and which.
             param: The body's member that the prompt came from, for errors.
+            grammar: Instead of the options' own.
+            reader: Makes who tells words, thoughts and calls apart; None where all of it is words.
 
         Raises:
+            ApiError: The grammar can't be followed.
             EmptyPrompt: There are no ids.
             ContextLengthExceeded: They leave no room for an answer.
         """
@@ -82,4 +108,6 @@ class Prompts:
         if room < 1:
             raise ContextLengthExceeded(param, len(prompt_ids), self.context_length)
         max_tokens = room if options.max_tokens is None else min(options.max_tokens, room)
-        return TextTask(prompt_ids, max_tokens, options.sampling, options.stop)
+        grammar = grammar or options.grammar
+        constraint = self.grammars.compile(grammar) if grammar is not None else None
+        return TextTask(prompt_ids, max_tokens, options.sampling, options.stop, constraint, reader)

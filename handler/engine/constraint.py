@@ -12,14 +12,30 @@ from numpy.typing import NDArray
 class Constraint(Protocol):
     """The state of one answer's grammar; the grammar itself, which knows text, lives elsewhere."""
 
-    def allowed(self) -> NDArray[np.bool_] | None:
-        """Whether each token may come next, bool `(vocab_size,)`, at least one of them true; None allows all."""
+    @property
+    def ended(self) -> bool:
+        """Whether nothing may follow but the end."""
         ...
 
     def forced(self) -> Sequence[int]:
         """Tokens that must come next, one after the other; none where there is a choice."""
         ...
 
+    def allowed(self) -> NDArray[np.bool_] | None:
+        """Whether each token may come next, bool `(vocab_size,)`, at least one of them true; None allows all.
+
+        It isn't asked where a token is forced or the answer has ended.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """A step begins whose logits `allowed` will be asked for: it may be computed meanwhile."""
+        ...
+
+    def fitting(self, tokens: Sequence[int]) -> int:
+        """How many tokens of a guess may come, one after the other."""
+        ...
+
     def advance(self, token: int) -> None:
-        """A token has come; it was allowed."""
+        """A token has come; it was allowed or forced."""
         ...

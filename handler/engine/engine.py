@@ -293,13 +293,16 @@ class Engine:
             count = len(answers)
             most = self._rows // count - 1
             forced = max(0, MOST_ROWS // count - 1) if self.steps.batches else 0
-            guesses = [self._costs.guesses(count, answer.chance, most) for answer in answers]
-            news = [answer.next_ids(n, forced) for answer, n in zip(answers, guesses, strict=True)]
-            entries = [
-                (answer.slot, id, answer.position + at)
-                for answer, ids in zip(answers, news, strict=True)
-                for at, id in enumerate(ids)
-            ]
+            news: list[tuple[Answer, Sequence[int]]] = []
+            for answer in answers:
+                try:
+                    news.append((answer, answer.next_ids(self._costs.guesses(count, answer.chance, most), forced)))
+                except Exception as error:
+                    answer.error = error
+            if len(news) < count:
+                answers = [answer for answer, _ in news]
+                continue  # without whose grammar broke
+            entries = [(answer.slot, id, answer.position + at) for answer, ids in news for at, id in enumerate(ids)]
             slots, tokens, starts = zip(*entries, strict=True)
             watched = [answer.cancellation for answer in answers]
             began = time.perf_counter()
@@ -314,7 +317,7 @@ class Engine:
                 return
             self._costs.note(len(entries), time.perf_counter() - began)
             row = 0
-            for answer, ids in zip(answers, news, strict=True):
+            for answer, ids in news:
                 try:
                     answer.accept(logits[row : row + len(ids)])
                 except Exception as error:

@@ -67,7 +67,10 @@ class Sampler:
         adjusted = self._adjust(logits)
         if allowed is not None:
             adjusted = np.where(allowed, adjusted, np.float32(-np.inf))
-        token = int(adjusted.argmax()) if self._params.temperature == 0 else self._draw(adjusted)
+        return self.take(int(adjusted.argmax()) if self._params.temperature == 0 else self._draw(adjusted))
+
+    def take(self, token: int) -> int:
+        """Count a token that nobody had to choose, and return it."""
         self._answer[token] += 1
         if self._seen.size:
             self._seen[token] = True

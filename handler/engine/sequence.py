@@ -100,10 +100,16 @@ class Answer:
             most: guesses.
             most_forced: tokens that a constraint forces; they can't be wrong.
         """
-        forced = self._constraint.forced() if self._constraint is not None else ()
+        constraint = self._constraint
+        forced = constraint.forced() if constraint is not None else ()
         guess = forced[:most_forced] if forced else self._drafter.guess(most)
-        self._guess, self._drafted = guess[: self._left - 1], not forced
-        return [self.ids[-1], *self._guess]
+        guess = guess[: self._left - 1]
+        if constraint is not None:
+            if not forced and guess:
+                guess = guess[: constraint.fitting(guess)]
+            constraint.prepare()
+        self._guess, self._drafted = guess, not forced
+        return [self.ids[-1], *guess]
 
     def accept(self, logits: NDArray[np.float32]) -> None:
         """Choose tokens, row by row, until a guess is wrong.
@@ -129,8 +135,7 @@ class Answer:
         self._guess = ()
 
     def _choose(self, logits: NDArray[np.float32]) -> int:
-        allowed = self._constraint.allowed() if self._constraint is not None else None
-        token = self._sampler.sample(logits, allowed)
+        token = self._next(logits)
         if token in self._stop_ids:
             self.ended = True
             return token
@@ -142,5 +147,12 @@ class Answer:
             logprob, top = log_probabilities(logits, token, self._top_logprobs)
             self.ready.append(Token(token, logprob, top, self.cached_tokens))
         self._left -= 1
-        self.ended = self._left == 0
+        self.ended = self._left == 0 or (self._constraint is not None and self._constraint.ended)
         return token
+
+    def _next(self, logits: NDArray[np.float32]) -> int:
+        constraint = self._constraint
+        if constraint is None:
+            return self._sampler.sample(logits)
+        forced = constraint.forced()
+        return self._sampler.take(forced[0]) if forced else self._sampler.sample(logits, constraint.allowed())

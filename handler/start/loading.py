@@ -168,8 +168,10 @@ def load_template(artefact: Artefact) -> ChatTemplate | None:
 def make_prompts(artefact: Artefact, tokenizer: Tokenizer, template: ChatTemplate | None) -> Prompts:
     """Put together what prompts are made with."""
     from handler.api.prompt import Prompts
+    from handler.text.grammars import Grammars
 
-    return Prompts(tokenizer, template, artefact.model_id, artefact.context_length)
+    grammars = Grammars(tokenizer, artefact.vocab_size, artefact.eos_token_ids)
+    return Prompts(tokenizer, template, artefact.model_id, artefact.context_length, grammars)
 
 
 def make_served(artefact: Artefact, settings: Settings) -> Served:

@@ -85,6 +85,17 @@ class Tokenizer:
             known = self._bytes[id] = self._inner_bytes(id)
         return known
 
+    def vocabulary(self, size: int) -> tuple[list[bytes], list[int]]:
+        """Return what the first `size` tokens stand for inside a text, and which of them are special.
+
+        An id that no token has stands for nothing.
+        """
+        names = [self._inner_bytes(id) for id in range(size)]
+        anchor = [self._anchor[0]] if self._anchor is not None else []
+        plain = len(self._decode(anchor, special=False))
+        special = [id for id in range(size) if names[id] and len(self._decode([*anchor, id], special=False)) <= plain]
+        return names, special
+
     def _decode(self, ids: list[int], *, special: bool) -> bytes:
         try:
             return self._kitoken.decode(ids, special)

@@ -32,6 +32,7 @@ from handler.model import Model
 from handler.scheduler import Scheduler
 from handler.settings import Settings
 from handler.text.deltas import Delta
+from handler.text.grammars import Grammars
 from handler.text.template import ChatTemplate
 from handler.text.tokenizer import Tokenizer
 
@@ -117,7 +118,8 @@ class ScriptedEngine:
 def byte_prompts(template: str | None, context_length: int = 200) -> Prompts:
     """What the byte model's prompts are made with."""
     chat = ChatTemplate(template, {"bos_token": "<s>"}) if template else None
-    return Prompts(byte_tokenizer(), chat, "owner/bytes", context_length)
+    tokenizer = byte_tokenizer()
+    return Prompts(tokenizer, chat, "owner/bytes", context_length, Grammars(tokenizer, VOCAB_SIZE, [EOS]))
 
 
 def byte_model(engine: ScriptedEngine, context_length: int, template: str | None) -> Model:

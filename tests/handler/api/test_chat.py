@@ -59,7 +59,7 @@ def test_asking_for_nothing_is_no_asking() -> None:
         ({"n": []}, "n"),
         ({"modalities": ["audio"]}, "modalities"),
         ({"audio": {}}, "audio"),
-        ({"response_format": {"type": "json_schema"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": "text"}, "response_format"),
         ({"chat_template_kwargs": []}, "chat_template_kwargs"),
         ({"messages": []}, "messages"),

@@ -242,16 +242,30 @@ def test_no_more_answers_than_slots(native_artefact: Path) -> None:
         next(engine.generate([9], GREEDY, 5, (), Cancellation()))
 
 
-def test_an_error_of_one_answer_is_its_own(native_artefact: Path) -> None:
+@pytest.mark.parametrize("broken", ["allowed", "forced", "prepare", "advance"])
+def test_an_error_of_one_answer_is_its_own(native_artefact: Path, broken: str) -> None:
     class Broken:
+        ended = False
+
         def allowed(self) -> None:
-            raise RuntimeError("no grammar")
+            self._called("allowed")
 
         def forced(self) -> Sequence[int]:
+            self._called("forced")
             return ()
 
+        def prepare(self) -> None:
+            self._called("prepare")
+
+        def fitting(self, tokens: Sequence[int]) -> int:
+            return len(tokens)
+
         def advance(self, token: int) -> None:
-            pass
+            self._called("advance")
+
+        def _called(self, name: str) -> None:
+            if name == broken:
+                raise RuntimeError("no grammar")
 
     engine = load(native_artefact, EngineOptions(slots=2))
     turns: Turns[str, Token] = Turns(engine.step)

@@ -33,6 +33,14 @@ class Cycle:
     def _set(self, ahead: int = 0) -> Collection[int]:
         return self._sets[(self._at + ahead) % len(self._sets)]
 
+    ended = False
+
+    def prepare(self) -> None:
+        pass
+
+    def fitting(self, tokens: Sequence[int]) -> int:
+        return sum(1 for _ in itertools.takewhile(lambda n: tokens[n] in self._set(n), range(len(tokens))))
+
     def allowed(self) -> NDArray[np.bool_] | None:
         mask = np.zeros(self._vocab_size, dtype=np.bool_)
         mask[list(self._set())] = True
