@@ -178,7 +178,7 @@ class Answers:
         except ClientIdle:
             raise  # An event wouldn't be taken either.
         except Exception as error:
-            await self._send_part(send, self._endpoint.failure(self._failure(error, record)))
+            await self._send_part(send, self._endpoint.failure(self._failure(error, record), answer))
         await self._send_part(send, b"", more=False)
 
     async def _send_part(self, send: Send, body: bytes, more: bool = True) -> None:

@@ -53,7 +53,7 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._held = ""
-        self.found = False
+        self.found: str | None = None  # the stop string that ended the text
 
     def push(self, delta: str) -> str:
         """Take more text; return what is certainly before any stop string. After `found`, take no more."""
@@ -62,8 +62,9 @@ class StopStrings:
         text = self._held + delta
         matches = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if matches:
-            self.found, self._held = True, ""
-            return text[: min(matches)[1]]
+            end, at = min(matches)
+            self.found, self._held = text[at:end], ""
+            return text[:at]
         held = max(_overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
