@@ -85,6 +85,11 @@ class Tokenizer:
             known = self._bytes[id] = self._inner_bytes(id)
         return known
 
+    def special_id(self, text: str) -> int | None:
+        """Return the token that a text names and that leaves none when it is decoded; None for a text without one."""
+        ids = self.encode(text) if text else []
+        return ids[0] if len(ids) == 1 and self.decode_bytes(ids) == b"" else None
+
     def vocabulary(self, size: int) -> tuple[list[bytes], list[int]]:
         """Return what the first `size` tokens stand for inside a text, and which of them are special.
 

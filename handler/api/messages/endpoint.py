@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from handler.api.endpoint import Answer, Calculation, Endpoint
+from handler.api.forms import following
 from handler.api.members import Members
 from handler.api.messages.answer import MessageAnswer
 from handler.api.messages.errors import told_error
-from handler.api.messages.request import parse_conversation, parse_message
+from handler.api.messages.request import parse_conversation, parse_form, parse_message
 from handler.api.options import Served, parse_options
 from handler.api.prompt import Prompts
 from handler.errors import ApiError
@@ -25,8 +26,9 @@ def count_tokens(values: Mapping[str, Any], served: Served, prompts: Prompts) ->
         ApiError: The messages are refused, or their prompt is.
     """
     members = Members(values)
-    parse_options(members, served, max_tokens=None, top_logprobs=None)
-    return {"input_tokens": len(parse_conversation(members).prompt_ids(prompts))}
+    options = parse_options(members, served, max_tokens=None, top_logprobs=None)
+    grammar = following(options, parse_form(members)).grammar
+    return {"input_tokens": len(parse_conversation(members).prompt_ids(prompts, grammar))}
 
 
 def _failure(error: ApiError, answer: Answer) -> bytes:

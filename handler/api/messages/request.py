@@ -66,7 +66,7 @@ def parse_message(values: Mapping[str, Any], served: Served) -> MessageRequest:
     members.number("temperature", 0.0, 1.0)
     options = parse_options(members, served, max_tokens, top_logprobs=None)
     options = replace(options, stop=(*options.stop, *_stop_sequences(members)))
-    return MessageRequest(parse_conversation(members), following(options, _grammar(members)))
+    return MessageRequest(parse_conversation(members), following(options, parse_form(members)))
 
 
 def parse_conversation(members: Members) -> Conversation:
@@ -94,7 +94,12 @@ def _thinking(members: Members) -> Mapping[str, Any]:
     return THINKING[kind]
 
 
-def _grammar(members: Members) -> Grammar | None:
+def parse_form(members: Members) -> Grammar | None:
+    """Check what the answer must follow; None for free text.
+
+    Raises:
+        ApiError: It is refused; the error names the parameter and the bad value.
+    """
     config = Members(members.mapping("output_config") or {}, "output_config.")
     newer, older = config.mapping("format"), members.mapping("output_format")
     given, path = (newer, "output_config.format") if newer is not None else (older, "output_format")

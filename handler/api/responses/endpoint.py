@@ -23,7 +23,8 @@ def count_input(values: Mapping[str, Any], served: Served, prompts: Prompts) -> 
         ApiError: The request is refused, or its prompt is.
     """
     request = parse_response(values, served)
-    return {"object": "response.input_tokens", "input_tokens": len(request.conversation.prompt_ids(prompts))}
+    ids = request.conversation.prompt_ids(prompts, request.options.grammar)
+    return {"object": "response.input_tokens", "input_tokens": len(ids)}
 
 
 def _failure(error: ApiError, answer: Answer) -> bytes:

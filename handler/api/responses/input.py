@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from handler.api.contents import ROLES
+from handler.api.contents import ROLES, parse_arguments
 from handler.api.instructions import instructed
 from handler.api.members import Members, check_text, members_of
 from handler.api.texts import parse_parts, parse_text
@@ -87,7 +86,7 @@ class _Reading:
 
     def _call(self, item: Members, path: str) -> None:
         id, name = item.required("call_id"), item.required("name")
-        arguments = parse_arguments(item.required("arguments"), f"{path}.arguments")
+        arguments = parse_arguments(item.get("arguments"), f"{path}.arguments")
         self._names[id] = name
         last = self.messages[-1] if self.messages else None
         turn = last if last is not None and last["role"] == "assistant" and not self._thoughts else self._assistant("")
@@ -100,21 +99,6 @@ class _Reading:
             raise InvalidValue(f"{path}.call_id", "the call_id of a function_call before it", id)
         content = parse_text(item.get("output"), f"{path}.output", TEXT_PARTS)
         self.messages.append({"role": "tool", "tool_call_id": id, "name": self._names[id], "content": content})
-
-
-def parse_arguments(text: str, path: str) -> dict[str, Any]:
-    """Read the arguments of a call.
-
-    Raises:
-        InvalidValue: They are no JSON object.
-    """
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise InvalidValue(path, "a JSON object, as a string", text)
-    return value
 
 
 def _thoughts(item: Members, path: str) -> str:
