@@ -19,4 +19,4 @@ def effort_variables(effort: str | None, param: str) -> dict[str, Any]:
         return {}
     if effort not in EFFORTS:
         raise InvalidValue(param, f"one of {', '.join(EFFORTS)}", effort)
-    return {"reasoning_effort": effort, "enable_thinking": effort != "none"}
+    return {"reasoning_effort": effort, **({"enable_thinking": False} if effort == "none" else {})}

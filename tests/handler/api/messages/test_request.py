@@ -58,7 +58,7 @@ def test_thinking_is_told_to_the_template() -> None:
         thinking = {"type": given_, "budget_tokens": 1024}
         assert message(thinking=thinking).conversation.template_variables == told
     variables = message(thinking={"type": "adaptive"}, output_config={"effort": "low"}).conversation.template_variables
-    assert variables == {"reasoning_effort": "low", "enable_thinking": True}
+    assert variables == {"reasoning_effort": "low"}
 
 
 @pytest.mark.parametrize("path", ["output_config.format", "output_format"])
