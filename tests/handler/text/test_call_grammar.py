@@ -182,7 +182,12 @@ def test_definitions_are_found_from_each_argument() -> None:
 
 def test_arguments_that_a_schema_does_not_speak_of_are_left_out() -> None:
     assert closed(WEATHER.parameters)["additionalProperties"] is False
-    for schema in ({"type": "object"}, {"properties": {"a": {}}, "additionalProperties": True}, {"allOf": []}):
+    schemas: list[Mapping[str, Any]] = [
+        {"type": "object"},
+        {"properties": {"a": {}}, "additionalProperties": True},
+        {"properties": {"a": {}}, "allOf": []},
+    ]
+    for schema in schemas:
         assert closed(schema) == schema
 
 
