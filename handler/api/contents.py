@@ -27,7 +27,7 @@ def parse_message(value: object, path: str) -> Message:
         path: The place, for errors.
 
     Returns:
-        As chat templates take it: `role` and `content`, a text; an assistant's `reasoning_content`, and its `tool_calls`
+        As chat templates take it: `role` and `content`, a text; an assistant's `reasoning_content`, its `tool_calls`
         with objects as arguments; a tool's `tool_call_id` and `name`.
 
     Raises:
