@@ -1,0 +1,61 @@
+"""A conversation in one form for all endpoints that have one: messages, tools, and what is to be done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from handler.api.options import Options
+from handler.api.prompt import Prompts, TextTask
+from handler.errors import InvalidValue
+from handler.text.grammar import Grammar
+from handler.text.tools import Tools
+
+Message = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What is said so far, and what may be called.
+
+    Attributes:
+        messages: As chat templates take them: `role`, `content`, and of an assistant's `tool_calls` (OpenAI's form, but
+            the arguments are an object) and `reasoning_content`, of a tool's `tool_call_id` and `name`.
+        tools: None where there are none.
+        template_variables: Further variables of the template.
+        param: The body's member that it came from, for errors.
+    """
+
+    messages: tuple[Message, ...]
+    tools: Tools | None = None
+    template_variables: Mapping[str, Any] = field(default_factory=dict)
+    param: str = "messages"
+
+    def prompt_ids(self, prompts: Prompts) -> Sequence[int]:
+        """Render it and encode that.
+
+        Raises:
+            ApiError: There is no template, or it or the tokenizer refuses the messages.
+        """
+        template = prompts.chat_template()
+        taken = sorted(template.reserved & self.template_variables.keys())
+        if taken:
+            expected = "an object without the variables that the request itself fills"
+            raise InvalidValue("chat_template_kwargs", expected, taken[0])
+        text = template.render(self.messages, self.template_variables)
+        # The template writes the BOS itself; like Hugging Face's apply_chat_template, nothing is added to it.
+        return prompts.tokenizer.encode(text, special=True, param=self.param)
+
+    def task(self, prompts: Prompts, options: Options, grammar: Grammar | None = None) -> TextTask:
+        """Say what the engine is to do: with tools, a constraint where one is due, and a reader that finds calls.
+
+        Args:
+            prompts: What the model's prompts are made with.
+            options: Of the request.
+            grammar: What the answer's text must follow, if the request says so.
+
+        Raises:
+            ApiError: The template, the tokenizer, the context or a tool's schema refuses it.
+        """
+        return prompts.text_task(self.prompt_ids(prompts), options, self.param)
