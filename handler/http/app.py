@@ -17,8 +17,9 @@ from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
 from handler.api.events import json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
-from handler.http.answers import Answers, Limits
+from handler.http.answers import Answers
 from handler.http.gate import Gate, raise_api_error
+from handler.http.limits import Limits
 from handler.logs import Log
 from handler.metrics import Metrics
 from handler.model import Model
@@ -48,7 +49,7 @@ def create_app(
         metrics: Counts requests; None where nobody would read it.
     """
     text_thread = ThreadPoolExecutor(1, "text")
-    limits = Limits(settings.max_body, settings.max_response, settings.idle_s)
+    limits = Limits(settings.max_body, settings.max_response, settings.idle_s, settings.heartbeat_s)
     answers = {endpoint.path: Answers(model, scheduler, endpoint, text_thread, log, limits) for endpoint in ENDPOINTS}
     routes = [
         Route("/health", _health(scheduler), methods=["GET"]),
