@@ -18,9 +18,10 @@ from handler.api.completions import COMPLETIONS
 from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
-from handler.http.answers import Answers, Limits
+from handler.http.answers import Answers
 from handler.http.calculations import Calculated
 from handler.http.gate import Gate, raise_api_error
+from handler.http.limits import Limits
 from handler.logs import Log
 from handler.metrics import Metrics
 from handler.model import Model
@@ -51,7 +52,7 @@ def create_app(
         metrics: Counts requests; None where nobody would read it.
     """
     text_thread = ThreadPoolExecutor(1, "text")
-    limits = Limits(settings.max_body, settings.max_response, settings.idle_s)
+    limits = Limits(settings.max_body, settings.max_response, settings.idle_s, settings.heartbeat_s)
     answers = {endpoint.path: Answers(model, scheduler, endpoint, text_thread, log, limits) for endpoint in ENDPOINTS}
     calculated = {one.path: Calculated(model, one, text_thread, limits) for one in CALCULATIONS}
     routes = [

@@ -18,6 +18,7 @@ from handler.errors import (
     ApiError,
     EventsNotTaken,
     GenerationFailed,
+    HttpVersionUnsupported,
     InvocationMalformed,
     MethodNotAllowed,
     NotFound,
@@ -73,6 +74,8 @@ class Gate:
             await send(message)
 
         try:
+            if scope["http_version"] not in ("1.0", "1.1"):
+                raise HttpVersionUnsupported(scope["http_version"])
             if record.invocation.event:
                 raise EventsNotTaken()
             await self._authorize(scope)
