@@ -30,7 +30,9 @@ class Settings:
     max_response: int = 190 * 10**6  # FIREBRICK_MAX_RESPONSE: bytes; Lambda cuts a streamed answer at 200 MB
     idle_s: float = 60.0  # FIREBRICK_IDLE_S: a client may send, or take, nothing for so long
     deadline_margin_ms: int = 1000  # FIREBRICK_DEADLINE_MARGIN_MS: answers end so long before Lambda would cut them
+    page: bool = True  # FIREBRICK_PAGE: a chat at `/`
     function_name: str | None = None  # AWS_LAMBDA_FUNCTION_NAME: set means that Lambda calls, through the Web Adapter
+    function_memory_mb: int | None = None  # AWS_LAMBDA_FUNCTION_MEMORY_SIZE: by which the page reckons what answers cost
     service: str | None = None  # POWERTOOLS_SERVICE_NAME: in metrics
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
     metrics_disabled: bool = False  # POWERTOOLS_METRICS_DISABLED
@@ -83,6 +85,7 @@ def _find(name: str, environ: Mapping[str, str], overrides: Mapping[str, str | N
 KEYS = {
     "port": ["AWS_LWA_PORT", "PORT"],
     "function_name": ["AWS_LAMBDA_FUNCTION_NAME"],
+    "function_memory_mb": ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"],
     "service": ["POWERTOOLS_SERVICE_NAME"],
     "metrics_namespace": ["POWERTOOLS_METRICS_NAMESPACE"],
     "metrics_disabled": ["POWERTOOLS_METRICS_DISABLED"],
@@ -179,7 +182,9 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "max_response": _integer(1024, 2**31),
     "idle_s": _seconds(1),
     "deadline_margin_ms": _integer(0, 600_000),
+    "page": _switch,
     "function_name": lambda key, value: value,
+    "function_memory_mb": _integer(1, 2**31),
     "service": _metrics_name,
     "metrics_namespace": _metrics_name,
     "metrics_disabled": _true,

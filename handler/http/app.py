@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,13 +20,16 @@ from handler.api.completions import COMPLETIONS
 from handler.api.events import json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
 from handler.http.answers import Answers, Limits
-from handler.http.gate import Gate, raise_api_error
+from handler.http.gate import PAGE, Gate, raise_api_error
 from handler.logs import Log
 from handler.metrics import Metrics
 from handler.model import Model
 from handler.scheduler import Scheduler
 from handler.settings import Settings
 from handler.text.deltas import Delta
+
+if TYPE_CHECKING:
+    from handler.http.page import Page  # Start-up doesn't need it.
 
 ENDPOINTS = (CHAT, COMPLETIONS)
 
@@ -56,12 +61,13 @@ def create_app(
         Route("/v1/models", _models(model), methods=["GET"]),
         Route("/v1/models/{model:path}", _model(model), methods=["GET"]),
         *(Route(path, answer, methods=["POST"]) for path, answer in answers.items()),
+        *([Route(PAGE, _page(settings), methods=["GET"])] if settings.page else []),
     ]
     # Outside of Lambda nobody overrides what a client writes into the adapter's headers.
     margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics)],
+        middleware=[Middleware(Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics, page=settings.page)],
         exception_handlers={HTTPException: raise_api_error},
     )
     app.router.redirect_slashes = False
@@ -79,6 +85,19 @@ def _health(scheduler: Scheduler[Delta]) -> Callable[[Request], object]:
         return _json({"status": "ok"})
 
     return health
+
+
+def _page(settings: Settings) -> Callable[[Request], object]:
+    @cache
+    def read() -> Page:
+        from handler.http.page import read_page  # Start-up doesn't need it.
+
+        return read_page(settings.function_memory_mb)
+
+    async def page(request: Request) -> Response:
+        return read().answer(request)
+
+    return page
 
 
 def _openapi(model: Model) -> Callable[[Request], object]:
