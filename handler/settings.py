@@ -34,7 +34,9 @@ class Settings:
     heartbeat_s: float = 15.0  # FIREBRICK_HEARTBEAT_S: a stream is silent for no longer; 0 lets it be
     cors_origins: tuple[str, ...] = ()  # FIREBRICK_CORS_ORIGINS: whose pages may call from a browser; * for all
     deadline_margin_ms: int = 1000  # FIREBRICK_DEADLINE_MARGIN_MS: answers end so long before Lambda would cut them
+    page: bool = True  # FIREBRICK_PAGE: a chat at `/`
     function_name: str | None = None  # AWS_LAMBDA_FUNCTION_NAME: set means that Lambda calls, through the Web Adapter
+    function_memory_mb: int | None = None  # AWS_LAMBDA_FUNCTION_MEMORY_SIZE: the page reckons costs by it
     service: str | None = None  # POWERTOOLS_SERVICE_NAME: in metrics
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
     metrics_disabled: bool = False  # POWERTOOLS_METRICS_DISABLED
@@ -87,6 +89,7 @@ def _find(name: str, environ: Mapping[str, str], overrides: Mapping[str, str | N
 KEYS = {
     "port": ["AWS_LWA_PORT", "PORT"],
     "function_name": ["AWS_LAMBDA_FUNCTION_NAME"],
+    "function_memory_mb": ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"],
     "service": ["POWERTOOLS_SERVICE_NAME"],
     "metrics_namespace": ["POWERTOOLS_METRICS_NAMESPACE"],
     "metrics_disabled": ["POWERTOOLS_METRICS_DISABLED"],
@@ -195,7 +198,9 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "heartbeat_s": _seconds(0),
     "cors_origins": _origins,
     "deadline_margin_ms": _integer(0, 600_000),
+    "page": _switch,
     "function_name": lambda key, value: value,
+    "function_memory_mb": _integer(1, 2**31),
     "service": _metrics_name,
     "metrics_namespace": _metrics_name,
     "metrics_disabled": _true,

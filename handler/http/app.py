@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,7 +22,7 @@ from handler.api.events import json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
 from handler.http.answers import Answers
 from handler.http.calculations import Calculated
-from handler.http.gate import Gate, raise_api_error
+from handler.http.gate import PAGE, Gate, raise_api_error
 from handler.http.limits import Limits
 from handler.logs import Log
 from handler.metrics import Metrics
@@ -28,6 +30,9 @@ from handler.model import Model
 from handler.scheduler import Scheduler
 from handler.settings import Settings
 from handler.text.deltas import Delta
+
+if TYPE_CHECKING:
+    from handler.http.page import Page  # Start-up doesn't need it.
 
 ENDPOINTS = (CHAT, COMPLETIONS)
 CALCULATIONS: tuple[Calculation, ...] = ()
@@ -61,14 +66,18 @@ def create_app(
         Route("/v1/models", _models(model), methods=["GET"]),
         Route("/v1/models/{model:path}", _model(model), methods=["GET"]),
         *(Route(path, answer, methods=["POST"]) for path, answer in (answers | calculated).items()),
+        *([Route(PAGE, _page(settings), methods=["GET"])] if settings.page else []),
     ]
     refusals = {endpoint.path: endpoint.refusal for endpoint in ENDPOINTS}
     refusals |= {calculation.path: calculation.refusal for calculation in CALCULATIONS}
     # Outside of Lambda nobody overrides what a client writes into the adapter's headers.
     margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
+    gate = Middleware(
+        Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics, refusals=refusals, page=settings.page
+    )
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics, refusals=refusals)],
+        middleware=[gate],
         exception_handlers={HTTPException: raise_api_error},
     )
     app.router.redirect_slashes = False
@@ -86,6 +95,19 @@ def _health(scheduler: Scheduler[Delta]) -> Callable[[Request], object]:
         return _json({"status": "ok"})
 
     return health
+
+
+def _page(settings: Settings) -> Callable[[Request], object]:
+    @cache
+    def read() -> Page:
+        from handler.http.page import read_page  # Start-up doesn't need it.
+
+        return read_page(settings.function_memory_mb)
+
+    async def page(request: Request) -> Response:
+        return read().answer(request)
+
+    return page
 
 
 def _openapi(model: Model) -> Callable[[Request], object]:
