@@ -1,6 +1,7 @@
 """What an endpoint is: a file of this room that reads its requests, writes its answers and describes both.
 
 It becomes a route by a line in `handler.http.app`, and a job of the worker function by one in `handler.worker.jobs`.
+A calculation is a small one that needs no engine: one function from its body to its answer.
 """
 
 from __future__ import annotations
@@ -106,3 +107,21 @@ class Endpoint:
     describe: Callable[[], Description]
     refusal: Callable[[ApiError], dict[str, Any]] = openai_refusal
     failure: Callable[[ApiError, Answer], bytes] = openai_failure
+
+
+@dataclass(frozen=True)
+class Calculation:
+    """A path whose answers need no engine, so they don't wait for one.
+
+    Attributes:
+        path: Where it is POSTed.
+        compute: Makes the answer's JSON object of the body's; raises an `ApiError` that names the member and the bad
+            value. It runs in the thread that encodes prompts.
+        describe: Gives its part of the OpenAPI description.
+        refusal: Gives the body of an answer that is a status of 4xx or 5xx, whoever raised its error.
+    """
+
+    path: str
+    compute: Callable[[Mapping[str, Any], Served, Prompts], dict[str, Any]]
+    describe: Callable[[], Description]
+    refusal: Callable[[ApiError], dict[str, Any]] = openai_refusal

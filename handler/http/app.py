@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,10 +17,13 @@ from starlette.routing import Route
 from handler.access.keys import Keys
 from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
+from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
-from handler.http.answers import Answers, Limits
-from handler.http.gate import Gate, raise_api_error
+from handler.http.answers import Answers
+from handler.http.calculations import Calculated
+from handler.http.gate import PAGE, Gate, raise_api_error
+from handler.http.limits import Limits
 from handler.logs import Log
 from handler.metrics import Metrics
 from handler.model import Model
@@ -26,7 +31,11 @@ from handler.scheduler import Scheduler
 from handler.settings import Settings
 from handler.text.deltas import Delta
 
+if TYPE_CHECKING:
+    from handler.http.page import Page  # Start-up doesn't need it.
+
 ENDPOINTS = (CHAT, COMPLETIONS)
+CALCULATIONS: tuple[Calculation, ...] = ()
 
 
 def create_app(
@@ -48,29 +57,27 @@ def create_app(
         metrics: Counts requests; None where nobody would read it.
     """
     text_thread = ThreadPoolExecutor(1, "text")
-    limits = Limits(settings.max_body, settings.max_response, settings.idle_s)
+    limits = Limits(settings.max_body, settings.max_response, settings.idle_s, settings.heartbeat_s)
     answers = {endpoint.path: Answers(model, scheduler, endpoint, text_thread, log, limits) for endpoint in ENDPOINTS}
+    calculated = {one.path: Calculated(model, one, text_thread, limits) for one in CALCULATIONS}
     routes = [
         Route("/health", _health(scheduler), methods=["GET"]),
         Route("/openapi.json", _openapi(model), methods=["GET"]),
         Route("/v1/models", _models(model), methods=["GET"]),
         Route("/v1/models/{model:path}", _model(model), methods=["GET"]),
-        *(Route(path, answer, methods=["POST"]) for path, answer in answers.items()),
+        *(Route(path, answer, methods=["POST"]) for path, answer in (answers | calculated).items()),
+        *([Route(PAGE, _page(settings), methods=["GET"])] if settings.page else []),
     ]
+    refusals = {endpoint.path: endpoint.refusal for endpoint in ENDPOINTS}
+    refusals |= {calculation.path: calculation.refusal for calculation in CALCULATIONS}
     # Outside of Lambda nobody overrides what a client writes into the adapter's headers.
     margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
+    gate = Middleware(
+        Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics, refusals=refusals, page=settings.page
+    )
     app = Starlette(
         routes=routes,
-        middleware=[
-            Middleware(
-                Gate,
-                log=log,
-                keys=keys,
-                margin_s=margin_s,
-                metrics=metrics,
-                refusals={endpoint.path: endpoint.refusal for endpoint in ENDPOINTS},
-            )
-        ],
+        middleware=[gate],
         exception_handlers={HTTPException: raise_api_error},
     )
     app.router.redirect_slashes = False
@@ -90,11 +97,24 @@ def _health(scheduler: Scheduler[Delta]) -> Callable[[Request], object]:
     return health
 
 
+def _page(settings: Settings) -> Callable[[Request], object]:
+    @cache
+    def read() -> Page:
+        from handler.http.page import read_page  # Start-up doesn't need it.
+
+        return read_page(settings.function_memory_mb)
+
+    async def page(request: Request) -> Response:
+        return read().answer(request)
+
+    return page
+
+
 def _openapi(model: Model) -> Callable[[Request], object]:
     async def openapi(request: Request) -> Response:
         from handler.http.openapi import describe  # Start-up doesn't need it.
 
-        return _json(describe(ENDPOINTS, model.served.model_id, model.served.vocab_size))
+        return _json(describe(ENDPOINTS, CALCULATIONS, model.served.model_id, model.served.vocab_size))
 
     return openapi
 

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from handler.api.endpoint import Endpoint
-from handler.api.schemas import INTEGER, SHARED, STRING, TEXT, Schema, array, nullable, object_of, reference
+from handler.api.endpoint import Calculation, Endpoint
+from handler.api.schemas import (
+    INTEGER,
+    SHARED,
+    STRING,
+    TEXT,
+    Description,
+    Schema,
+    array,
+    nullable,
+    object_of,
+    reference,
+)
 
 
 def _json(schema: Schema, description: str) -> Schema:
@@ -64,11 +75,20 @@ def _get(summary: str, schema: str, *errors: str, **others: Any) -> Schema:
     return {"get": {"summary": summary, "responses": _responses(schema, summary, *errors), **others}}
 
 
-def _post(summary: str, request: str, answer: str) -> Schema:
+def _generation(part: Description) -> Schema:
     errors = ["400", "401", "404", "408", "413", "429", "500", "503", "504"]
-    responses = _responses(answer, "The whole answer, or server-sent events with its chunks.", *errors, stream=True)
-    body = {"required": True, "content": {"application/json": {"schema": reference(request)}}}
-    return {"post": {"summary": summary, "requestBody": body, "responses": responses}}
+    description = "The whole answer, or server-sent events with its chunks."
+    return _post(part, _responses(part.answer, description, *errors, stream=True))
+
+
+def _calculation(part: Description) -> Schema:
+    errors = ["400", "401", "404", "408", "413", "500"]
+    return _post(part, _responses(part.answer, "The answer.", *errors))
+
+
+def _post(part: Description, responses: Schema) -> Schema:
+    body = {"required": True, "content": {"application/json": {"schema": reference(part.request)}}}
+    return {"post": {"summary": part.summary, "requestBody": body, "responses": responses}}
 
 
 _MODEL_PARAMETER = {"name": "model", "in": "path", "required": True, "schema": TEXT}
@@ -97,20 +117,26 @@ _DESCRIPTION: dict[str, Any] = {
 }
 
 
-def describe(endpoints: Sequence[Endpoint], model_id: str, vocab_size: int) -> Schema:
+def describe(
+    endpoints: Sequence[Endpoint], calculations: Sequence[Calculation], model_id: str, vocab_size: int
+) -> Schema:
     """Return the OpenAPI description of a server.
 
     Args:
         endpoints: What it answers.
+        calculations: What it answers without its engine.
         model_id: The model that it serves.
         vocab_size: The model's.
     """
-    parts = {endpoint.path: endpoint.describe() for endpoint in endpoints}
-    paths = {path: _post(part.summary, part.request, part.answer) for path, part in parts.items()}
+    generated = {endpoint.path: endpoint.describe() for endpoint in endpoints}
+    calculated = {calculation.path: calculation.describe() for calculation in calculations}
+    paths = {path: _generation(part) for path, part in generated.items()}
+    paths |= {path: _calculation(part) for path, part in calculated.items()}
+    parts = [*generated.values(), *calculated.values()]
     names = list(dict.fromkeys([model_id, model_id.rsplit("/", 1)[-1]]))
     schemas = {
         **_SCHEMAS,
-        **{name: schema for part in parts.values() for name, schema in part.schemas.items()},
+        **{name: schema for part in parts for name, schema in part.schemas.items()},
         "ModelId": SHARED["ModelId"] | {"enum": names},
         "TokenId": SHARED["TokenId"] | {"exclusiveMaximum": vocab_size},
     }
