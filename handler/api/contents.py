@@ -27,8 +27,8 @@ def parse_message(value: object, path: str) -> Message:
         path: The place, for errors.
 
     Returns:
-        As chat templates take it: `role` and `content`, a text; an assistant's `reasoning_content` and `tool_calls`, whose
-        arguments are objects; a tool's `tool_call_id` and `name`.
+        As chat templates take it: `role` and `content`, a text; an assistant's `reasoning_content`, its `tool_calls`
+        with objects as arguments; a tool's `tool_call_id` and `name`.
 
     Raises:
         ApiError: It is refused; the error names the member and the bad value.

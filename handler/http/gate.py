@@ -18,6 +18,7 @@ from handler.errors import (
     ApiError,
     EventsNotTaken,
     GenerationFailed,
+    HttpVersionUnsupported,
     InvocationMalformed,
     MethodNotAllowed,
     NotFound,
@@ -29,6 +30,7 @@ from handler.metrics import Metrics
 
 RECORD = "firebrick.record"  # where a request's scope holds its Record
 HEALTH = "/health"  # open to all: load balancers have no key
+PAGE = "/"  # open too, and holds no secret: what it asks for needs the key
 
 
 class Gate:
@@ -42,6 +44,7 @@ class Gate:
             headers are a stranger's.
         metrics: Told of each request; None where nobody would read them.
         refusals: What gives an error's body, by path; OpenAI's form elsewhere.
+        page: Whether there is one.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Gate:
         margin_s: float | None = None,
         metrics: Metrics | None = None,
         refusals: Mapping[str, Callable[[ApiError], dict[str, Any]]] | None = None,
+        page: bool = False,
     ) -> None:
         self._app = app
         self._log = log
@@ -59,6 +63,7 @@ class Gate:
         self._margin_s = margin_s
         self._metrics = metrics
         self._refusals = refusals or {}
+        self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = Record(id=os.urandom(12).hex(), method=scope["method"], path=scope["path"])
@@ -75,6 +80,8 @@ class Gate:
             await send(message)
 
         try:
+            if scope["http_version"] not in ("1.0", "1.1"):
+                raise HttpVersionUnsupported(scope["http_version"])
             if record.invocation.event:
                 raise EventsNotTaken()
             await self._authorize(scope)
@@ -103,8 +110,12 @@ class Gate:
             return Invocation()
 
     async def _authorize(self, scope: Scope) -> None:
-        if scope["path"] != HEALTH and not await self._keys.accepts(_key(scope)):
+        if not self._is_open(scope) and not await self._keys.accepts(_key(scope)):
             raise Unauthorized()
+
+    def _is_open(self, scope: Scope) -> bool:
+        asks_for_page = self._page and scope["path"] == PAGE and scope["method"] in ("GET", "HEAD")
+        return asks_for_page or scope["path"] == HEALTH
 
     async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         record: Record = scope[RECORD]

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from handler.text.families import ReasoningFormat, ToolFormat
 from handler.text.grammar import Grammar
-from handler.text.grammars import JSON_STYLE
 
 Thinking = Literal["no", "may", "begun"]
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
@@ -71,7 +70,7 @@ def closed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def json_rule(schema: object) -> str:
     """Return a Lark expression for a value by a JSON Schema."""
-    return f"%json {json.dumps({**schema, 'x-guidance': JSON_STYLE} if isinstance(schema, dict) else schema)}"
+    return f"%json {json.dumps(schema)}"
 
 
 def regex_rule(pattern: str) -> str:

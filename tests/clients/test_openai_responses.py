@@ -92,8 +92,9 @@ def test_a_tool_is_called_and_its_result_taken(client: openai.OpenAI, server: Se
     call = first.output[0]
     assert call.type == "function_call"
     assert set(json.loads(call.arguments)) == {"a", "b"}
-    history = [*asked, call.to_dict(), {"type": "function_call_output", "call_id": call.call_id, "output": "632"}]
-    second = client.responses.create(model=server.model, input=history, tools=[ADD], tool_choice="none")  # type: ignore[arg-type]
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "632"}
+    history: Any = [*asked, call.to_dict(), result]
+    second = client.responses.create(model=server.model, input=history, tools=[ADD], tool_choice="none")
     assert second.output[0].type == "message"
 
 

@@ -4,8 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from kitoken import Kitoken
+from numpy.typing import NDArray
 from tokenizers import AddedToken
 
 from handler.text.call_grammar import Callee, Form, Thinking, closed, not_python, regex_rule, write_grammar
@@ -56,9 +58,9 @@ def follows(given: Form, text: str, tokenizer: Tokenizer = PLAIN) -> str:
     return "whole" if constraint.ended or allows(constraint.allowed(), EOS) else "part"
 
 
-def allows(mask: Any, id: int) -> bool:
-    """Whether a mask, of bits or of booleans, has a token."""
-    return bool(mask[id // 32] >> (id % 32) & 1) if mask.dtype != bool else bool(mask[id])
+def allows(mask: NDArray[np.uint8], id: int) -> bool:
+    """Whether a mask has a token."""
+    return bool(mask[id // 8] >> (id % 8) & 1)
 
 
 def written(tools: str, calls: Sequence[tuple[str, str]] = BOTH) -> str:
@@ -182,7 +184,12 @@ def test_definitions_are_found_from_each_argument() -> None:
 
 def test_arguments_that_a_schema_does_not_speak_of_are_left_out() -> None:
     assert closed(WEATHER.parameters)["additionalProperties"] is False
-    for schema in ({"type": "object"}, {"properties": {"a": {}}, "additionalProperties": True}, {"allOf": []}):
+    schemas: list[Mapping[str, Any]] = [
+        {"type": "object"},
+        {"properties": {"a": {}}, "additionalProperties": True},
+        {"properties": {"a": {}}, "allOf": []},
+    ]
+    for schema in schemas:
         assert closed(schema) == schema
 
 
