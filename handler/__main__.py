@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from handler.engine.threads import resolve_threads  # noqa: E402
 from handler.errors import StartupError  # noqa: E402
+from handler.http.connections import Bounds, connection_limit  # noqa: E402
 from handler.http.listener import listen, open_socket  # noqa: E402
 from handler.settings import Settings, read_settings  # noqa: E402
 from handler.start.environment import configure_libraries  # noqa: E402
@@ -60,6 +61,7 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
     Raises:
         StartupError: The server can't start.
     """
+    bounds = Bounds(connection_limit(settings.connections), settings.head_s)
     opened = open_socket(settings.host, settings.port)
     key = KeyLoading(settings, environ)
     model, parts = load_model(settings, threads, WEB, key.begin)
@@ -84,7 +86,7 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
         if metrics is not None:
             metrics.ready(ready_ms)
 
-    serve(app, scheduler, opened, settings.shutdown_grace_s, ready, log)
+    serve(app, scheduler, opened, settings.shutdown_grace_s, ready, log, bounds)
 
 
 def _metrics(settings: Settings, log: Log) -> Metrics | None:

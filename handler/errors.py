@@ -383,6 +383,87 @@ class Unauthorized(ApiError):
         return {"www-authenticate": "Bearer"}
 
 
+class MalformedHttp(ApiError):
+    """What came isn't HTTP/1.1."""
+
+    code = "malformed_http"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"this is no HTTP/1.1 request: {reason}")
+
+
+class HeadTooLarge(ApiError):
+    """The request's line and headers have more bytes than are read."""
+
+    status = 431
+    code = "headers_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request's line and headers are larger than {limit} bytes; send fewer or shorter headers")
+
+
+class HeadLate(ApiError):
+    """The request's line and headers didn't come to their end."""
+
+    status = 408
+    code = "request_timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the request's line and headers were not complete after {seconds:g} s")
+
+
+class HttpVersionUnsupported(ApiError):
+    """The request is of another version of HTTP."""
+
+    status = 505
+    code = "http_version_unsupported"
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"HTTP/{version} is not spoken here; use HTTP/1.1")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"connection": "close"}
+
+
+class TooManyConnections(ApiError):
+    """As many clients are being answered as there may be connections."""
+
+    status = 503
+    type = "server_error"
+    code = "too_many_connections"
+
+    def __init__(self) -> None:
+        super().__init__("too many connections are open; try again in 1 s")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"retry-after": "1"}
+
+
+class EncodingUnsupported(ApiError):
+    """The body is compressed in a way that isn't undone here."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"a body with content-encoding {shown(encoding)} can't be read; send gzip, deflate or none")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"accept-encoding": "gzip, deflate"}
+
+
+class EncodingBroken(ApiError):
+    """The body isn't compressed as its header says."""
+
+    code = "malformed_encoding"
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"the body is not one whole {encoding} stream, as its content-encoding says")
+
+
 class NotFound(ApiError):
     """No such path."""
 
@@ -417,6 +498,16 @@ class ModelNotFound(ApiError):
         super().__init__(f"the model {shown(model)} is not served here; use {served!r}", "model")
 
 
+class NothingStored(ApiError):
+    """A response is asked for by its id."""
+
+    status = 404
+    code = "nothing_stored"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"no response {shown(id)}: nothing is stored here; keep the answers that you need", "id")
+
+
 class MethodNotAllowed(ApiError):
     """The path exists, the method doesn't."""
 
@@ -439,7 +530,7 @@ class ClientIdle(ApiError):
     code = "client_idle"
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"the connection stood still for {seconds:g} s")
+        super().__init__(f"the connection stood still, or nearly so, for {seconds:g} s")
 
 
 class ResponseTooLarge(ApiError):

@@ -17,6 +17,7 @@ from handler.model import Model
 from handler.text.deltas import Delta, ScoredToken, Token, prompt_scores, text_deltas
 from handler.text.meter import Meter
 from handler.text.reading import read
+from handler.text.shown import Shown
 from handler.turns import Work, side_by_side
 
 
@@ -132,7 +133,8 @@ class _Choices:
         )
         counted = self._meter.count(self._in_time(tokens), id(task.prompt_ids))
         offset = len(task.echo.text) if task.echo is not None else 0
-        deltas = text_deltas(counted, model.vocabulary, task.stop, task.max_tokens, ending, offset)
+        vocabulary = Shown(model.vocabulary, task.shown) if task.shown else model.vocabulary
+        deltas = text_deltas(counted, vocabulary, task.stop, task.max_tokens, ending, offset)
         yield from deltas if task.reader is None else read(deltas, task.reader())
 
     def _echoed(self, task: TextTask) -> Generator[Delta | None, None, None]:

@@ -30,8 +30,14 @@ class Settings:
     model_aliases: tuple[str, ...] = ()  # FIREBRICK_MODEL_ALIASES: further names of the model; "*" for any
     max_response: int = 190 * 10**6  # FIREBRICK_MAX_RESPONSE: bytes; Lambda cuts a streamed answer at 200 MB
     idle_s: float = 60.0  # FIREBRICK_IDLE_S: a client may send, or take, nothing for so long
+    head_s: float = 10.0  # FIREBRICK_HEAD_S: a request's line and headers may take so long
+    connections: int | None = None  # FIREBRICK_CONNECTIONS: at a time; else by the descriptors that there are
+    heartbeat_s: float = 15.0  # FIREBRICK_HEARTBEAT_S: a stream is silent for no longer; 0 lets it be
+    cors_origins: tuple[str, ...] = ()  # FIREBRICK_CORS_ORIGINS: whose pages may call from a browser; * for all
     deadline_margin_ms: int = 1000  # FIREBRICK_DEADLINE_MARGIN_MS: answers end so long before Lambda would cut them
+    page: bool = True  # FIREBRICK_PAGE: a chat at `/`
     function_name: str | None = None  # AWS_LAMBDA_FUNCTION_NAME: set means that Lambda calls, through the Web Adapter
+    function_memory_mb: int | None = None  # AWS_LAMBDA_FUNCTION_MEMORY_SIZE: the page reckons costs by it
     service: str | None = None  # POWERTOOLS_SERVICE_NAME: in metrics
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
     metrics_disabled: bool = False  # POWERTOOLS_METRICS_DISABLED
@@ -84,6 +90,7 @@ def _find(name: str, environ: Mapping[str, str], overrides: Mapping[str, str | N
 KEYS = {
     "port": ["AWS_LWA_PORT", "PORT"],
     "function_name": ["AWS_LAMBDA_FUNCTION_NAME"],
+    "function_memory_mb": ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"],
     "service": ["POWERTOOLS_SERVICE_NAME"],
     "metrics_namespace": ["POWERTOOLS_METRICS_NAMESPACE"],
     "metrics_disabled": ["POWERTOOLS_METRICS_DISABLED"],
@@ -133,6 +140,14 @@ def _api_key(key: str, value: str) -> str:
     if not is_api_key(value):
         raise SettingsError(key, "…", "printable ASCII characters without blanks around")
     return value
+
+
+def _origins(key: str, value: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip() for origin in value.split(","))
+    # What a browser sends: no path, and small letters. Apps in a web view have schemes of their own.
+    if origins != ("*",) and not all(re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\sA-Z,*]+", origin) for origin in origins):
+        raise SettingsError(key, value, "origins as https://example.org without a path, with commas between, or *")
+    return origins
 
 
 def _secret(key: str, value: str) -> str:
@@ -187,8 +202,14 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "model_aliases": _names,
     "max_response": _integer(1024, 2**31),
     "idle_s": _seconds(1),
+    "head_s": _seconds(1),
+    "connections": _integer(1, 1_000_000),
+    "heartbeat_s": _seconds(0),
+    "cors_origins": _origins,
     "deadline_margin_ms": _integer(0, 600_000),
+    "page": _switch,
     "function_name": lambda key, value: value,
+    "function_memory_mb": _integer(1, 2**31),
     "service": _metrics_name,
     "metrics_namespace": _metrics_name,
     "metrics_disabled": _true,

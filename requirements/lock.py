@@ -45,6 +45,14 @@ def lock_checkov() -> None:
     subprocess.run([*COMPILE, "-o", str(HERE / "checkov.txt"), str(wanted)], check=True)
 
 
+def lock_clients() -> None:
+    """Pin the clients that tests/frameworks tries, which want other versions of much that we have too.
+
+    They name their own versions, for pip goes through hundreds of them until they agree.
+    """
+    subprocess.run([*COMPILE, "-o", str(HERE / "clients.txt"), str(HERE / "clients.in")], check=True)
+
+
 def lock_reference() -> None:
     """Pin the set with torch."""
     extras = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]
@@ -59,4 +67,5 @@ def lock_reference() -> None:
 if __name__ == "__main__":
     lock_portable()
     lock_checkov()
+    lock_clients()
     lock_reference()

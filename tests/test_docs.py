@@ -29,8 +29,9 @@ VARIABLE = r"(?:FIREBRICK|POWERTOOLS|AWS|OMP|ORT|OPENBLAS)_[A-Z0-9_]+"
 UNTOLD = {"client_gone", "not_enough_time", "results_bucket_missing", "results_unavailable", "unknown_event"}
 # What only happens on the way by HTTP, and what a batch tells by giving a message back.
 NOT_THE_WORKERS = {
-    *("BodyTooLarge", "ClientGone", "ClientIdle", "EventsNotTaken", "MalformedJson", "MethodNotAllowed"),
-    *("NotAnObject", "NotEnoughTime", "NotFound", "QueueFull", "ShuttingDown", "Unauthorized"),
+    *("BodyTooLarge", "ClientGone", "ClientIdle", "EncodingBroken", "EncodingUnsupported", "EventsNotTaken"),
+    *("HeadLate", "HeadTooLarge", "HttpVersionUnsupported", "MalformedHttp", "MalformedJson", "MethodNotAllowed"),
+    *("NotAnObject", "NotEnoughTime", "NotFound", "QueueFull", "ShuttingDown", "TooManyConnections", "Unauthorized"),
 }
 WORKERS_METRICS = {"Repeats", "Returns"}
 FOLDERS = "handler|model_export|image|kernels|terraform|tests|bench|demo|docs|requirements"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,6 +43,7 @@ class TextTask:
         stop: Strings that end it.
         constraint: Makes the state of a grammar that it must follow; None for free text.
         reader: Makes who tells words, thoughts and calls apart; None where all of it is words.
+        shown: Special tokens that the reader sees: their texts by their ids.
         ending: What else there is to say of its end.
         echo: What comes before it; with log-probabilities, if the sampling asks for any.
     """
@@ -53,6 +54,7 @@ class TextTask:
     stop: tuple[str, ...]
     constraint: Callable[[], Constraint] | None = None
     reader: Callable[[], Reader] | None = None
+    shown: Mapping[int, bytes] = field(default_factory=dict)
     ending: Ending = field(default_factory=Ending)
     echo: Echo | None = None
 
@@ -143,6 +145,5 @@ class Prompts:
         max_tokens = room if options.max_tokens is None else min(options.max_tokens, room)
         grammar = grammar or options.grammar
         constraint = self.grammars.compile(grammar) if grammar is not None else None
-        return TextTask(
-            prompt_ids, max_tokens, options.sampling, options.stop, constraint, reader, options.ending, echo
-        )
+        task = TextTask(prompt_ids, max_tokens, options.sampling, options.stop, constraint, reader)
+        return replace(task, ending=options.ending, echo=echo)

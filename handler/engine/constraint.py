@@ -21,10 +21,10 @@ class Constraint(Protocol):
         """Tokens that must come next, one after the other; none where there is a choice."""
         ...
 
-    def allowed(self) -> NDArray[np.bool_] | None:
-        """Whether each token may come next, bool `(vocab_size,)`, at least one of them true; None allows all.
+    def allowed(self) -> NDArray[np.uint8]:
+        """Whether each token may come next, a bit each: uint8 `(ceil(vocab_size / 8),)` or more, lowest bit first.
 
-        It isn't asked where a token is forced or the answer has ended.
+        At least one may. It isn't asked where a token is forced or the answer has ended, and is good until `advance`.
         """
         ...
 

@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from handler.api.endpoint import Answer, Endpoint
 from handler.api.events import json_bytes
@@ -18,7 +16,6 @@ from handler.api.members import parse_object
 from handler.deadline import Deadline
 from handler.errors import (
     ApiError,
-    BodyTooLarge,
     ClientGone,
     ClientIdle,
     DeadlineExceeded,
@@ -26,28 +23,14 @@ from handler.errors import (
     ResponseTooLarge,
 )
 from handler.generation import Generation, generate, prepare
+from handler.http.body import read_body
 from handler.http.gate import RECORD
+from handler.http.limits import Limits
+from handler.http.stream import EventStream
 from handler.logs import Log, Record
 from handler.model import Model
 from handler.scheduler import Scheduler, Ticket
 from handler.text.deltas import Delta, joined
-
-STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may cost.
-
-    Attributes:
-        body: Bytes of its body.
-        response: Bytes of its answer.
-        idle_s: Seconds for which its client may send, or take, nothing.
-    """
-
-    body: int
-    response: int
-    idle_s: float
 
 
 class Answers:
@@ -84,7 +67,7 @@ class Answers:
         if deadline is not None and deadline.passed:
             raise DeadlineExceeded()
         self._scheduler.check_room()
-        body = await read_in_time(scope, receive, self._limits)
+        body = await read_body(scope, receive, self._limits)
         loop = asyncio.get_running_loop()
         generation = await loop.run_in_executor(self._text_thread, self._prepare, body, record)
         cancellation = self._model.new_cancellation()
@@ -159,33 +142,18 @@ class Answers:
     async def _stream(
         self, answer: Answer, deltas: AsyncIterator[Delta], record: Record, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        parts = _events(answer, deltas)
-        first = await anext(parts)  # What fails before there is a token still gets a status of its own.
-        head = Response(headers=STREAM_HEADERS, media_type="text/event-stream")
-        del head.headers["content-length"]
-        await send({"type": "http.response.start", "status": 200, "headers": head.raw_headers})
-        await self._send_part(send, first)
-        try:
-            sent = len(first)
-            async for part in parts:
-                sent += len(part)
-                if sent > self._limits.response:
-                    raise ResponseTooLarge(self._limits.response)
-                await self._send_part(send, part)
-        except ClientIdle:
-            raise  # An event wouldn't be taken either.
-        except Exception as error:
-            await self._send_part(send, self._endpoint.failure(self._failure(error, record)))
-        await self._send_part(send, b"", more=False)
-
-    async def _send_part(self, send: Send, body: bytes, more: bool = True) -> None:
-        try:
-            async with asyncio.timeout(self._limits.idle_s):
-                await send({"type": "http.response.body", "body": body, "more_body": more})
-        except TimeoutError:
-            raise ClientIdle(self._limits.idle_s) from None
-        # Neither uvicorn's send nor a queue with items gives way: a fast engine would starve other clients.
-        await asyncio.sleep(0)
+        stream = EventStream(send, self._limits)
+        async with stream.kept_alive():
+            try:
+                async for part in _events(answer, deltas):
+                    await stream.part(part)
+            except ClientIdle:
+                raise  # An event wouldn't be taken either.
+            except Exception as error:
+                if not stream.begun:
+                    raise  # What fails before anything was sent still gets a status of its own.
+                await stream.write(self._endpoint.failure(self._failure(error, record), answer))
+        await stream.end()
 
     def _failure(self, error: Exception, record: Record) -> ApiError:
         if not isinstance(error, ApiError):
@@ -201,44 +169,3 @@ async def _events(answer: Answer, deltas: AsyncIterator[Delta]) -> AsyncGenerato
             yield part
     for part in answer.end():
         yield part
-
-
-async def read_in_time(scope: Scope, receive: Receive, limits: Limits) -> bytes:
-    """Read a request's body, as long as it keeps coming.
-
-    Raises:
-        BodyTooLarge: It has, or claims to have, more bytes than it may.
-        ClientGone: It never came to its end.
-        ClientIdle: Nothing of it came for too long.
-    """
-
-    async def within_limit() -> Message:
-        try:
-            return await asyncio.wait_for(receive(), limits.idle_s)
-        except TimeoutError:
-            raise ClientIdle(limits.idle_s) from None
-
-    return await read_body(scope, within_limit, limits.body)
-
-
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """Read a request's body, holding no more than `limit` bytes.
-
-    Raises:
-        BodyTooLarge: It has, or claims to have, more.
-        ClientGone: It never came to its end.
-    """
-    claimed = Headers(scope=scope).get("content-length", "")
-    if claimed.isdigit() and int(claimed) > limit:
-        raise BodyTooLarge(limit)
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone()
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise BodyTooLarge(limit)
-        more = message.get("more_body", False)
-    return bytes(body)

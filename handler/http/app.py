@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,11 +19,14 @@ from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
 from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
+from handler.api.messages.endpoint import MESSAGE_COUNT, MESSAGES
 from handler.api.options import ANY_NAME
-from handler.errors import ModelNotFound, ShuttingDown
-from handler.http.answers import Answers, Limits
+from handler.api.responses.endpoint import RESPONSE_COUNT, RESPONSES
+from handler.errors import ModelNotFound, NothingStored, ShuttingDown
+from handler.http.answers import Answers
 from handler.http.calculations import Calculated
-from handler.http.gate import Gate, raise_api_error
+from handler.http.gate import PAGE, Gate, raise_api_error
+from handler.http.limits import Limits
 from handler.logs import Log
 from handler.metrics import Metrics
 from handler.model import Model
@@ -29,8 +34,11 @@ from handler.scheduler import Scheduler
 from handler.settings import Settings
 from handler.text.deltas import Delta
 
-ENDPOINTS = (CHAT, COMPLETIONS)
-CALCULATIONS: tuple[Calculation, ...] = ()
+if TYPE_CHECKING:
+    from handler.http.page import Page  # Start-up doesn't need it.
+
+ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES)
+CALCULATIONS: tuple[Calculation, ...] = (RESPONSE_COUNT, MESSAGE_COUNT)
 
 
 def create_app(
@@ -52,7 +60,7 @@ def create_app(
         metrics: Counts requests; None where nobody would read it.
     """
     text_thread = ThreadPoolExecutor(1, "text")
-    limits = Limits(settings.max_body, settings.max_response, settings.idle_s)
+    limits = Limits(settings.max_body, settings.max_response, settings.idle_s, settings.heartbeat_s)
     answers = {endpoint.path: Answers(model, scheduler, endpoint, text_thread, log, limits) for endpoint in ENDPOINTS}
     calculated = {one.path: Calculated(model, one, text_thread, limits) for one in CALCULATIONS}
     routes = [
@@ -61,14 +69,19 @@ def create_app(
         Route("/v1/models", _models(model), methods=["GET"]),
         Route("/v1/models/{model:path}", _model(model), methods=["GET"]),
         *(Route(path, answer, methods=["POST"]) for path, answer in (answers | calculated).items()),
+        Route("/v1/responses/{id:path}", _stored_response, methods=["GET", "POST", "DELETE"]),
+        *([Route(PAGE, _page(settings), methods=["GET"])] if settings.page else []),
     ]
     refusals = {endpoint.path: endpoint.refusal for endpoint in ENDPOINTS}
     refusals |= {calculation.path: calculation.refusal for calculation in CALCULATIONS}
     # Outside of Lambda nobody overrides what a client writes into the adapter's headers.
     margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
+    gate = Middleware(
+        Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics, refusals=refusals, page=settings.page
+    )
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics, refusals=refusals)],
+        middleware=[gate],
         exception_handlers={HTTPException: raise_api_error},
     )
     app.router.redirect_slashes = False
@@ -86,6 +99,19 @@ def _health(scheduler: Scheduler[Delta]) -> Callable[[Request], object]:
         return _json({"status": "ok"})
 
     return health
+
+
+def _page(settings: Settings) -> Callable[[Request], object]:
+    @cache
+    def read() -> Page:
+        from handler.http.page import read_page  # Start-up doesn't need it.
+
+        return read_page(settings.function_memory_mb)
+
+    async def page(request: Request) -> Response:
+        return read().answer(request)
+
+    return page
 
 
 def _openapi(model: Model) -> Callable[[Request], object]:
@@ -113,6 +139,10 @@ def _model(model: Model) -> Callable[[Request], object]:
         return _json(_card(model, name if name in model.served.aliases else model.served.model_id))
 
     return one_model
+
+
+async def _stored_response(request: Request) -> Response:
+    raise NothingStored(request.path_params["id"].partition("/")[0])
 
 
 def _card(model: Model, name: str) -> dict[str, object]:

@@ -12,7 +12,8 @@ from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
 from handler.api.members import parse_object
 from handler.errors import ResponseTooLarge
-from handler.http.answers import Limits, read_in_time
+from handler.http.body import read_body
+from handler.http.limits import Limits
 from handler.model import Model
 
 
@@ -33,7 +34,7 @@ class Calculated:
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_in_time(scope, receive, self._limits)
+        body = await read_body(scope, receive, self._limits)
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._text_thread, self._compute, body)
         if len(answer) > self._limits.response:

@@ -18,6 +18,7 @@ from handler.errors import (
     ApiError,
     EventsNotTaken,
     GenerationFailed,
+    HttpVersionUnsupported,
     InvocationMalformed,
     MethodNotAllowed,
     NotFound,
@@ -29,6 +30,7 @@ from handler.metrics import Metrics
 
 RECORD = "firebrick.record"  # where a request's scope holds its Record
 HEALTH = "/health"  # open to all: load balancers have no key
+PAGE = "/"  # open too, and holds no secret: what it asks for needs the key
 
 
 class Gate:
@@ -42,6 +44,7 @@ class Gate:
             headers are a stranger's.
         metrics: Told of each request; None where nobody would read them.
         refusals: What gives an error's body, by path; OpenAI's form elsewhere.
+        page: Whether there is one.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Gate:
         margin_s: float | None = None,
         metrics: Metrics | None = None,
         refusals: Mapping[str, Callable[[ApiError], dict[str, Any]]] | None = None,
+        page: bool = False,
     ) -> None:
         self._app = app
         self._log = log
@@ -59,6 +63,7 @@ class Gate:
         self._margin_s = margin_s
         self._metrics = metrics
         self._refusals = refusals or {}
+        self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = Record(id=os.urandom(12).hex(), method=scope["method"], path=scope["path"])
@@ -69,10 +74,14 @@ class Gate:
         async def tagged_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", record.id.encode())]
+                # Anthropic's clients look for the second.
+                ids = [(name, record.id.encode()) for name in (b"x-request-id", b"request-id")]
+                message["headers"] = [*message.get("headers", ()), *ids]
             await send(message)
 
         try:
+            if scope["http_version"] not in ("1.0", "1.1"):
+                raise HttpVersionUnsupported(scope["http_version"])
             if record.invocation.event:
                 raise EventsNotTaken()
             await self._authorize(scope)
@@ -101,14 +110,20 @@ class Gate:
             return Invocation()
 
     async def _authorize(self, scope: Scope) -> None:
-        if scope["path"] != HEALTH and not await self._keys.accepts(_key(scope)):
+        if not self._is_open(scope) and not await self._keys.accepts(_key(scope)):
             raise Unauthorized()
+
+    def _is_open(self, scope: Scope) -> bool:
+        asks_for_page = self._page and scope["path"] == PAGE and scope["method"] in ("GET", "HEAD")
+        return asks_for_page or scope["path"] == HEALTH
 
     async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         record: Record = scope[RECORD]
         record.error, record.param = error.code, error.param
         if record.status is None:
             body = self._refusals.get(scope["path"], openai_refusal)(error)
+            if "request_id" in body:
+                body["request_id"] = record.id
             response = Response(json_bytes(body), error.status, dict(error.headers), "application/json")
             await response(scope, receive, send)
 

@@ -11,7 +11,6 @@ from io import StringIO
 from pathlib import Path
 
 import httpx
-import uvicorn
 from kitoken import Kitoken
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as ReferenceTokenizer
@@ -26,6 +25,9 @@ from handler.engine.sampling import SamplingParams
 from handler.engine.sequence import Token
 from handler.errors import Cancelled
 from handler.http.app import create_app
+from handler.http.connections import Bounds, Connections, connection_limit
+from handler.http.listener import listen, open_socket
+from handler.http.server import Server
 from handler.logs import Log
 from handler.metrics import Metrics
 from handler.model import Model
@@ -159,6 +161,7 @@ class Serving:
     client: httpx.Client
     log: StringIO
     engine: ScriptedEngine
+    connections: Connections
 
 
 @contextmanager
@@ -179,15 +182,17 @@ def serving(
     metrics = Metrics(Log(log), "Firebrick", "firebrick-stream") if chosen.function_name else None
     model = byte_model(engine, context_length, template)
     app = create_app(model, scheduler, chosen, Log(log, texts), chosen_keys, metrics)
-    config = uvicorn.Config(app, port=0, ws="none", lifespan="off", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
+    bounds = Bounds(connection_limit(chosen.connections), chosen.head_s)
+    ready = threading.Event()
+    connections = Connections(bounds, Log(log))
+    server = Server(app, scheduler, chosen.shutdown_grace_s, ready.set, connections)
+    opened = open_socket("127.0.0.1", 0)
+    url = listen(opened)
+    thread = threading.Thread(target=server.run, args=([opened],), daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        yield Serving(client, log, engine)
+    assert ready.wait(20)
+    with httpx.Client(base_url=url, timeout=20) as client:
+        yield Serving(client, log, engine, connections)
     engine.gate.set()
     server.should_exit = True
     thread.join(10)

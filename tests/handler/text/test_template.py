@@ -49,7 +49,7 @@ def test_the_generation_tag_passes_its_body_on() -> None:
 
 
 def test_json_is_not_escaped_for_html() -> None:
-    assert render("{{ messages | tojson }}", [{"a": "<é&'>"}]) == '[{"a": "<é&\'>"}]'
+    assert render("{{ value | tojson }}", value=[{"a": "<é&'>"}]) == '[{"a": "<é&\'>"}]'
 
 
 def test_json_may_be_indented() -> None:
@@ -80,12 +80,12 @@ TURNS = [{"role": "u", "content": "hi"}, {"role": "a", "content": " so </s> it "
     ],
 )
 def test_a_model_goes_on_with_an_answer_a_message_or_nothing(opening: Any, text: str) -> None:
-    assert ChatTemplate(CHAT, {}).render(TURNS, {}, opening) == text
+    assert ChatTemplate(CHAT, {}).render(TURNS, {}, opening=opening) == text
 
 
 def test_a_message_that_the_template_hides_cannot_go_on() -> None:
     with pytest.raises(TemplateFailed, match="can't be continued"):
-        ChatTemplate("{{ messages[0].content }}", {}).render(TURNS, {}, "message")
+        ChatTemplate("{{ messages[0].content }}", {}).render(TURNS, {}, opening="message")
 
 
 def test_variables_of_the_request_itself_are_reserved() -> None:
