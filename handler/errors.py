@@ -257,6 +257,15 @@ class NotAnObject(ApiError):
     code = "invalid_body"
 
 
+class NumberTooLong(ApiError):
+    """The body's JSON holds an integer that can't be read."""
+
+    code = "number_too_long"
+
+    def __init__(self, digits: int) -> None:
+        super().__init__(f"the body holds an integer of more than {digits} digits, which no parameter takes")
+
+
 class MissingParameter(ApiError):
     """A required member isn't there."""
 

@@ -20,6 +20,7 @@ from handler.errors import ModelNotFound, ShuttingDown
 from handler.http.answers import Answers
 from handler.http.gate import Gate, raise_api_error
 from handler.http.limits import Limits
+from handler.http.paths import Paths
 from handler.logs import Log
 from handler.metrics import Metrics
 from handler.model import Model
@@ -28,6 +29,7 @@ from handler.settings import Settings
 from handler.text.deltas import Delta
 
 ENDPOINTS = (CHAT, COMPLETIONS)
+PREFLIGHT_S = 7200  # for how long a browser may remember a preflight; Chromium takes no more
 
 
 def create_app(
@@ -63,19 +65,40 @@ def create_app(
     app = Starlette(
         routes=routes,
         middleware=[
+            *_cors(settings.cors_origins),
             Middleware(
                 Gate,
                 log=log,
                 keys=keys,
+                paths=Paths(route.path for route in routes),
                 margin_s=margin_s,
                 metrics=metrics,
                 refusals={endpoint.path: endpoint.refusal for endpoint in ENDPOINTS},
-            )
+            ),
         ],
         exception_handlers={HTTPException: raise_api_error},
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _cors(origins: tuple[str, ...]) -> list[Middleware]:
+    """What lets pages of these origins call; before the gate, since a browser asks without the key."""
+    if not origins:
+        return []
+    from starlette.middleware.cors import CORSMiddleware  # Most servers don't need it.
+
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],  # Clients send a dozen of their own.
+            allow_private_network=True,  # Who lists an origin lets it call, wherever the server is.
+            expose_headers=["x-request-id", "retry-after", "x-should-retry"],
+            max_age=PREFLIGHT_S,
+        )
+    ]
 
 
 def _json(value: object) -> Response:
