@@ -605,7 +605,10 @@ class UnknownEvent(ApiError):
     code = "unknown_event"
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what}: send an object with 'prompt' or 'messages', or SQS messages with such a body")
+        super().__init__(
+            f"{what}: send an object with 'prompt' or 'messages', SQS messages with such a body, or HTTP requests "
+            "through a function URL"
+        )
 
 
 class ResultsBucketMissing(ApiError):
