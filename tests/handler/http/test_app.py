@@ -129,8 +129,8 @@ def test_models_are_listed_and_found_by_both_names() -> None:
     ("method", "path", "status"),
     [
         ("GET", "/nothing", 404),
-        ("GET", "/v1/models/", 404),
-        ("POST", "/v1/chat/completions/", 404),
+        ("GET", "/v2/models", 404),
+        ("POST", "/chat", 404),
         ("GET", CHAT, 405),
         ("PUT", COMPLETION, 405),
         ("DELETE", "/health", 405),
