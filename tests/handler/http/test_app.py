@@ -128,7 +128,8 @@ def test_models_are_listed_and_found_by_both_names() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nowhere", 404),
+        ("POST", "/", 405),
         ("GET", "/v1/models/", 404),
         ("POST", "/v1/chat/completions/", 404),
         ("GET", CHAT, 405),
