@@ -35,8 +35,8 @@ PROMPT ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check sanitize test-reference record export serve wheel bench lock clean
-.PHONY: image image-base image-size image-sbom image-check image-tools page-tools smoke local lwa
-.PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy
+.PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
+.PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy page-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -32,9 +32,7 @@ class Settings:
     deadline_margin_ms: int = 1000  # FIREBRICK_DEADLINE_MARGIN_MS: answers end so long before Lambda would cut them
     page: bool = True  # FIREBRICK_PAGE: a chat at `/`
     function_name: str | None = None  # AWS_LAMBDA_FUNCTION_NAME: set means that Lambda calls, through the Web Adapter
-    function_memory_mb: int | None = (
-        None  # AWS_LAMBDA_FUNCTION_MEMORY_SIZE: by which the page reckons what answers cost
-    )
+    function_memory_mb: int | None = None  # AWS_LAMBDA_FUNCTION_MEMORY_SIZE: the page reckons costs by it
     service: str | None = None  # POWERTOOLS_SERVICE_NAME: in metrics
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
     metrics_disabled: bool = False  # POWERTOOLS_METRICS_DISABLED
