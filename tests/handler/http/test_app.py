@@ -129,6 +129,7 @@ def test_models_are_listed_and_found_by_both_names() -> None:
     ("method", "path", "status"),
     [
         ("GET", "/nothing", 404),
+        ("POST", "/", 405),
         ("GET", "/v2/models", 404),
         ("POST", "/chat", 404),
         ("GET", CHAT, 405),
