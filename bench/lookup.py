@@ -67,11 +67,11 @@ class Script:
         self._at = 0
         self._allowed = np.zeros(vocab_size, dtype=np.bool_)
 
-    def allowed(self) -> NDArray[np.bool_]:
+    def allowed(self) -> NDArray[np.uint8]:
         """The next one alone."""
         self._allowed[self._ids[self._at - 1]] = False
         self._allowed[self._ids[self._at]] = True
-        return self._allowed
+        return np.packbits(self._allowed, bitorder="little")
 
     def forced(self) -> Sequence[int]:
         """None, for the guesses' sake."""

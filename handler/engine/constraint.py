@@ -21,15 +21,15 @@ class Constraint(Protocol):
         """Tokens that must come next, one after the other; none where there is a choice."""
         ...
 
-    def allowed(self) -> NDArray[np.bool_] | None:
-        """Whether each token may come next, bool `(vocab_size,)`, at least one of them true; None allows all.
+    def allowed(self) -> NDArray[np.uint8]:
+        """Whether each token may come next, a bit each: uint8 `(ceil(vocab_size / 8),)` or more, lowest bit first.
 
-        It isn't asked where a token is forced or the answer has ended.
+        At least one may. It isn't asked where a token is forced or the answer has ended, and is good until `advance`.
         """
         ...
 
     def prepare(self) -> None:
-        """A step begins whose logits `allowed` will be asked for: it may be computed meanwhile."""
+        """A long step begins behind which `allowed` is asked: it may be computed meanwhile."""
         ...
 
     def fitting(self, tokens: Sequence[int]) -> int:

@@ -85,16 +85,12 @@ class Tokenizer:
             known = self._bytes[id] = self._inner_bytes(id)
         return known
 
-    def vocabulary(self, size: int) -> tuple[list[bytes], list[int]]:
-        """Return what the first `size` tokens stand for inside a text, and which of them are special.
-
-        An id that no token has stands for nothing.
-        """
-        names = [self._inner_bytes(id) for id in range(size)]
-        anchor = [self._anchor[0]] if self._anchor is not None else []
-        plain = len(self._decode(anchor, special=False))
-        special = [id for id in range(size) if names[id] and len(self._decode([*anchor, id], special=False)) <= plain]
-        return names, special
+    def is_special(self, id: int) -> bool:
+        """Whether a token leaves nothing behind when it is decoded with others."""
+        if not self.token_bytes(id):
+            return False
+        anchor, _ = self._anchored()
+        return self._decode([anchor, id], special=False) == self._decode([anchor], special=False)
 
     def _decode(self, ids: list[int], *, special: bool) -> bytes:
         try:
@@ -111,10 +107,13 @@ class Tokenizer:
 
     def _inner_bytes(self, id: int) -> bytes:
         # Some decoders strip the blank that begins a text; behind another token it stays.
+        anchor, anchor_bytes = self._anchored()
+        return self._decode([anchor, id], special=True)[len(anchor_bytes) :]
+
+    def _anchored(self) -> tuple[int, bytes]:
         if self._anchor is None:
             self._anchor = self._find_anchor()
-        anchor, anchor_bytes = self._anchor
-        return self._decode([anchor, id], special=True)[len(anchor_bytes) :]
+        return self._anchor
 
     def _find_anchor(self) -> tuple[int, bytes]:
         for id in self._kitoken.encode("a.0", False):

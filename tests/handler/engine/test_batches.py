@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from handler.artefact import load_artefact
 from handler.deadline import Deadline, until
@@ -247,8 +248,9 @@ def test_an_error_of_one_answer_is_its_own(native_artefact: Path, broken: str) -
     class Broken:
         ended = False
 
-        def allowed(self) -> None:
+        def allowed(self) -> NDArray[np.uint8]:
             self._called("allowed")
+            return np.full(1000, 255, dtype=np.uint8)
 
         def forced(self) -> Sequence[int]:
             self._called("forced")

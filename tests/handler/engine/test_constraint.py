@@ -41,10 +41,10 @@ class Cycle:
     def fitting(self, tokens: Sequence[int]) -> int:
         return sum(1 for _ in itertools.takewhile(lambda n: tokens[n] in self._set(n), range(len(tokens))))
 
-    def allowed(self) -> NDArray[np.bool_] | None:
+    def allowed(self) -> NDArray[np.uint8]:
         mask = np.zeros(self._vocab_size, dtype=np.bool_)
         mask[list(self._set())] = True
-        return mask
+        return np.packbits(mask, bitorder="little")
 
     def forced(self) -> Sequence[int]:
         ahead = itertools.takewhile(lambda n: len(self._set(n)) == 1, range(100))
