@@ -16,6 +16,7 @@ from handler.model import Model
 from handler.text.deltas import Delta, text_deltas
 from handler.text.meter import Meter
 from handler.text.reading import read
+from handler.text.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -92,5 +93,6 @@ def _choice(
     tokens = model.generate(task.prompt_ids, task.sampling, task.max_tokens, model.stop_ids, cancellation, constraint)
     if generation.deadline is not None:
         tokens = until(generation.deadline, tokens, cancellation)
-    deltas = text_deltas(generation.meter.count(tokens), model.vocabulary, task.stop, task.max_tokens)
+    vocabulary = Shown(model.vocabulary, task.shown) if task.shown else model.vocabulary
+    deltas = text_deltas(generation.meter.count(tokens), vocabulary, task.stop, task.max_tokens)
     return deltas if task.reader is None else read(deltas, task.reader())

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from handler.api.chunks import Chunks, finite
 from handler.api.contents import parse_message
+from handler.api.conversation import Conversation, Message
 from handler.api.endpoint import Endpoint
 from handler.api.events import Envelope
 from handler.api.members import Members
 from handler.api.options import Options, Served, parse_options
 from handler.api.prompt import Prompts, TextTask
-from handler.errors import InvalidValue, MissingParameter
-from handler.text.deltas import Delta, ScoredToken
+from handler.api.tools import parse_functions, parse_tools
+from handler.errors import InvalidValue, MissingParameter, UnsupportedParameter
+from handler.text.deltas import CallDelta, Delta, ScoredToken
 from handler.text.meter import Meter
+from handler.text.tools import Tools
 
 if TYPE_CHECKING:
     from handler.api.schemas import Description
@@ -29,16 +32,23 @@ class ChatRequest:
 
     id_prefix: ClassVar[str] = "chatcmpl-"
 
-    messages: tuple[Mapping[str, str], ...]
+    messages: tuple[Message, ...]
     options: Options
     template_variables: Mapping[str, Any] = field(default_factory=dict)
+    tools: Tools | None = None
+    functions: bool = False  # the older form of tools, in which the answer is then written
 
     @property
     def logged(self) -> object:
         return self.messages
 
+    @property
+    def conversation(self) -> Conversation:
+        """What is said so far, and what may be called."""
+        return Conversation(self.messages, self.tools, self.template_variables)
+
     def tasks(self, prompts: Prompts) -> Sequence[TextTask]:
-        return [prompts.text_task(self.prompt_ids(prompts), self.options, "messages")]
+        return [self.conversation.task(prompts, self.options)]
 
     def prompt_ids(self, prompts: Prompts) -> Sequence[int]:
         """Render the messages and encode them.
@@ -46,20 +56,10 @@ class ChatRequest:
         Raises:
             ApiError: There is no template, or it or the tokenizer refuses them.
         """
-        template = prompts.chat_template()
-        taken = sorted(template.reserved & self.template_variables.keys())
-        if taken:
-            expected = "an object without the variables that the request itself fills"
-            raise InvalidValue("chat_template_kwargs", expected, taken[0])
-        grammar = self.options.grammar
-        # For templates that have a place for it; a request's own variable of this name comes first.
-        announced = {"json_schema": grammar.schema if grammar is not None else None}
-        text = template.render(self.messages, {**announced, **self.template_variables})
-        # The template writes the BOS itself; like Hugging Face's apply_chat_template, nothing is added to it.
-        return prompts.tokenizer.encode(text, special=True, param="messages")
+        return self.conversation.prompt_ids(prompts, self.options.grammar)
 
     def answer(self, envelope: Envelope, meter: Meter) -> ChatAnswer:
-        return ChatAnswer(envelope, meter, self.options.include_usage)
+        return ChatAnswer(envelope, meter, self.options.include_usage, self.functions)
 
 
 def parse_chat(values: Mapping[str, Any], served: Served) -> ChatRequest:
@@ -79,11 +79,18 @@ def parse_chat(values: Mapping[str, Any], served: Served) -> ChatRequest:
     top = members.integer("top_logprobs", 0, MAX_TOP_LOGPROBS)
     if top is not None and not wanted:
         raise InvalidValue("top_logprobs", "given with logprobs = true only", top)
+    tools, functions = parse_tools(members), parse_functions(members)
+    if tools is not None and functions is not None:
+        raise UnsupportedParameter(
+            "functions", "tools are the newer form of functions, and one of them is enough", "both"
+        )
     newer = members.integer("max_completion_tokens", 1)
     older = members.integer("max_tokens", 1)
     return ChatRequest(
         messages=tuple(parse_message(item, f"messages[{index}]") for index, item in enumerate(messages)),
         template_variables=members.mapping("chat_template_kwargs") or {},
+        tools=tools if functions is None else functions,
+        functions=functions is not None,
         options=parse_options(
             members,
             served,
@@ -94,32 +101,60 @@ def parse_chat(values: Mapping[str, Any], served: Served) -> ChatRequest:
 
 
 def _refuse(members: Members) -> None:
-    members.refuse("tools", "tools are not supported yet", [])
-    members.refuse("functions", "functions are not supported yet", [])
-    members.refuse("tool_choice", "tools are not supported yet", "none", "auto")
-    members.refuse("function_call", "functions are not supported yet", "none", "auto")
     members.refuse("audio", "audio is not supported")
     members.refuse("modalities", "only text is supported", ["text"])
     members.refuse("n", "only one choice a request is supported", 1)
 
 
 class ChatAnswer:
-    """An answer to a chat: the role, then text, then the finish reason."""
+    """An answer to a chat: the role, then thoughts, words and calls, then the finish reason.
 
-    def __init__(self, envelope: Envelope, meter: Meter, include_usage: bool) -> None:
+    Args:
+        envelope: What all chunks share.
+        meter: Counts the answer's tokens and takes its times.
+        include_usage: Whether a last chunk has the usage.
+        functions: Whether a call is written in the older form, of which there is one at most.
+    """
+
+    def __init__(self, envelope: Envelope, meter: Meter, include_usage: bool, functions: bool = False) -> None:
         self._chunks = Chunks("chat.completion.chunk", envelope, meter, include_usage)
+        self._functions = functions
         self._begun: set[int] = set()
 
     def events(self, delta: Delta) -> Iterator[bytes]:
         # The role comes with the first token, so that a failed prefill can still end as a status of its own.
-        chunk, index = self._chunks.chunk, delta.index
-        if index not in self._begun:
-            self._begun.add(index)
-            yield chunk(index, {"delta": {"role": "assistant", "content": ""}, "logprobs": None})
+        if delta.index not in self._begun:
+            self._begun.add(delta.index)
+            yield self._chunk(delta, {"role": "assistant", "content": ""})
+        if delta.reasoning:
+            yield self._chunk(delta, {"reasoning_content": delta.reasoning})
         if delta.text or delta.tokens:
-            yield chunk(index, {"delta": {"content": delta.text}, "logprobs": self.logprobs(delta.tokens)})
+            yield self._chunk(delta, {"content": delta.text}, self.logprobs(delta.tokens))
+        for call in delta.calls:
+            yield self._chunk(delta, self._call_delta(call))
         if delta.finish_reason:
-            yield chunk(index, {"delta": {}, "logprobs": None}, delta.finish_reason)
+            yield self._chunk(delta, {}, finish_reason=self._finish_reason(delta))
+
+    def _chunk(
+        self,
+        delta: Delta,
+        said: dict[str, Any],
+        logprobs: dict[str, Any] | None = None,
+        finish_reason: str | None = None,
+    ) -> bytes:
+        return self._chunks.chunk(delta.index, {"delta": said, "logprobs": logprobs}, finish_reason)
+
+    def _call_delta(self, call: CallDelta) -> dict[str, Any]:
+        named = {"name": call.name} if call.name is not None else {}
+        function = {**named, "arguments": call.arguments}
+        if self._functions:
+            return {"function_call": function}
+        begun = {"id": call.id, "type": "function"} if call.id is not None else {}
+        return {"tool_calls": [{"index": call.index, **begun, "function": function}]}
+
+    def _finish_reason(self, delta: Delta) -> str | None:
+        called = self._functions and delta.finish_reason == "tool_calls"
+        return "function_call" if called else delta.finish_reason
 
     def end(self) -> Iterator[bytes]:
         return self._chunks.end()
@@ -130,13 +165,30 @@ class ChatAnswer:
     def _choice(self, delta: Delta) -> dict[str, Any]:
         return {
             "index": delta.index,
-            "message": {"role": "assistant", "content": delta.text, "refusal": None},
+            "message": self._message(delta),
             "logprobs": self.logprobs(delta.tokens),
-            "finish_reason": delta.finish_reason,
+            "finish_reason": self._finish_reason(delta),
         }
+
+    def _message(self, delta: Delta) -> dict[str, Any]:
+        content = None if delta.calls and not delta.text else delta.text
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        if delta.reasoning:
+            message["reasoning_content"] = delta.reasoning
+        calls = [tool_call(call) for call in delta.calls]
+        if calls and self._functions:
+            message["function_call"] = calls[0]["function"]
+        elif calls:
+            message["tool_calls"] = calls
+        return message
 
     def logprobs(self, tokens: tuple[ScoredToken, ...]) -> dict[str, Any] | None:
         return {"content": [_token(token) for token in tokens], "refusal": None} if tokens else None
+
+
+def tool_call(call: CallDelta) -> dict[str, Any]:
+    """Write a whole call."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def _token(token: ScoredToken) -> dict[str, Any]:

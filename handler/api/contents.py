@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
-from handler.api.members import Members, check_text
-from handler.errors import InvalidType, InvalidValue, MissingParameter, UnsupportedParameter
+from handler.api.members import Members, check_text, parse_object
+from handler.errors import (
+    InvalidType,
+    InvalidValue,
+    MalformedJson,
+    MissingParameter,
+    NotAnObject,
+    UnsupportedParameter,
+)
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+RESULTS = ("tool", "function")
+Message = dict[str, Any]
 
 
-def parse_message(value: object, path: str) -> Mapping[str, str]:
+def parse_message(value: object, path: str) -> Message:
     """Check one message of a chat.
 
     Args:
@@ -18,7 +27,8 @@ def parse_message(value: object, path: str) -> Mapping[str, str]:
         path: The place, for errors.
 
     Returns:
-        `{"role", "content"}`, as chat templates take them.
+        As chat templates take it: `role` and `content`, a text; an assistant's `reasoning_content`, its `tool_calls`
+        with objects as arguments; a tool's `tool_call_id` and `name`.
 
     Raises:
         ApiError: It is refused; the error names the member and the bad value.
@@ -29,14 +39,94 @@ def parse_message(value: object, path: str) -> Mapping[str, str]:
     role = members.text("role")
     if role is None:
         raise MissingParameter(f"{path}.role")
-    if role in ("tool", "function"):
-        raise UnsupportedParameter(f"{path}.role", "tools are not supported yet", role)
-    if role not in ROLES:
-        raise InvalidValue(f"{path}.role", f"one of {', '.join(ROLES)}", role)
-    members.refuse("tool_calls", "tools are not supported yet", [])
-    members.refuse("function_call", "functions are not supported yet")
     members.refuse("audio", "audio is not supported")
+    if role in RESULTS:
+        return _result(members, role, path)
+    if role not in ROLES:
+        raise InvalidValue(f"{path}.role", f"one of {', '.join((*ROLES, *RESULTS))}", role)
+    if role == "assistant":
+        return _assistant(members, path)
+    members.refuse("tool_calls", "only the assistant calls tools", [])
+    members.refuse("function_call", "only the assistant calls functions")
     return {"role": ROLES[role], "content": _content(members.get("content"), f"{path}.content")}
+
+
+def _result(members: Members, role: str, path: str) -> Message:
+    """What a tool has given back."""
+    named = "tool_call_id" if role == "tool" else "name"
+    text = members.text(named)
+    if text is None:
+        raise MissingParameter(f"{path}.{named}")
+    content = _content(members.get("content"), f"{path}.content")
+    if role == "function":
+        return {"role": "tool", "content": content, "tool_call_id": _function_id(text), "name": text}
+    name = members.text("name")
+    return {"role": "tool", "content": content, "tool_call_id": text, **({} if name is None else {"name": name})}
+
+
+def _assistant(members: Members, path: str) -> Message:
+    calls = [_call(call, f"{path}.tool_calls[{index}]") for index, call in enumerate(members.array("tool_calls") or [])]
+    function = members.mapping("function_call")
+    if function is not None:
+        named = _function(Members(function, f"{path}.function_call."), f"{path}.function_call")
+        calls.append({"id": _function_id(named["name"]), "type": "function", "function": named})
+    reasoning = members.text("reasoning_content") or members.text("reasoning")
+    content = members.get("content")
+    # Templates put texts together: null would be an error, or the word None.
+    text = "" if content is None and calls else _content(content, f"{path}.content")
+    return {
+        "role": "assistant",
+        "content": text,
+        **({"reasoning_content": reasoning} if reasoning else {}),
+        **({"tool_calls": calls} if calls else {}),
+    }
+
+
+def _function_id(name: str) -> str:
+    """The older form has no ids: a function's result is its last call's."""
+    return f"call_{name}"
+
+
+def _call(value: object, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidType(path, "an object", value)
+    members = Members(value, f"{path}.")
+    kind = members.text("type")
+    if kind not in (None, "function"):
+        raise UnsupportedParameter(f"{path}.type", "only calls of type 'function' are supported", kind)
+    id, function = members.text("id"), members.mapping("function")
+    if id is None:
+        raise MissingParameter(f"{path}.id")
+    if function is None:
+        raise MissingParameter(f"{path}.function")
+    named = _function(Members(function, f"{path}.function."), f"{path}.function")
+    return {"id": id, "type": "function", "function": named}
+
+
+def _function(members: Members, path: str) -> dict[str, Any]:
+    name = members.text("name")
+    if name is None:
+        raise MissingParameter(f"{path}.name")
+    return {"name": name, "arguments": parse_arguments(members.get("arguments"), f"{path}.arguments")}
+
+
+def parse_arguments(value: object, path: str) -> dict[str, Any]:
+    """Read a call's arguments, which are JSON in a string, or an object as some clients send it.
+
+    Raises:
+        InvalidValue: They are none.
+    """
+    if value is None or value == "":
+        return {}
+    if isinstance(value, str):
+        try:
+            parsed = parse_object(value.encode(errors="replace"))
+        except (MalformedJson, NotAnObject):
+            raise InvalidValue(path, "a string with a JSON object", value) from None
+        return parsed
+    if not isinstance(value, dict):
+        raise InvalidType(path, "a string with a JSON object", value)
+    return value
 
 
 def _content(value: object, path: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from handler.api.answering import plan_answer
 from handler.api.options import Options
 from handler.api.prompt import Prompts, TextTask
 from handler.errors import InvalidValue
@@ -32,30 +33,55 @@ class Conversation:
     template_variables: Mapping[str, Any] = field(default_factory=dict)
     param: str = "messages"
 
-    def prompt_ids(self, prompts: Prompts) -> Sequence[int]:
+    def prompt_ids(self, prompts: Prompts, grammar: Grammar | None = None) -> Sequence[int]:
         """Render it and encode that.
+
+        Args:
+            prompts: What the model's prompts are made with.
+            grammar: What the answer's text must follow, for templates that say so.
 
         Raises:
             ApiError: There is no template, or it or the tokenizer refuses the messages.
+        """
+        return self._encode(prompts, self.prompt_text(prompts, grammar))
+
+    def prompt_text(self, prompts: Prompts, grammar: Grammar | None = None) -> str:
+        """Render it, up to where the answer begins.
+
+        Args:
+            prompts: What the model's prompts are made with.
+            grammar: What the answer's text must follow, for templates that say so.
+
+        Raises:
+            ApiError: There is no template, or it refuses the messages.
         """
         template = prompts.chat_template()
         taken = sorted(template.reserved & self.template_variables.keys())
         if taken:
             expected = "an object without the variables that the request itself fills"
             raise InvalidValue("chat_template_kwargs", expected, taken[0])
-        text = template.render(self.messages, self.template_variables)
+        # For templates that have a place for it; a request's own variable of this name comes first.
+        announced = {"json_schema": grammar.schema if grammar is not None else None}
+        return template.render(self.messages, {**announced, **self.template_variables}, tools=self.tools)
+
+    def _encode(self, prompts: Prompts, text: str) -> Sequence[int]:
         # The template writes the BOS itself; like Hugging Face's apply_chat_template, nothing is added to it.
         return prompts.tokenizer.encode(text, special=True, param=self.param)
 
     def task(self, prompts: Prompts, options: Options, grammar: Grammar | None = None) -> TextTask:
-        """Say what the engine is to do: with tools, a constraint where one is due, and a reader that finds calls.
+        """Say what the engine is to do: with tools, a grammar where one is due, and a reader that finds calls.
 
         Args:
             prompts: What the model's prompts are made with.
             options: Of the request.
-            grammar: What the answer's text must follow, if the request says so.
+            grammar: What the answer's text must follow, instead of the options' own.
 
         Raises:
             ApiError: The template, the tokenizer, the context or a tool's schema refuses it.
         """
-        return prompts.text_task(self.prompt_ids(prompts), options, self.param)
+        grammar = grammar or options.grammar
+        text = self.prompt_text(prompts, grammar)
+        plan = plan_answer(prompts, text, self.tools, grammar)
+        ids = self._encode(prompts, text)
+        task = prompts.text_task(ids, options, self.param, grammar=plan.grammar, reader=plan.reader)
+        return replace(task, shown=plan.shown)

@@ -85,7 +85,7 @@ def openai_refusal(error: ApiError) -> dict[str, Any]:
     return error.body()
 
 
-def openai_failure(error: ApiError) -> bytes:
+def openai_failure(error: ApiError, answer: Answer) -> bytes:
     """Write OpenAI's last event of a stream that an error ends."""
     return event(error.body())
 
@@ -99,14 +99,14 @@ class Endpoint:
         parse: Checks the JSON object of a body; raises an `ApiError` that names the member and the bad value.
         describe: Gives the endpoint's part of the OpenAPI description.
         refusal: Gives the body of an answer that is a status of 4xx or 5xx, whoever raised its error.
-        failure: Writes the last event of a stream whose status line is out.
+        failure: Writes the last event of a stream whose status line is out, given what has written the others.
     """
 
     path: str
     parse: Callable[[Mapping[str, Any], Served], Request]
     describe: Callable[[], Description]
     refusal: Callable[[ApiError], dict[str, Any]] = openai_refusal
-    failure: Callable[[ApiError], bytes] = openai_failure
+    failure: Callable[[ApiError, Answer], bytes] = openai_failure
 
 
 @dataclass(frozen=True)

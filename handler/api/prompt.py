@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from handler.api.options import Options
@@ -29,6 +29,7 @@ class TextTask:
         stop: Strings that end it.
         constraint: Makes the state of a grammar that it must follow; None for free text.
         reader: Makes who tells words, thoughts and calls apart; None where all of it is words.
+        shown: Special tokens that the reader sees: their texts by their ids.
     """
 
     prompt_ids: Sequence[int]
@@ -37,6 +38,7 @@ class TextTask:
     stop: tuple[str, ...]
     constraint: Callable[[], Constraint] | None = None
     reader: Callable[[], Reader] | None = None
+    shown: Mapping[int, bytes] = field(default_factory=dict)
 
 
 class Compiler(Protocol):

@@ -6,6 +6,7 @@ Other endpoints read their own forms, check each tool with `make_tool` and the w
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from handler.api.members import Members
@@ -15,6 +16,7 @@ from handler.text.tools import Tool, Tools
 MAX_TOOLS = 128
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 Choice = Literal["none", "auto", "required"]
+CHOICES: Mapping[str, Choice] = {"none": "none", "auto": "auto", "required": "required"}
 
 
 def make_tool(members: Members, path: str, schema: str = "parameters") -> Tool:
@@ -33,14 +35,24 @@ def make_tool(members: Members, path: str, schema: str = "parameters") -> Tool:
         raise MissingParameter(f"{path}name")
     if not NAME.fullmatch(name):
         raise InvalidValue(f"{path}name", "1 to 64 letters, digits, _, - and .", name)
-    parameters = members.mapping(schema)
     return Tool(
         name=name,
         description=members.text("description"),
-        parameters=parameters if parameters else {"type": "object", "properties": {}},
+        parameters=_parameters(members.mapping(schema), f"{path}{schema}"),
         strict=members.boolean("strict") or False,
         path=f"{path}{schema}",
     )
+
+
+def _parameters(schema: dict[str, Any] | None, path: str) -> dict[str, Any]:
+    if not schema:
+        return {"type": "object", "properties": {}}
+    kind = schema.get("type", "object")
+    if kind != "object":
+        raise InvalidValue(f"{path}.type", "object", kind)
+    if not isinstance(schema.get("properties", {}), dict):
+        raise InvalidType(f"{path}.properties", "an object", schema["properties"])
+    return {"type": "object", **schema}
 
 
 def make_tools(
@@ -91,6 +103,34 @@ def parse_tools(members: Members) -> Tools | None:
     return make_tools(offered, choice, named, parallel is not False, "tools", "tool_choice")
 
 
+def parse_functions(members: Members) -> Tools | None:
+    """Check `functions` and `function_call`, which tools have replaced; None where no functions are offered.
+
+    Raises:
+        ApiError: They are refused; the error names the member and the bad value.
+    """
+    given = members.array("functions") or []
+    paths = [f"functions[{index}]" for index in range(len(given))]
+    offered = tuple(make_tool(_members(value, path), f"{path}.") for value, path in zip(given, paths, strict=True))
+    choice, named = _function_choice(members.get("function_call"))
+    if not offered:
+        return None
+    return make_tools(offered, choice, named, False, "functions", "function_call")
+
+
+def _function_choice(value: object) -> tuple[Choice, tuple[str, ...] | None]:
+    if value is None or value == "auto":
+        return "auto", None
+    if value == "none":
+        return "none", None
+    if not isinstance(value, dict):
+        raise InvalidValue("function_call", "none, auto, or an object with the name of a function", value)
+    name = Members(value, "function_call.").text("name")
+    if name is None:
+        raise MissingParameter("function_call.name")
+    return "required", (name,)
+
+
 def _tool(value: object, path: str) -> Tool:
     members = _function_of(value, path)
     return make_tool(members, f"{path}.function.")
@@ -113,14 +153,16 @@ def _choice(value: object, offered: bool) -> tuple[Choice, tuple[str, ...] | Non
     if value is None:
         return "auto", None
     if isinstance(value, str):
-        if value not in ("none", "auto", "required"):
+        if value not in CHOICES:
             raise InvalidValue("tool_choice", "none, auto, required, or an object that names a function", value)
         if value == "required" and not offered:
             raise InvalidValue("tool_choice", "given with tools", value)
-        return value, None  # type: ignore[return-value]  # one of the three
+        return CHOICES[value], None
     members = _members(value, "tool_choice", "a string or an object that names a function")
     if members.text("type") == "allowed_tools":
         return _allowed(members)
+    if not offered:
+        raise InvalidValue("tool_choice", "given with tools", value)
     return "required", (_name_of(value, "tool_choice"),)
 
 
@@ -133,7 +175,7 @@ def _allowed(members: Members) -> tuple[Choice, tuple[str, ...]]:
     tools = inner.array("tools")
     if not tools:
         raise InvalidValue(f"{path}.tools", "at least one tool", tools)
-    return mode, tuple(_name_of(tool, f"{path}.tools[{index}]") for index, tool in enumerate(tools))  # type: ignore[return-value]
+    return CHOICES[mode], tuple(_name_of(tool, f"{path}.tools[{index}]") for index, tool in enumerate(tools))
 
 
 def _name_of(value: object, path: str) -> str:

@@ -146,7 +146,7 @@ class Answers:
             except Exception as error:
                 if not stream.begun:
                     raise  # What fails before anything was sent still gets a status of its own.
-                await stream.write(self._endpoint.failure(self._failure(error, record)))
+                await stream.write(self._endpoint.failure(self._failure(error, record), answer))
         await stream.end()
 
     def _failure(self, error: Exception, record: Record) -> ApiError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from handler.errors import TimeUp
@@ -52,12 +52,14 @@ class CallDelta:
         id: The call's, in its first delta.
         name: The tool's, in its first delta.
         arguments: A piece of the arguments' JSON.
+        offset: Where the call stands in the answer's text, in characters; known once the answer's deltas are joined.
     """
 
     index: int
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Delta:
         finish_reason: Why there will be no more.
         index: Which choice it belongs to.
         reasoning: Text that was thought before the answer.
-        calls: Of tools.
+        calls: Of tools; they come after the delta's text.
+        stopped_by: The stop string that ended the text, if one did.
     """
 
     text: str
@@ -79,6 +82,7 @@ class Delta:
     index: int = 0
     reasoning: str = ""
     calls: tuple[CallDelta, ...] = ()
+    stopped_by: str | None = None
 
 
 def joined(deltas: Iterable[Delta]) -> tuple[Delta, ...]:
@@ -96,17 +100,21 @@ def _joined(given: Sequence[Delta]) -> Delta:
         finish_reason=given[-1].finish_reason,
         index=given[-1].index,
         reasoning="".join(delta.reasoning for delta in given),
-        calls=_joined_calls(call for delta in given for call in delta.calls),
+        calls=_joined_calls(given),
+        stopped_by=given[-1].stopped_by,
     )
 
 
-def _joined_calls(given: Iterable[CallDelta]) -> tuple[CallDelta, ...]:
+def _joined_calls(given: Iterable[Delta]) -> tuple[CallDelta, ...]:
     calls: dict[int, CallDelta] = {}
-    for part in given:
-        call = calls.get(part.index, CallDelta(part.index))
-        calls[part.index] = CallDelta(
-            part.index, call.id or part.id, call.name or part.name, call.arguments + part.arguments
-        )
+    written = 0
+    for delta in given:
+        written += len(delta.text)
+        for part in delta.calls:
+            call = calls.get(part.index) or CallDelta(part.index, offset=written)
+            calls[part.index] = replace(
+                call, id=call.id or part.id, name=call.name or part.name, arguments=call.arguments + part.arguments
+            )
     return tuple(calls[index] for index in sorted(calls))
 
 
@@ -140,8 +148,8 @@ def text_deltas(
             text = stop_strings.push(text)
             sent += len(text)
             yield Delta(text, scores.take(sent))
-            if stop_strings.found:
-                yield Delta("", finish_reason="stop")
+            if stop_strings.found is not None:
+                yield Delta("", finish_reason="stop", stopped_by=stop_strings.found)
                 return
         reason = "length" if count >= max_tokens else "stop"
     yield Delta(stop_strings.flush(), scores.take(None), reason)

@@ -53,7 +53,7 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._held = ""
-        self.found = False
+        self.found: str | None = None  # the stop string that ended the text
 
     def push(self, delta: str) -> str:
         """Take more text; return what is certainly before any stop string. After `found`, take no more."""
@@ -62,9 +62,10 @@ class StopStrings:
         text = self._held + delta
         matches = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if matches:
-            self.found, self._held = True, ""
-            return text[: min(matches)[1]]
-        held = max(_overlap(text, stop) for stop in self._stops)
+            end, at = min(matches)
+            self.found, self._held = text[at:end], ""
+            return text[:at]
+        held = max(overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
 
@@ -74,7 +75,7 @@ class StopStrings:
         return held
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """Return the length of the longest end of `text` that begins `stop` and isn't all of it."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if stop.startswith(text[len(text) - length :]):

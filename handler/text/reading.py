@@ -39,7 +39,7 @@ def read(deltas: Generator[Delta | None, None, None], reader: Reader) -> Generat
             said = _together(parts)
             called = called or bool(said.calls)
             reason = "tool_calls" if called and delta.finish_reason == "stop" else delta.finish_reason
-            yield replace(said, tokens=delta.tokens, finish_reason=reason, index=delta.index)
+            yield replace(delta, text=said.text, reasoning=said.reasoning, calls=said.calls, finish_reason=reason)
 
 
 def _together(parts: Iterable[Delta]) -> Delta:

@@ -12,6 +12,9 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from handler.errors import TemplateFailed, TemplateInvalid
+from handler.text.announcing import Given, ways
+from handler.text.families import Formats, detect
+from handler.text.tools import Tools
 
 RESERVED_VARIABLES = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 
@@ -22,38 +25,57 @@ class ChatTemplate:
     Args:
         source: The text of chat_template.jinja.
         special_tokens: The variables bos_token, eos_token, … with their texts.
+        formats: How the model writes calls and thoughts; told by the source, if nobody else says.
+
+    Attributes:
+        formats: The same.
 
     Raises:
         TemplateInvalid: The source isn't a jinja2 template.
     """
 
-    def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
+    def __init__(self, source: str, special_tokens: Mapping[str, str], formats: Formats | None = None) -> None:
         try:
             self._template = _environment().from_string(source)
         except TemplateSyntaxError as error:
             raise TemplateInvalid(f"chat_template.jinja, line {error.lineno}: {error.message}") from error
         self._special_tokens = dict(special_tokens)
+        self.formats = formats or detect(source)
 
     @property
     def reserved(self) -> frozenset[str]:
         """Names of variables that a request may not set."""
         return RESERVED_VARIABLES | self._special_tokens.keys()
 
-    def render(self, messages: Sequence[Mapping[str, str]], variables: Mapping[str, Any]) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any], tools: Tools | None = None
+    ) -> str:
         """Write a conversation down, up to where the assistant's answer begins.
 
         Args:
-            messages: `{"role", "content"}` each.
+            messages: `{"role", "content"}` each, with `tool_calls`, `tool_call_id`, … as OpenAI has them, but arguments
+                are objects.
             variables: Further variables of the template, such as enable_thinking.
+            tools: What may be called; announced in words if the template has no place for them.
 
         Raises:
             TemplateFailed: The template refuses the messages or can't deal with them.
         """
+        first: TemplateFailed | None = None
+        for given in ways(messages, tools, self.formats.tool_format):
+            try:
+                return self._render(given, variables)
+            except TemplateFailed as error:
+                first = first or error
+        assert first is not None
+        raise first
+
+    def _render(self, given: Given, variables: Mapping[str, Any]) -> str:
         values = {
             **self._special_tokens,
             **variables,
-            "messages": [dict(message) for message in messages],
-            "tools": None,
+            "messages": [dict(message) for message in given.messages],
+            "tools": given.tools,
             "documents": None,
             "add_generation_prompt": True,
         }

@@ -85,6 +85,11 @@ class Tokenizer:
             known = self._bytes[id] = self._inner_bytes(id)
         return known
 
+    def special_id(self, text: str) -> int | None:
+        """Return the token that a text names and that leaves none when it is decoded; None for a text without one."""
+        ids = self.encode(text) if text else []
+        return ids[0] if len(ids) == 1 and self.is_special(ids[0]) else None
+
     def is_special(self, id: int) -> bool:
         """Whether a token leaves nothing behind when it is decoded with others."""
         if not self.token_bytes(id):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from handler.api.chat import tool_call
 from handler.api.events import json_bytes
 from handler.errors import ResultsUnavailable, SettingsError
 from handler.generation import Generation
@@ -31,6 +32,8 @@ def result_of(generation: Generation, choices: Sequence[Delta]) -> Result:
     return {
         **generation.envelope.members(),
         "text": delta.text,
+        **({"reasoning_content": delta.reasoning} if delta.reasoning else {}),
+        **({"tool_calls": [tool_call(call) for call in delta.calls]} if delta.calls else {}),
         "finish_reason": delta.finish_reason,
         "usage": generation.meter.usage(),
         "timings": generation.meter.timings(),

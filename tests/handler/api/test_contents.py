@@ -10,6 +10,44 @@ from handler.errors import ApiError
 IMAGE = [{"type": "image_url", "image_url": {"url": "x"}}]
 
 
+def calling(arguments: Any, **others: Any) -> dict[str, Any]:
+    """A message with one call."""
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    return {"role": "assistant", "tool_calls": [call], **others}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"), [('{"a": [1]}', {"a": [1]}), ("", {}), (None, {}), ("{}", {}), ({"a": 1}, {"a": 1})]
+)
+def test_the_arguments_of_calls_become_objects(arguments: Any, read: Any) -> None:
+    message = parse_message(calling(arguments, content=None), "m")
+    function = {"name": "f", "arguments": read}
+    assert message == {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "c1", "type": "function", "function": function}],
+    }
+
+
+def test_what_was_thought_comes_with_what_was_said() -> None:
+    message = {"role": "assistant", "content": "x", "reasoning_content": "hm"}
+    assert parse_message(message, "m") == message
+
+
+def test_a_tools_result_is_text() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    given = {"role": "tool", "tool_call_id": "c1", "content": parts}
+    assert parse_message(given, "m") == {"role": "tool", "tool_call_id": "c1", "content": "a\nb"}
+
+
+def test_the_older_form_of_calls_becomes_the_newer_one() -> None:
+    call = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    (called,) = parse_message(call, "m")["tool_calls"]
+    result = parse_message({"role": "function", "name": "f", "content": "5"}, "m")
+    assert called == {"id": "call_f", "type": "function", "function": {"name": "f", "arguments": {}}}
+    assert result == {"role": "tool", "tool_call_id": "call_f", "name": "f", "content": "5"}
+
+
 def test_developer_is_system() -> None:
     assert parse_message({"role": "developer", "content": "x"}, "m")["role"] == "system"
 
@@ -25,7 +63,21 @@ def test_text_parts_are_joined() -> None:
         ("hi", "m"),
         ({"content": "hi"}, "m.role"),
         ({"role": "robot", "content": "hi"}, "m.role"),
-        ({"role": "tool", "content": "hi"}, "m.role"),
+        ({"role": "tool", "content": "hi"}, "m.tool_call_id"),
+        ({"role": "tool", "content": None, "tool_call_id": "c"}, "m.content"),
+        ({"role": "function", "content": "hi"}, "m.name"),
+        ({"role": "assistant", "tool_calls": []}, "m.content"),
+        ({"role": "assistant", "tool_calls": [5]}, "m.tool_calls[0]"),
+        ({"role": "assistant", "tool_calls": [{"type": "custom"}]}, "m.tool_calls[0].type"),
+        ({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}, "m.tool_calls[0].id"),
+        ({"role": "assistant", "tool_calls": [{"id": "c"}]}, "m.tool_calls[0].function"),
+        ({"role": "assistant", "tool_calls": [{"id": "c", "function": {}}]}, "m.tool_calls[0].function.name"),
+        (calling("{"), "m.tool_calls[0].function.arguments"),
+        (calling("[1]"), "m.tool_calls[0].function.arguments"),
+        (calling('{"a": NaN}'), "m.tool_calls[0].function.arguments"),
+        (calling(5), "m.tool_calls[0].function.arguments"),
+        ({"role": "assistant", "function_call": {}}, "m.function_call.name"),
+        ({"role": "assistant", "content": "x", "reasoning_content": 5}, "m.reasoning_content"),
         ({"role": "user"}, "m.content"),
         ({"role": "user", "content": 5}, "m.content"),
         ({"role": "user", "content": []}, "m.content"),

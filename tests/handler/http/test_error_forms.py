@@ -8,6 +8,7 @@ import pytest
 
 from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
+from handler.api.endpoint import Answer
 from handler.errors import ApiError
 from tests.handler.doubles import ScriptedEngine, serving
 
@@ -18,7 +19,7 @@ def refusal(error: ApiError) -> dict[str, object]:
     return {"type": "error", "error": {"type": error.code}}
 
 
-def failure(error: ApiError) -> bytes:
+def failure(error: ApiError, answer: Answer) -> bytes:
     return f"event: error\ndata: {error.code}\n\n".encode()
 
 

@@ -56,6 +56,11 @@ def test_a_stop_string_ends_the_engine_with_the_token_that_completes_it() -> Non
     assert (source.made, source.closed) == (7, True)
 
 
+def test_the_end_tells_which_stop_string_it_was() -> None:
+    assert run(Source(b"one two three"), ["x", " two"])[-1].stopped_by == " two"
+    assert run(Source(b"one"), ["x"])[-1].stopped_by is None
+
+
 def test_a_stop_string_in_the_last_token_is_a_stop() -> None:
     assert run(Source(b"abc"), ["c"], max_tokens=3)[-1].finish_reason == "stop"
 
@@ -133,3 +138,8 @@ def test_the_parts_of_a_call_are_joined() -> None:
     (whole,) = joined(deltas)
     assert whole.calls == (CallDelta(0, "c1", "add", '{"a": 1}'), CallDelta(1, "c2", "sub"))
     assert whole.reasoning == "hm"
+
+
+def test_a_joined_call_knows_its_place_in_the_text() -> None:
+    deltas = [Delta("ab"), Delta("c", calls=(CallDelta(0, "c1"),)), Delta("d", calls=(CallDelta(0), CallDelta(1)))]
+    assert [call.offset for call in joined(deltas)[0].calls] == [3, 4]

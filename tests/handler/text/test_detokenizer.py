@@ -82,6 +82,11 @@ def test_one_stop_string_splits_the_text(parts: list[str], stop: str) -> None:
     assert cut(parts, [stop]) == (text.split(stop)[0], stop in text)
 
 
+def test_of_several_that_end_together_the_one_that_began_first_is_told() -> None:
+    strings = StopStrings(["c", "bc", "d"])
+    assert (strings.push("abcd"), strings.found) == ("a", "bc")
+
+
 @given(st.lists(TEXTS), st.lists(STOPS, min_size=1, max_size=4))
 def test_the_cut_does_not_depend_on_the_deltas(parts: list[str], stops: list[str]) -> None:
     assert cut(parts, stops) == cut(list("".join(parts)), stops)

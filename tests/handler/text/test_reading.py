@@ -44,5 +44,10 @@ def test_calls_are_why_an_answer_ended(reason: FinishReason, told: FinishReason)
     assert (said[-1].calls[0].name, said[-1].finish_reason) == ("X", told)
 
 
+def test_the_stop_string_is_still_told() -> None:
+    ended = (Delta("", finish_reason="stop", stopped_by="END") for _ in range(1))
+    assert [delta and delta.stopped_by for delta in read(ended, Capitals())] == ["END"]
+
+
 def test_who_waits_still_waits() -> None:
     assert next(read(deltas(reason="stop"), Capitals())) is None

@@ -49,7 +49,7 @@ def test_the_generation_tag_passes_its_body_on() -> None:
 
 
 def test_json_is_not_escaped_for_html() -> None:
-    assert render("{{ messages | tojson }}", [{"a": "<é&'>"}]) == '[{"a": "<é&\'>"}]'
+    assert render("{{ value | tojson }}", value=[{"a": "<é&'>"}]) == '[{"a": "<é&\'>"}]'
 
 
 def test_json_may_be_indented() -> None:
