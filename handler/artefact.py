@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from os.path import isfile
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from handler.errors import ArtefactDamaged, ArtefactMissing, ArtefactVersion
 
@@ -24,6 +24,7 @@ LEFT_TO_THE_BUILD = (WEIGHTS, "tokenizer.json")  # too large to hash at every st
 REQUIRED = (GRAPH, WEIGHTS, TOKENIZER, DESCRIPTION)
 # Kernels, and what the cache may hold with each.
 KERNELS: Mapping[str, tuple[str, ...]] = {"stock": ("float32",), "native": ("float16", "int8")}
+Pooling = Literal["mean", "last"]
 T = TypeVar("T")
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -50,6 +51,7 @@ class Artefact:
         head_dim: of the cache, in elements.
         kernels: "stock" for onnxruntime's operators, "native" for ours.
         kv_cache_dtype: "float32", "float16" or "int8".
+        pooling: how hidden states become the vector of a text; None where the artefact isn't meant for embeddings.
         prefixes: names of the files with caches of prompts' beginnings.
         cache_key: hash of what a cache is computed with: such a file goes with no other graph or weights.
         fingerprint: short hash of the manifest, the same for the same artefact.
@@ -73,6 +75,7 @@ class Artefact:
     suffix_ids: tuple[int, ...]
     special_tokens: Mapping[str, str]
     sampling_defaults: SamplingDefaults
+    pooling: Pooling | None
     prefixes: tuple[str, ...]
     cache_key: str
     fingerprint: str
@@ -209,6 +212,7 @@ def _parse(directory: Path, description: Mapping[str, Any]) -> Artefact:
                 min_p=float(defaults.get("min_p", 0.0)),
                 repetition_penalty=float(defaults.get("repetition_penalty", 1.0)),
             ),
+            pooling=_pooling(description),
             prefixes=(),
             cache_key="",
             fingerprint="",
@@ -233,6 +237,16 @@ def _integer(values: Mapping[str, Any], key: str, least: int = 0) -> int:
 
 def _ids(values: Mapping[str, Any], key: str) -> tuple[int, ...]:
     return tuple(_integer({key: value}, key) for value in values[key])
+
+
+def _pooling(description: Mapping[str, Any]) -> Pooling | None:
+    embeddings = description.get("embeddings")
+    if embeddings is None:
+        return None
+    found: Pooling = embeddings["pooling"]
+    if found not in get_args(Pooling):
+        raise ValueError(f"embeddings.pooling, which is {found!r} and none of {', '.join(get_args(Pooling))}")
+    return found
 
 
 def _optional(read: Callable[[Mapping[str, Any], str], T], values: Mapping[str, Any], key: str) -> T | None:

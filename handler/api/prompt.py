@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from handler.api.options import Options
 from handler.engine.constraint import Constraint
@@ -36,6 +36,21 @@ class TextTask:
     stop: tuple[str, ...]
     constraint: Callable[[], Constraint] | None = None
     reader: Callable[[], Reader] | None = None
+
+
+@dataclass(frozen=True)
+class EmbeddingTask:
+    """An input that is to become a vector.
+
+    Attributes:
+        prompt_ids: Token ids; at least one, and no more than the context holds.
+    """
+
+    prompt_ids: Sequence[int]
+    max_tokens: ClassVar[int] = 0
+
+
+Task = TextTask | EmbeddingTask
 
 
 @dataclass(frozen=True)

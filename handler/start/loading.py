@@ -196,6 +196,7 @@ def _model(
         prompts=prompts,
         vocabulary=prompts.tokenizer,
         generate=engine.answer,
+        embed=engine.embed,
         step=engine.step,
         slots=engine.slots.count,
         new_cancellation=Cancellation,

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from handler.errors import TimeUp
 from handler.text.detokenizer import Detokenizer, StopStrings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -71,6 +75,7 @@ class Delta:
         index: Which choice it belongs to.
         reasoning: Text that was thought before the answer.
         calls: Of tools.
+        embedding: float32 `(hidden_size,)`, pooled and not normalized, where the answer is no text.
     """
 
     text: str
@@ -79,6 +84,7 @@ class Delta:
     index: int = 0
     reasoning: str = ""
     calls: tuple[CallDelta, ...] = ()
+    embedding: NDArray[np.float32] | None = None
 
 
 def joined(deltas: Iterable[Delta]) -> tuple[Delta, ...]:
@@ -97,6 +103,7 @@ def _joined(given: Sequence[Delta]) -> Delta:
         index=given[-1].index,
         reasoning="".join(delta.reasoning for delta in given),
         calls=_joined_calls(call for delta in given for call in delta.calls),
+        embedding=given[-1].embedding,
     )
 
 
