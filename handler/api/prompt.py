@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from handler.api.options import Options
 from handler.engine.constraint import Constraint
 from handler.engine.sampling import SamplingParams
-from handler.errors import ContextLengthExceeded, EmptyPrompt, NoChatTemplate
+from handler.errors import ContextLengthExceeded, EmptyPrompt, InputTooLong, NoChatTemplate
 from handler.text.reading import Reader
 from handler.text.tokenizer import Tokenizer
 
@@ -98,3 +98,20 @@ class Prompts:
             raise ContextLengthExceeded(param, len(prompt_ids), self.context_length)
         max_tokens = room if options.max_tokens is None else min(options.max_tokens, room)
         return TextTask(prompt_ids, max_tokens, options.sampling, options.stop)
+
+    def embedding_task(self, prompt_ids: Sequence[int], param: str) -> EmbeddingTask:
+        """Hold an input against the context.
+
+        Args:
+            prompt_ids: The whole input.
+            param: The body's member that it came from, for errors.
+
+        Raises:
+            EmptyPrompt: There are no ids.
+            InputTooLong: There are too many.
+        """
+        if not prompt_ids:
+            raise EmptyPrompt(param)
+        if len(prompt_ids) > self.context_length:
+            raise InputTooLong(param, len(prompt_ids), self.context_length)
+        return EmbeddingTask(prompt_ids)

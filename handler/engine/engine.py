@@ -85,17 +85,17 @@ class Engine:
         options = self.options
         self.slots = Slots(artefact, options.slots, options.keep_prefixes, prefixes, options.most_kept)
         self.steps = Step(session, self.slots.cache, artefact.vocab_size)
-        if artefact.pooling is not None and self.steps.hidden_size is None:
+        if artefact.embeddings is not None and self.steps.hidden_size != artefact.embeddings.size:
             raise ArtefactDamaged(
-                f"{artefact.directory / GRAPH} gives no hidden states, which the embeddings of {DESCRIPTION} need; "
-                "export the model again"
+                f"{artefact.directory / GRAPH} doesn't give the hidden states of {artefact.embeddings.size} elements "
+                f"that {DESCRIPTION} makes embeddings of; export the model again"
             )
         self._weights = weights
         self._rows = rows if self.steps.batches else 1
         # Cut there, a chunk of a prompt gives the same bits as whole; stock operators promise no such thing.
         self._block = max(1, QUERY_ROWS * artefact.num_key_value_heads // artefact.num_attention_heads)
         self._divisible = artefact.kernels == "native"
-        self._pooling = artefact.pooling
+        self._pooling = artefact.embeddings.pooling if artefact.embeddings else None
         self._answers: list[Answer | Embedding] = []
         self._lock = threading.RLock()
         self._decoded_at = 0.0

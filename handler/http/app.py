@@ -15,6 +15,7 @@ from starlette.routing import Route
 from handler.access.keys import Keys
 from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
+from handler.api.embeddings import EMBEDDINGS
 from handler.api.events import json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
 from handler.http.answers import Answers, Limits
@@ -26,7 +27,7 @@ from handler.scheduler import Scheduler
 from handler.settings import Settings
 from handler.text.deltas import Delta
 
-ENDPOINTS = (CHAT, COMPLETIONS)
+ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS)
 
 
 def create_app(
