@@ -17,6 +17,7 @@ from starlette.routing import Route
 from handler.access.keys import Keys
 from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
+from handler.api.embeddings import EMBEDDINGS
 from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
 from handler.errors import ModelNotFound, ShuttingDown
@@ -35,7 +36,7 @@ from handler.text.deltas import Delta
 if TYPE_CHECKING:
     from handler.http.page import Page  # Start-up doesn't need it.
 
-ENDPOINTS = (CHAT, COMPLETIONS)
+ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS)
 CALCULATIONS: tuple[Calculation, ...] = ()
 PREFLIGHT_S = 7200  # for how long a browser may remember a preflight; Chromium takes no more
 

@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 import httpx
+import numpy as np
 from kitoken import Kitoken
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as ReferenceTokenizer
@@ -21,6 +22,7 @@ from handler.api.prompt import Prompts
 from handler.artefact import SamplingDefaults
 from handler.engine.cancellation import Cancellation
 from handler.engine.constraint import Constraint
+from handler.engine.embedding import Embedded
 from handler.engine.sampling import SamplingParams
 from handler.engine.sequence import Token
 from handler.errors import Cancelled
@@ -39,6 +41,7 @@ from handler.text.template import ChatTemplate
 from handler.text.tokenizer import Tokenizer
 
 BOS, EOS = 256, 257
+EMBEDDING_SIZE = 8
 VOCAB_SIZE = 300  # beyond the tokenizer's 258, as padded models have it
 TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
 
@@ -111,6 +114,17 @@ class ScriptedEngine:
         finally:
             self.closed += 1
 
+    def embed(self, prompt_ids: Sequence[int], cancellation: Cancellation, /) -> Generator[Embedded, None, None]:
+        """Yield a vector of as many ones as there are ids, then zeros."""
+        self.calls.append(list(prompt_ids))
+        try:
+            self._wait(cancellation)
+            vector = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
+            vector[: len(prompt_ids)] = 1
+            yield Embedded(vector, self.cached_tokens)
+        finally:
+            self.closed += 1
+
     def _wait(self, cancellation: Cancellation) -> None:
         while not self.gate.wait(0.001) or cancellation.cancelled:
             if cancellation.cancelled:
@@ -132,6 +146,7 @@ def byte_model(engine: ScriptedEngine, context_length: int, template: str | None
         prompts=prompts,
         vocabulary=prompts.tokenizer,
         generate=engine.generate,
+        embed=engine.embed,
         step=lambda: None,
         slots=1,
         new_cancellation=Cancellation,
