@@ -538,6 +538,16 @@ class ModelNotFound(ApiError):
         super().__init__(f"the model {shown(model)} is not served here; use {served!r}", "model")
 
 
+class NothingStored(ApiError):
+    """A response is asked for by its id."""
+
+    status = 404
+    code = "nothing_stored"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"no response {shown(id)}: nothing is stored here; keep the answers that you need", "id")
+
+
 class MethodNotAllowed(ApiError):
     """The path exists, the method doesn't."""
 

@@ -13,6 +13,7 @@ from handler.errors import (
     InvalidType,
     InvalidValue,
     MalformedJson,
+    MissingParameter,
     NotAnObject,
     NumberTooLong,
     UnsupportedParameter,
@@ -102,6 +103,13 @@ class Members:
         value = self.get(name)
         return None if value is None else check_text(value, self._path + name)
 
+    def required(self, name: str) -> str:
+        """Return a string member that must be there."""
+        value = self.text(name)
+        if value is None:
+            raise MissingParameter(self._path + name)
+        return value
+
     def boolean(self, name: str) -> bool | None:
         """Return a boolean member, or None."""
         value: bool | None = self._typed(name, bool, "true or false")
@@ -160,6 +168,17 @@ class Members:
         if value is not None and not isinstance(value, kind):
             raise InvalidType(self._path + name, expected, value)
         return value
+
+
+def members_of(value: object, path: str, expected: str = "an object") -> Members:
+    """Return the members of what should be an object.
+
+    Raises:
+        InvalidType: It is another JSON value.
+    """
+    if not isinstance(value, dict):
+        raise InvalidType(path, expected, value)
+    return Members(value, f"{path}.")
 
 
 def _same(value: object, harmless: object) -> bool:
