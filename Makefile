@@ -19,6 +19,8 @@ LWA_IMAGE ?=
 PYTHON_VERSION ?=
 export BASE_IMAGE BUILDER_IMAGE LWA_IMAGE PYTHON_VERSION PROMPT
 IMAGE_TOOLS := buildah podman runc mmdebstrap docker-registry
+BROWSERS := chromium chromium-browser google-chrome
+PAGE_TOOLS := chromium fonts-liberation
 # Without cargo the stock kernels do, so nothing may depend on the library unless it can be built or is there.
 HAS_CARGO := $(shell command -v $(CARGO) 2>/dev/null)
 KERNELS := handler/libfirebrick_kernels.so
@@ -33,9 +35,9 @@ URL ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance check sanitize test-reference test-clients record export serve wheel bench lock clean
+.PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
-.PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy
+.PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy page-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +111,12 @@ image-tools: ## install what building and trying images needs (Debian, Ubuntu; a
 	@command -v apt-get >/dev/null || { echo "error: no apt-get here; install $(IMAGE_TOOLS)" >&2; exit 2; }
 	apt-get update --quiet=2
 	apt-get install --yes --quiet=2 --no-install-recommends $(IMAGE_TOOLS)
+
+page-tools: ## install a browser, with which the page is tested, if there is none (Debian, Ubuntu; as root)
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
+	  test "$$(id -u)" = 0 || { echo "error: run as root: sudo make page-tools" >&2; exit 2; }; \
+	  command -v apt-get >/dev/null || { echo "error: no apt-get here; install $(PAGE_TOOLS)" >&2; exit 2; }; \
+	  apt-get update --quiet=2 && apt-get install --yes --quiet=2 --no-install-recommends $(PAGE_TOOLS)
 
 smoke: setup build/emulator/aws-lambda-rie ## try the built images in containers, as restricted as Lambda's
 	$(PY) -m pytest -o "norecursedirs=.*" tests/smoke $(ARGS)

@@ -257,6 +257,15 @@ class NotAnObject(ApiError):
     code = "invalid_body"
 
 
+class NumberTooLong(ApiError):
+    """The body's JSON holds an integer that can't be read."""
+
+    code = "number_too_long"
+
+    def __init__(self, digits: int) -> None:
+        super().__init__(f"the body holds an integer of more than {digits} digits, which no parameter takes")
+
+
 class MissingParameter(ApiError):
     """A required member isn't there."""
 
@@ -614,7 +623,10 @@ class UnknownEvent(ApiError):
     code = "unknown_event"
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what}: send an object with 'prompt' or 'messages', or SQS messages with such a body")
+        super().__init__(
+            f"{what}: send an object with 'prompt' or 'messages', SQS messages with such a body, or HTTP requests "
+            "through a function URL"
+        )
 
 
 class ResultsBucketMissing(ApiError):

@@ -135,6 +135,10 @@ class Scheduler(Generic[T]):
             ticket.end(Cancelled())
             self._start_next()
 
+    async def idle(self) -> None:
+        """Wait until nothing waits or runs."""
+        await self._idle.wait()
+
     async def drain(self, grace_s: float) -> None:
         """Take no more, wait for what is here, and after the grace period end it."""
         self.draining = True

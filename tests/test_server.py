@@ -224,7 +224,7 @@ def test_what_is_no_http_is_one_line_of_the_log(demo_artefact: Path) -> None:
     with socket.create_connection((address.host, address.port or 0)) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         assert b"400" in connection.recv(100)
-    assert "Invalid HTTP" in server.wait_for(lambda line: line["event"] == "notice")["notice"]
+    assert server.wait_for(lambda line: line["event"] == "connections_refused")["malformed_http"] == 1
     assert server.end() == (0, "")
 
 

@@ -31,6 +31,7 @@ WARM_UP_S = 0.005  # a few layers of a 3B model, all of a small one
 PREFILL_WAIT_S = 0.4  # how long others may wait for a part of a prompt
 QUERY_ROWS = 96  # of a block in the native attention's prefill, see docs/kernels.md
 MOST_ROWS = 32  # of a step: above 47, AMX computes with other numbers than for one row
+LONG_STEP_S = 0.002  # many times what it takes to wake another thread
 MOST_READY = 16  # tokens that nobody has taken yet, then the sequence waits
 
 
@@ -293,10 +294,12 @@ class Engine:
             count = len(answers)
             most = self._rows // count - 1
             forced = max(0, MOST_ROWS // count - 1) if self.steps.batches else 0
+            long = self._costs.seconds(count) > LONG_STEP_S
             news: list[tuple[Answer, Sequence[int]]] = []
             for answer in answers:
                 try:
-                    news.append((answer, answer.next_ids(self._costs.guesses(count, answer.chance, most), forced)))
+                    guesses = self._costs.guesses(count, answer.chance, most)
+                    news.append((answer, answer.next_ids(guesses, forced, long)))
                 except Exception as error:
                     answer.error = error
             if len(news) < count:

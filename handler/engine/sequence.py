@@ -93,12 +93,13 @@ class Answer:
         """Whether a step would give a next token."""
         return self.position >= self.prompt_length and not self.ended
 
-    def next_ids(self, most: int, most_forced: int) -> Sequence[int]:
+    def next_ids(self, most: int, most_forced: int, long: bool = False) -> Sequence[int]:
         """What the next step runs: the latest token, and guesses of those that follow it.
 
         Args:
             most: guesses.
             most_forced: tokens that a constraint forces; they can't be wrong.
+            long: whether the step takes so long that the constraint had better work meanwhile.
         """
         constraint = self._constraint
         forced = constraint.forced() if constraint is not None else ()
@@ -107,7 +108,8 @@ class Answer:
         if constraint is not None:
             if not forced and guess:
                 guess = guess[: constraint.fitting(guess)]
-            constraint.prepare()
+            if long:
+                constraint.prepare()
         self._guess, self._drafted = guess, not forced
         return [self.ids[-1], *guess]
 
