@@ -71,6 +71,8 @@ class Artefact:
         cache_key: hash of what a cache is computed with: such a file goes with no other graph or weights.
         fingerprint: short hash of the manifest, the same for the same artefact.
         created: seconds since the epoch.
+        tool_format: how the model writes calls; None for the handler to tell by the chat template.
+        reasoning_format: how it writes thoughts; None for the same.
     """
 
     directory: Path
@@ -95,6 +97,8 @@ class Artefact:
     cache_key: str
     fingerprint: str
     created: int
+    tool_format: str | None = None
+    reasoning_format: str | None = None
 
 
 def load_artefact(directory: Path, verify: Literal["full", "quick"] = "full") -> Artefact:
@@ -232,6 +236,8 @@ def _parse(directory: Path, description: Mapping[str, Any]) -> Artefact:
             cache_key="",
             fingerprint="",
             created=int((directory / DESCRIPTION).stat().st_mtime),
+            tool_format=_optional(_text, {"tool_format": None, **description}, "tool_format"),
+            reasoning_format=_optional(_text, {"reasoning_format": None, **description}, "reasoning_format"),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtefactDamaged(f"{directory / DESCRIPTION} lacks or misspells {error}; export the model again") from None

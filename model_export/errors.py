@@ -63,6 +63,10 @@ class PrefixFailed(ExportError):
     """The process that computes prefixes ended otherwise than it should, such as for want of memory."""
 
 
+class FormatsFailed(ExportError):
+    """The process that tells a chat template's formats ended otherwise than it should."""
+
+
 class OutputRefused(ExportError):
     """The output directory holds something other than an artefact, or isn't writable."""
 

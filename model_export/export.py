@@ -17,6 +17,7 @@ from model_export.calibration import load_windows
 from model_export.checkpoint import Checkpoint, load_decoder
 from model_export.config import ModelConfig
 from model_export.errors import PoolingUnsupported
+from model_export.formats import chat_formats
 from model_export.heads import HeadLayout
 from model_export.options import Embeddings, ExportOptions
 from model_export.parallel import Workers, workers
@@ -49,6 +50,7 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
     reference = tokenizer.load_tokenizer(source.directory)
     facts = tokenizer.read_facts(source.directory, config, reference)
     sampling = tokenizer.sampling_defaults(source.directory)
+    formats = chat_formats(facts.chat_template)
     checkpoint = Checkpoint.open(source.directory, config)
     weights = plan(config, options, checkpoint)
     text = np.empty((0, 0), dtype=np.int64)
@@ -60,10 +62,8 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
         _write_tokenizer(stage, source.directory, facts)
         tokenizer.check_parity(reference, stage / tokenizer.TOKENIZER_BINARY, facts.chat_template)
         if options.prefixes:  # described as far as it is known, and again when all is
-            artefact.write_json(
-                stage / artefact.DESCRIPTION,
-                describe(source, config, options, weights, facts, sampling, context, bare),
-            )
+            early = describe(source, config, options, weights, facts, sampling, context, bare)
+            artefact.write_json(stage / artefact.DESCRIPTION, {**early, **formats})
             prefixes.check(stage, options.prefixes)
         if options.bits_per_weight is not None:
             weights = _mixed(config, weights, options, text, threads)
@@ -79,7 +79,7 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
             calibrator.run()
         digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, threads, calibrator)
         description = describe(source, config, options, weights, facts, sampling, context, bare)
-        artefact.write_json(stage / artefact.DESCRIPTION, description)
+        artefact.write_json(stage / artefact.DESCRIPTION, {**description, **formats})
         prefixes.finish(stage, {artefact.WEIGHTS: digest}, options.prefixes, options.threads)
 
 
