@@ -20,7 +20,7 @@ from tokenizers import Tokenizer as ReferenceTokenizer
 from handler.access.keys import AnyKey, FixedKey, Keys
 from handler.api.options import Served
 from handler.api.prompt import Prompts
-from handler.artefact import SamplingDefaults
+from handler.artefact import Embeddings, SamplingDefaults
 from handler.engine.cancellation import Cancellation
 from handler.engine.constraint import Constraint
 from handler.engine.embedding import Embedded
@@ -116,6 +116,9 @@ class ScriptedEngine:
         self.calls.append(list(prompt_ids))
         try:
             self._wait(cancellation)
+            while len(self.calls) - 1 == self.hold_after:
+                self._wait(cancellation)
+                time.sleep(0.001)
             vector = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
             vector[: len(prompt_ids)] = 1
             yield Embedded(vector, self.cached_tokens)
@@ -134,11 +137,13 @@ def byte_prompts(template: str | None, context_length: int = 200) -> Prompts:
     return Prompts(byte_tokenizer(), chat, "owner/bytes", context_length)
 
 
-def byte_model(engine: ScriptedEngine, context_length: int, template: str | None) -> Model:
+def byte_model(
+    engine: ScriptedEngine, context_length: int, template: str | None, embeddings: Embeddings | None = None
+) -> Model:
     """A model around the engine."""
     prompts = byte_prompts(template, context_length)
     return Model(
-        served=Served("owner/bytes", VOCAB_SIZE, SamplingDefaults()),
+        served=Served("owner/bytes", VOCAB_SIZE, SamplingDefaults(), embeddings=embeddings),
         prompts=prompts,
         vocabulary=prompts.tokenizer,
         generate=engine.generate,
@@ -169,6 +174,7 @@ def serving(
     texts: bool = False,
     context_length: int = 200,
     keys: Keys | None = None,
+    embeddings: Embeddings | None = None,
     **settings: object,
 ) -> Iterator[Serving]:
     """Serve a byte model on a free port."""
@@ -178,7 +184,7 @@ def serving(
     scheduler: Scheduler[Delta] = Scheduler(chosen.queue)
     chosen_keys: Keys = keys or (FixedKey(chosen.api_key) if chosen.api_key else AnyKey())
     metrics = Metrics(Log(log), "Firebrick", "firebrick-stream") if chosen.function_name else None
-    model = byte_model(engine, context_length, template)
+    model = byte_model(engine, context_length, template, embeddings)
     app = create_app(model, scheduler, chosen, Log(log, texts), chosen_keys, metrics)
     config = uvicorn.Config(app, port=0, ws="none", lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
