@@ -579,7 +579,9 @@ class ResponseTooLarge(ApiError):
     code = "response_too_large"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the answer is larger than {limit} bytes; ask for fewer tokens or logprobs", "max_tokens")
+        super().__init__(
+            f"the answer is larger than {limit} bytes; ask for fewer tokens, logprobs or inputs", "max_tokens"
+        )
 
 
 class BodyTooLarge(ApiError):

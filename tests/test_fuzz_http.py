@@ -18,7 +18,16 @@ from tests.server import Server
 Case = schemathesis.Case[Any]
 
 # What a schema can't say: these depend on another member, on the vocabulary, or on the prompt's length in tokens.
-DEPENDENT = {"top_logprobs", "stream_options", "logit_bias", "prompt", "messages", "chat_template_kwargs"}
+DEPENDENT = {
+    "top_logprobs",
+    "stream_options",
+    "logit_bias",
+    "prompt",
+    "messages",
+    "chat_template_kwargs",
+    "input",
+    "dimensions",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +40,7 @@ def server(demo_artefact: Path) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"])
 def test_every_request_is_answered_as_described(server: Server, path: str, mode: GenerationMode) -> None:
     description = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer as ReferenceTokenizer
 from handler.access.keys import AnyKey, FixedKey, Keys
 from handler.api.options import Served
 from handler.api.prompt import Prompts
-from handler.artefact import SamplingDefaults
+from handler.artefact import Embeddings, SamplingDefaults
 from handler.engine.cancellation import Cancellation
 from handler.engine.constraint import Constraint
 from handler.engine.embedding import Embedded
@@ -119,6 +119,9 @@ class ScriptedEngine:
         self.calls.append(list(prompt_ids))
         try:
             self._wait(cancellation)
+            while len(self.calls) - 1 == self.hold_after:
+                self._wait(cancellation)
+                time.sleep(0.001)
             vector = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
             vector[: len(prompt_ids)] = 1
             yield Embedded(vector, self.cached_tokens)
@@ -138,11 +141,13 @@ def byte_prompts(template: str | None, context_length: int = 200) -> Prompts:
     return Prompts(tokenizer, chat, "owner/bytes", context_length, Grammars(tokenizer, VOCAB_SIZE, [EOS]))
 
 
-def byte_model(engine: ScriptedEngine, context_length: int, template: str | None) -> Model:
+def byte_model(
+    engine: ScriptedEngine, context_length: int, template: str | None, embeddings: Embeddings | None = None
+) -> Model:
     """A model around the engine."""
     prompts = byte_prompts(template, context_length)
     return Model(
-        served=Served("owner/bytes", VOCAB_SIZE, SamplingDefaults()),
+        served=Served("owner/bytes", VOCAB_SIZE, SamplingDefaults(), embeddings=embeddings),
         prompts=prompts,
         vocabulary=prompts.tokenizer,
         generate=engine.generate,
@@ -174,6 +179,7 @@ def serving(
     texts: bool = False,
     context_length: int = 200,
     keys: Keys | None = None,
+    embeddings: Embeddings | None = None,
     **settings: object,
 ) -> Iterator[Serving]:
     """Serve a byte model on a free port."""
@@ -183,7 +189,7 @@ def serving(
     scheduler: Scheduler[Delta] = Scheduler(chosen.queue)
     chosen_keys: Keys = keys or (FixedKey(chosen.api_key) if chosen.api_key else AnyKey())
     metrics = Metrics(Log(log), "Firebrick", "firebrick-stream") if chosen.function_name else None
-    model = byte_model(engine, context_length, template)
+    model = byte_model(engine, context_length, template, embeddings)
     app = create_app(model, scheduler, chosen, Log(log, texts), chosen_keys, metrics)
     bounds = Bounds(connection_limit(chosen.connections), chosen.head_s)
     ready = threading.Event()
