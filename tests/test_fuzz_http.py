@@ -19,6 +19,7 @@ Case = schemathesis.Case[Any]
 
 # What a schema can't say: these depend on another member, on the vocabulary, or on the prompt's length in tokens.
 DEPENDENT = {"top_logprobs", "stream_options", "logit_bias", "prompt", "messages", "chat_template_kwargs"}
+DEPENDENT |= {"tools", "tool_choice", "functions", "function_call"}
 
 
 @pytest.fixture(scope="module")
