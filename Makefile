@@ -27,6 +27,7 @@ KERNELS := handler/libfirebrick_kernels.so
 KERNEL_SOURCES := $(wildcard kernels/Cargo.*) $(shell find kernels/src -name '*.rs' 2>/dev/null)
 KERNELS_READY := $(if $(HAS_CARGO),$(KERNELS),$(wildcard $(KERNELS)))
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
+DEMO_OPTIONS := --name firebrick-demo --embeddings mean
 # What the demo's artefact is made of; it is exported again when one of these changes.
 DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VENV)/.tools $(KERNELS_READY)
 # For Terraform: "-var-file=examples/worker.tfvars", "-auto-approve".
@@ -83,7 +84,7 @@ record: $(REFERENCE_VENV)/.ready ## compute the golden files in tests/golden ane
 	$(REFERENCE_PY) -m tests.reference.record
 
 export: tools ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; ARGS="--prefix system.json …"
-	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(if $(filter demo/checkpoint,$(MODEL)),--name firebrick-demo) $(ARGS)
+	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(if $(filter demo/checkpoint,$(MODEL)),$(DEMO_OPTIONS)) $(ARGS)
 
 serve: tools ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
@@ -164,7 +165,7 @@ clean: ## remove what was built
 
 build/demo/manifest.json: $(DEMO_SOURCES)
 	@mkdir -p build
-	$(PY) -m model_export demo/checkpoint --out build/demo --name firebrick-demo
+	$(PY) -m model_export demo/checkpoint --out build/demo $(DEMO_OPTIONS)
 	@touch $@
 
 # A file of its own, moved into place: a process that has the old one mapped keeps it.

@@ -369,6 +369,37 @@ class NoChatTemplate(ApiError):
         super().__init__(f"{model} has no chat template; use /v1/completions", "messages")
 
 
+class EmbeddingsUnavailable(ApiError):
+    """The artefact isn't meant for embeddings."""
+
+    code = "no_embeddings"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"{model} was exported for text only; export it with --embeddings mean or last, or change the artefact: "
+            "python -m model_export.convert DIR --embeddings mean",
+            "model",
+        )
+
+
+class EmbeddingsOnly(ApiError):
+    """The model has no head."""
+
+    code = "no_text"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} can't write text, its checkpoint has no LM head; use /v1/embeddings", "model")
+
+
+class InputTooLong(ApiError):
+    """An input has more tokens than the context."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, param: str, tokens: int, context_length: int) -> None:
+        super().__init__(f"{param} has {tokens} tokens, more than the model's context of {context_length}", param)
+
+
 class TemplateFailed(ApiError):
     """The chat template refused the messages."""
 
@@ -507,6 +538,16 @@ class ModelNotFound(ApiError):
         super().__init__(f"the model {shown(model)} is not served here; use {served!r}", "model")
 
 
+class NothingStored(ApiError):
+    """A response is asked for by its id."""
+
+    status = 404
+    code = "nothing_stored"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"no response {shown(id)}: nothing is stored here; keep the answers that you need", "id")
+
+
 class MethodNotAllowed(ApiError):
     """The path exists, the method doesn't."""
 
@@ -538,7 +579,9 @@ class ResponseTooLarge(ApiError):
     code = "response_too_large"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the answer is larger than {limit} bytes; ask for fewer tokens or logprobs", "max_tokens")
+        super().__init__(
+            f"the answer is larger than {limit} bytes; ask for fewer tokens, logprobs or inputs", "max_tokens"
+        )
 
 
 class BodyTooLarge(ApiError):
@@ -624,8 +667,8 @@ class UnknownEvent(ApiError):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what}: send an object with 'prompt' or 'messages', SQS messages with such a body, or HTTP requests "
-            "through a function URL"
+            f"{what}: send an object with 'prompt', 'messages' or 'input', SQS messages with such a body, or HTTP "
+            "requests through a function URL"
         )
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from handler.api.endpoint import Answer, Request
 from handler.api.events import Envelope
-from handler.api.prompt import TextTask
+from handler.api.prompt import EmbeddingTask, Task, TextTask
 from handler.deadline import Deadline, until
 from handler.engine.cancellation import Cancellable
+from handler.errors import DeadlineExceeded, TimeUp
 from handler.model import Model
 from handler.text.deltas import Delta, text_deltas
 from handler.text.meter import Meter
@@ -33,7 +34,7 @@ class Generation:
     """
 
     request: Request
-    tasks: Sequence[TextTask]
+    tasks: Sequence[Task]
     envelope: Envelope
     meter: Meter
     answer: Answer
@@ -66,7 +67,7 @@ def prepare(
     return Generation(request, tasks, envelope, meter, request.answer(envelope, meter), deadline)
 
 
-def _prompt_tokens(tasks: Sequence[TextTask]) -> int:
+def _prompt_tokens(tasks: Sequence[Task]) -> int:
     # Choices of one prompt share its ids.
     prompts = {id(task.prompt_ids): len(task.prompt_ids) for task in tasks}
     return sum(prompts.values())
@@ -80,7 +81,12 @@ def generate(model: Model, generation: Generation, cancellation: Cancellable) ->
         DeadlineExceeded: There was no token before the deadline; an answer that has begun ends in good order instead.
     """
     generation.meter.start()
-    for index, task in enumerate(generation.tasks):
+    inputs = [task for task in generation.tasks if isinstance(task, EmbeddingTask)]
+    if inputs:
+        yield from _embeddings(model, generation, inputs, cancellation)
+        return
+    texts = [task for task in generation.tasks if isinstance(task, TextTask)]
+    for index, task in enumerate(texts):
         with closing(_choice(model, generation, task, cancellation)) as deltas:
             for delta in deltas:
                 yield delta and replace(delta, index=index)
@@ -96,3 +102,30 @@ def _choice(
     vocabulary = Shown(model.vocabulary, task.shown) if task.shown else model.vocabulary
     deltas = text_deltas(generation.meter.count(tokens), vocabulary, task.stop, task.max_tokens)
     return deltas if task.reader is None else read(deltas, task.reader())
+
+
+def _embeddings(
+    model: Model, generation: Generation, inputs: Sequence[EmbeddingTask], cancellation: Cancellable
+) -> Generator[Delta | None, None, None]:
+    """One input after the other, so that they take one place of the cache between them."""
+    vectors = _vectors(model, generation, inputs, cancellation)
+    if generation.deadline is None:
+        yield from vectors
+        return
+    try:
+        yield from until(generation.deadline, vectors, cancellation)
+    except TimeUp:  # Some of the inputs are no answer.
+        raise DeadlineExceeded() from None
+
+
+def _vectors(
+    model: Model, generation: Generation, inputs: Sequence[EmbeddingTask], cancellation: Cancellable
+) -> Generator[Delta | None, None, None]:
+    for index, task in enumerate(inputs):
+        with closing(model.embed(task.prompt_ids, cancellation)) as items:
+            for item in items:
+                if item is None:
+                    yield None
+                    continue
+                generation.meter.read(item.cached_tokens, last=index == len(inputs) - 1)
+                yield Delta("", index=index, embedding=item.vector)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from handler.api.chunks import Chunks, finite
+from handler.api.chunks import Chunks, scores
 from handler.api.contents import parse_message
 from handler.api.conversation import Conversation, Message
 from handler.api.endpoint import Endpoint
@@ -183,20 +183,12 @@ class ChatAnswer:
         return message
 
     def logprobs(self, tokens: tuple[ScoredToken, ...]) -> dict[str, Any] | None:
-        return {"content": [_token(token) for token in tokens], "refusal": None} if tokens else None
+        return {"content": scores(tokens), "refusal": None} if tokens else None
 
 
 def tool_call(call: CallDelta) -> dict[str, Any]:
     """Write a whole call."""
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-
-
-def _token(token: ScoredToken) -> dict[str, Any]:
-    return _scored(token.raw, token.logprob) | {"top_logprobs": [_scored(*other) for other in token.alternatives]}
-
-
-def _scored(text: bytes, logprob: float) -> dict[str, Any]:
-    return {"token": text.decode(errors="replace"), "logprob": finite(logprob), "bytes": list(text)}
 
 
 def _describe() -> Description:

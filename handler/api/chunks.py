@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from handler.api.events import DONE, Envelope, event
+from handler.text.deltas import ScoredToken
 from handler.text.meter import Meter
 
 LEAST_LOGPROB = -9999.0  # OpenAI's number for "never": JSON has no infinity.
@@ -58,6 +59,18 @@ class Chunks:
         return head | ({"usage": None} if self._include_usage else {})
 
 
+def scores(tokens: Iterable[ScoredToken]) -> list[dict[str, Any]]:
+    """Return tokens' scores as chats and responses write them."""
+    return [
+        _scored(token.raw, token.logprob) | {"top_logprobs": [_scored(*other) for other in token.alternatives]}
+        for token in tokens
+    ]
+
+
 def finite(logprob: float) -> float:
     """Return a log probability that JSON can write."""
     return max(logprob, LEAST_LOGPROB)
+
+
+def _scored(text: bytes, logprob: float) -> dict[str, Any]:
+    return {"token": text.decode(errors="replace"), "logprob": finite(logprob), "bytes": list(text)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from handler.errors import (
@@ -13,6 +13,7 @@ from handler.errors import (
     InvalidType,
     InvalidValue,
     MalformedJson,
+    MissingParameter,
     NotAnObject,
     NumberTooLong,
     UnsupportedParameter,
@@ -62,6 +63,25 @@ def check_text(value: object, path: str, expected: str = "a string") -> str:
     return value
 
 
+def check_token_ids(values: Sequence[object], path: str, vocab_size: int) -> tuple[int, ...]:
+    """Return token ids; 3.0 is one, as in JSON Schema.
+
+    Raises:
+        InvalidType: One isn't an integer.
+        InvalidValue: The vocabulary has no such id.
+    """
+    ids = []
+    for index, value in enumerate(values):
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidType(f"{path}[{index}]", "a token id", value)
+        if not 0 <= value < vocab_size:
+            raise InvalidValue(f"{path}[{index}]", f"a token id below {vocab_size}", value)
+        ids.append(value)
+    return tuple(ids)
+
+
 class Members:
     """The members of one JSON object; null counts as absent.
 
@@ -82,6 +102,13 @@ class Members:
         """Return a string member, or None."""
         value = self.get(name)
         return None if value is None else check_text(value, self._path + name)
+
+    def required(self, name: str) -> str:
+        """Return a string member that must be there."""
+        value = self.text(name)
+        if value is None:
+            raise MissingParameter(self._path + name)
+        return value
 
     def boolean(self, name: str) -> bool | None:
         """Return a boolean member, or None."""
@@ -141,6 +168,17 @@ class Members:
         if value is not None and not isinstance(value, kind):
             raise InvalidType(self._path + name, expected, value)
         return value
+
+
+def members_of(value: object, path: str, expected: str = "an object") -> Members:
+    """Return the members of what should be an object.
+
+    Raises:
+        InvalidType: It is another JSON value.
+    """
+    if not isinstance(value, dict):
+        raise InvalidType(path, expected, value)
+    return Members(value, f"{path}.")
 
 
 def _same(value: object, harmless: object) -> bool:

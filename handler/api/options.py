@@ -13,11 +13,25 @@ from typing import Protocol
 from handler.api.constraints import parse_grammar
 from handler.api.members import Members, check_text
 from handler.engine.sampling import SamplingParams
-from handler.errors import InvalidType, InvalidValue, MissingParameter, ModelNotFound
+from handler.errors import EmbeddingsOnly, InvalidType, InvalidValue, MissingParameter, ModelNotFound
 from handler.text.grammar import Grammar
 
 MAX_STOPS = 4
 SEED_RANGE = (-(2**63), 2**63 - 1)
+
+
+class Embeddings(Protocol):
+    """How texts become vectors."""
+
+    @property
+    def size(self) -> int:
+        """Elements of a vector."""
+        ...
+
+    @property
+    def only(self) -> bool:
+        """Whether the model can do nothing else."""
+        ...
 
 
 class Defaults(Protocol):
@@ -44,6 +58,7 @@ class Served:
     defaults: Defaults
     max_tokens: int | None = None  # for requests that name no number
     max_tokens_cap: int | None = None  # no answer gets more
+    embeddings: Embeddings | None = None  # None: it isn't meant for them
 
     def accepts(self, model: str) -> bool:
         """Whether a request's model means this one: by its whole id, or by the last part of it."""
@@ -75,9 +90,11 @@ def parse_options(members: Members, served: Served, max_tokens: int | None, top_
     Raises:
         ApiError: A member is refused; the error names it and the bad value.
     """
+    if served.embeddings is not None and served.embeddings.only:
+        raise EmbeddingsOnly(served.model_id)
     stream = members.boolean("stream") or False
     return Options(
-        model=_model(members, served),
+        model=parse_model(members, served),
         sampling=_sampling(members, served, top_logprobs),
         max_tokens=_capped(max_tokens, served.max_tokens_cap),
         stop=_stop(members.get("stop")),
@@ -92,7 +109,12 @@ def _capped(max_tokens: int | None, cap: int | None) -> int | None:
     return min(given, default=None)
 
 
-def _model(members: Members, served: Served) -> str:
+def parse_model(members: Members, served: Served) -> str:
+    """Return the id of the model that is served, which is the one that was asked for.
+
+    Raises:
+        ApiError: None was asked for, or another one.
+    """
     model = members.text("model")
     if model is None:
         raise MissingParameter("model")

@@ -18,12 +18,14 @@ class Description:
         request: The name of the body's schema.
         answer: The name of the whole answer's schema.
         schemas: The endpoint's own, by name.
+        error: The name of the schema of what is refused.
     """
 
     summary: str
     request: str
     answer: str
     schemas: Mapping[str, Schema]
+    error: str = "Error"
 
 
 def object_of(required: list[str], **properties: Schema) -> Schema:

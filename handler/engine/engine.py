@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnxruntime
 
-from handler.artefact import GRAPH, Artefact
+from handler.artefact import DESCRIPTION, GRAPH, Artefact
 from handler.engine.cancellation import Cancellation
 from handler.engine.constraint import Constraint
 from handler.engine.costs import Costs
 from handler.engine.drafting import NoDrafter, PromptLookup
+from handler.engine.embedding import Embedded, Embedding, reusable
 from handler.engine.kernels import cheap_rows, library_of
 from handler.engine.sampling import Sampler, SamplingParams
 from handler.engine.sequence import Answer, Token
@@ -24,9 +27,10 @@ from handler.engine.session import create_session
 from handler.engine.slots import Prefix, Slots
 from handler.engine.step import Step
 from handler.engine.weights import Weights
-from handler.errors import Cancelled, Interrupted
+from handler.errors import ArtefactDamaged, Cancelled, Interrupted
 from handler.turns import stepped
 
+T = TypeVar("T")
 WARM_UP_S = 0.005  # a few layers of a 3B model, all of a small one
 PREFILL_WAIT_S = 0.4  # how long others may wait for a part of a prompt
 QUERY_ROWS = 96  # of a block in the native attention's prefill, see docs/kernels.md
@@ -82,12 +86,18 @@ class Engine:
         options = self.options
         self.slots = Slots(artefact, options.slots, options.keep_prefixes, prefixes, options.most_kept)
         self.steps = Step(session, self.slots.cache, artefact.vocab_size)
+        if artefact.embeddings is not None and self.steps.hidden_size != artefact.embeddings.size:
+            raise ArtefactDamaged(
+                f"{artefact.directory / GRAPH} doesn't give the hidden states of {artefact.embeddings.size} elements "
+                f"that {DESCRIPTION} makes embeddings of; export the model again"
+            )
         self._weights = weights
         self._rows = rows if self.steps.batches else 1
         # Cut there, a chunk of a prompt gives the same bits as whole; stock operators promise no such thing.
         self._block = max(1, QUERY_ROWS * artefact.num_key_value_heads // artefact.num_attention_heads)
         self._divisible = artefact.kernels == "native"
-        self._answers: list[Answer] = []
+        self._pooling = artefact.embeddings.pooling if artefact.embeddings else None
+        self._answers: list[Answer | Embedding] = []
         self._lock = threading.RLock()
         self._decoded_at = 0.0
         self._prefill_rate = 0.0  # tokens per second
@@ -180,20 +190,34 @@ class Engine:
         self._check(prompt_ids, max_tokens)
         answer = self._admit(prompt_ids, params, max_tokens, stop_ids, cancellation, constraint)
         try:
-            while True:
-                if cancellation.cancelled:
-                    raise Cancelled
-                over = answer.ended or answer.error is not None  # looked at first: another thread may make the last one
-                if answer.ready:
-                    yield answer.ready.popleft()
-                elif not over:
-                    yield None
-                elif answer.error is not None:
-                    raise answer.error
-                else:
-                    return
+            yield from _items(answer, answer.ready)
         finally:
             self._dismiss(answer)
+
+    def embed(self, prompt_ids: Sequence[int], cancellation: Cancellation) -> Generator[Embedded | None, None, None]:
+        """Make a vector of a text, as the artefact says.
+
+        It takes a slot when it is first asked; closing it gives the slot back.
+
+        Args:
+            prompt_ids: from one token id to `context_length`, each below `vocab_size`.
+            cancellation: ends it from outside.
+
+        Yields:
+            the vector; before it None where it takes a `step` to go on.
+
+        Raises:
+            Cancelled: `cancellation` was used.
+            LookupError: no slot is free; that is a bug of the caller.
+            ValueError: the artefact gives no embeddings, or length or ids are out of range; that is a bug of the
+                caller.
+        """
+        self._check(prompt_ids, 0)
+        embedding = self._admit_embedding(prompt_ids, cancellation)
+        try:
+            yield from _items(embedding, embedding.ready)
+        finally:
+            self._dismiss(embedding)
 
     def step(self) -> None:
         """Bring the answers forward: a part of one prompt, or a token, with luck several, of each that decodes.
@@ -203,7 +227,8 @@ class Engine:
         with self._lock:
             alive = [answer for answer in self._answers if not (answer.error or answer.cancellation.cancelled)]
             prefilling = self._next_prompt([answer for answer in alive if answer.prefilling])
-            decoding = [answer for answer in alive if answer.decoding and len(answer.ready) < MOST_READY]
+            answers = [answer for answer in alive if isinstance(answer, Answer)]
+            decoding = [answer for answer in answers if answer.decoding and len(answer.ready) < MOST_READY]
             waited_s = time.perf_counter() - self._decoded_at
             if prefilling is not None and (not decoding or waited_s < PREFILL_WAIT_S):
                 self._prefill(prefilling)
@@ -211,7 +236,7 @@ class Engine:
                 self._decode(decoding)
                 self._decoded_at = time.perf_counter()
 
-    def _next_prompt(self, answers: Sequence[Answer]) -> Answer | None:
+    def _next_prompt(self, answers: Sequence[Answer | Embedding]) -> Answer | Embedding | None:
         """The oldest, and every other time one that a part is enough for: a short one needn't wait for a long one."""
         self._oldest_first = not self._oldest_first
         if not self._oldest_first:
@@ -221,7 +246,7 @@ class Engine:
         return answers[0] if answers else None
 
     def _check(self, prompt_ids: Sequence[int], max_tokens: int) -> None:
-        if not prompt_ids or max_tokens < 1 or len(prompt_ids) + max_tokens > self.context_length:
+        if not prompt_ids or max_tokens < 0 or len(prompt_ids) + max_tokens > self.context_length:
             raise ValueError(f"{len(prompt_ids)} + {max_tokens} tokens in a context of {self.context_length}")
         if min(prompt_ids) < 0 or max(prompt_ids) >= self.vocab_size:
             raise ValueError(f"token ids beyond the vocabulary of {self.vocab_size}")
@@ -246,27 +271,40 @@ class Engine:
             self._answers.append(answer)
             return answer
 
-    def _dismiss(self, answer: Answer) -> None:
+    def _admit_embedding(self, ids: Sequence[int], cancellation: Cancellation) -> Embedding:
+        if self._pooling is None:
+            raise ValueError("the artefact gives no embeddings")
+        with self._lock:
+            slot, cached = self.slots.take(reusable(ids, self._pooling))
+            embedding = Embedding(ids, slot, cached, self._pooling, cancellation)
+            self._answers.append(embedding)
+            return embedding
+
+    def _dismiss(self, answer: Answer | Embedding) -> None:
         with self._lock:
             self._answers.remove(answer)
             self.slots.hold(answer.slot, answer.ids[: answer.position])
             self.slots.release(answer.slot)
 
-    def _prefill(self, answer: Answer) -> None:
-        """Run a part of a prompt; with the last one comes the first token."""
+    def _prefill(self, answer: Answer | Embedding) -> None:
+        """Run a part of a prompt; with the last one comes the first token, or the vector."""
         if answer.position == answer.cached_tokens:
-            answer.position = answer.cached_tokens = self.slots.look_again(answer.slot, answer.ids)
+            answer.position = answer.cached_tokens = self.slots.look_again(answer.slot, _reusable(answer))
         start, count = answer.position, self._part(answer)
-        last = start + count == answer.prompt_length
+        last = [count - 1] if start + count == answer.prompt_length else []
         ids = np.array([answer.ids[start : start + count]], dtype=np.int64)
         began = time.perf_counter()
         try:
-            logits = self.steps.run([answer.slot], ids, [start], [count - 1] if last else [], [answer.cancellation])
+            watched = [answer.cancellation]
+            if isinstance(answer, Embedding):
+                rows = self.steps.states(answer.slot, ids, start, answer.wanted(count), watched)
+            else:
+                rows = self.steps.run([answer.slot], ids, [start], last, watched)
             answer.position += count
             # From now on, another prompt may begin as this one does.
             self.slots.hold(answer.slot, answer.ids[: answer.position])
-            if last:
-                answer.accept(logits)
+            if len(rows):
+                answer.accept(rows)
         except Interrupted:
             return
         except Exception as error:
@@ -274,7 +312,7 @@ class Engine:
         rate = count / (time.perf_counter() - began)
         self._prefill_rate += (rate - self._prefill_rate) / (2 if self._prefill_rate else 1)
 
-    def _part(self, answer: Answer) -> int:
+    def _part(self, answer: Answer | Embedding) -> int:
         """How many tokens of a prompt to run: the rest of a chunk, or less of it where others may be there or come."""
         done = (answer.position - answer.cached_tokens) % self.options.prefill_chunk
         rest = min(self.options.prefill_chunk - done, answer.prompt_length - answer.position)
@@ -326,4 +364,24 @@ class Engine:
                 except Exception as error:
                     answer.error = error
                 row += len(ids)
+            return
+
+
+def _reusable(answer: Answer | Embedding) -> Sequence[int]:
+    return answer.reusable if isinstance(answer, Embedding) else answer.ids
+
+
+def _items(answer: Answer | Embedding, ready: deque[T]) -> Generator[T | None, None, None]:
+    """What is ready of an answer, until it is over; None where there is nothing yet."""
+    while True:
+        if answer.cancellation.cancelled:
+            raise Cancelled
+        over = answer.ended or answer.error is not None  # looked at first: another thread may make the last one
+        if ready:
+            yield ready.popleft()
+        elif not over:
+            yield None
+        elif answer.error is not None:
+            raise answer.error
+        else:
             return

@@ -17,9 +17,12 @@ from starlette.routing import Route
 from handler.access.keys import Keys
 from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
+from handler.api.embeddings import EMBEDDINGS
 from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
-from handler.errors import ModelNotFound, ShuttingDown
+from handler.api.messages.endpoint import MESSAGE_COUNT, MESSAGES
+from handler.api.responses.endpoint import RESPONSE_COUNT, RESPONSES
+from handler.errors import ModelNotFound, NothingStored, ShuttingDown
 from handler.http.answers import Answers
 from handler.http.calculations import Calculated
 from handler.http.gate import PAGE, Gate, raise_api_error
@@ -35,8 +38,8 @@ from handler.text.deltas import Delta
 if TYPE_CHECKING:
     from handler.http.page import Page  # Start-up doesn't need it.
 
-ENDPOINTS = (CHAT, COMPLETIONS)
-CALCULATIONS: tuple[Calculation, ...] = ()
+ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES, EMBEDDINGS)
+CALCULATIONS: tuple[Calculation, ...] = (RESPONSE_COUNT, MESSAGE_COUNT)
 PREFLIGHT_S = 7200  # for how long a browser may remember a preflight; Chromium takes no more
 
 
@@ -68,6 +71,7 @@ def create_app(
         Route("/v1/models", _models(model), methods=["GET"]),
         Route("/v1/models/{model:path}", _model(model), methods=["GET"]),
         *(Route(path, answer, methods=["POST"]) for path, answer in (answers | calculated).items()),
+        Route("/v1/responses/{id:path}", _stored_response, methods=["GET", "POST", "DELETE"]),
         *([Route(PAGE, _page(settings), methods=["GET"])] if settings.page else []),
     ]
     refusals = {endpoint.path: endpoint.refusal for endpoint in ENDPOINTS}
@@ -162,6 +166,10 @@ def _model(model: Model) -> Callable[[Request], object]:
         return _json(_card(model))
 
     return one_model
+
+
+async def _stored_response(request: Request) -> Response:
+    raise NothingStored(request.path_params["id"].partition("/")[0])
 
 
 def _card(model: Model) -> dict[str, object]:

@@ -79,7 +79,9 @@ class Gate:
         async def tagged_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", record.id.encode())]
+                # Anthropic's clients look for the second.
+                ids = [(name, record.id.encode()) for name in (b"x-request-id", b"request-id")]
+                message["headers"] = [*message.get("headers", ()), *ids]
             await send(message)
 
         try:
@@ -125,6 +127,8 @@ class Gate:
         record.error, record.param = error.code, error.param
         if record.status is None:
             body = self._refusals.get(scope["path"], openai_refusal)(error)
+            if "request_id" in body:
+                body["request_id"] = record.id
             response = Response(json_bytes(body), error.status, dict(error.headers), "application/json")
             await response(scope, receive, send)
 

@@ -198,7 +198,14 @@ def make_served(artefact: Artefact, settings: Settings) -> Served:
     from handler.api.options import Served
 
     defaults = artefact.sampling_defaults
-    return Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens, settings.max_tokens_cap)
+    return Served(
+        artefact.model_id,
+        artefact.vocab_size,
+        defaults,
+        settings.max_tokens,
+        settings.max_tokens_cap,
+        embeddings=artefact.embeddings,
+    )
 
 
 def _model(
@@ -217,6 +224,7 @@ def _model(
         prompts=prompts,
         vocabulary=prompts.tokenizer,
         generate=engine.answer,
+        embed=engine.embed,
         step=engine.step,
         slots=engine.slots.count,
         new_cancellation=Cancellation,

@@ -63,14 +63,18 @@ class Tokenizer:
         except UnicodeEncodeError as error:
             raise InvalidText(param) from error
 
-    def encode_prompt(self, text: str) -> list[int]:
+    def encode_prompt(self, text: str, param: str = "prompt") -> list[int]:
         """Encode a raw prompt as the checkpoint's post-processor wants it; a BOS in the text isn't doubled.
+
+        Args:
+            text: Any text.
+            param: The request's member that an error names.
 
         Raises:
             InvalidText: The text holds a lone surrogate.
             RunTooLong: The text has a word, or a gap between words, that the tokenizer can't take.
         """
-        ids = self.encode(text, special=True)
+        ids = self.encode(text, special=True, param=param)
         begun = ids[: len(self._prefix_ids)] == self._prefix_ids
         return ([] if begun else self._prefix_ids) + ids + self._suffix_ids
 

@@ -69,8 +69,8 @@ class Telemetry:
         timings = result["timings"]
         # The engine's own queue is empty here: what a job waits in is SQS.
         self._count(answer_values({**timings, "queue_ms": waited_ms}))
-        texts = {"prompt": job.request.logged, "answer": result["text"]} if self._texts else {}
-        members = {"finish_reason": result["finish_reason"], **timings, **texts}
+        texts = {"prompt": job.request.logged, "answer": result.get("text")} if self._texts else {}
+        members = {"finish_reason": result.get("finish_reason"), **timings, **texts}  # vectors have neither
         self._log.info("answered", extra=_named(job.source, job.id, job.idempotency_key) | members)
 
     def repeated(self, job: Job) -> None:

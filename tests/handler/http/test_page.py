@@ -5,6 +5,8 @@ import gzip
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -118,11 +120,18 @@ def test_it_knows_the_functions_memory_and_lambdas_prices() -> None:
 # ---------------------------------------------------------------- joining the scripts
 
 
-def test_every_script_is_in_the_page() -> None:
-    script = join_modules(STATIC, "main.js")
-    heads = {path.name: path.read_text().splitlines()[0] for path in STATIC.glob("*.js")}
-    assert sorted(name for name, head in heads.items() if head not in script) == []
-    assert len(heads) > 10
+def test_every_file_is_in_the_page() -> None:
+    text = get().text
+    heads = {path.name: path.read_text().splitlines()[0] for path in STATIC.glob("*.*")}
+    assert sorted(name for name, head in heads.items() if head not in text) == []
+    assert len(heads) > 20
+
+
+def test_a_server_that_nobody_asks_for_it_does_not_even_import_it() -> None:
+    script = (
+        "import sys, handler.__main__, handler.http.app, handler.http.server; print('handler.http.page' in sys.modules)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True) == "False\n"
 
 
 def test_no_import_and_no_export_is_left_and_no_tag_ends_the_script() -> None:
@@ -131,7 +140,7 @@ def test_no_import_and_no_export_is_left_and_no_tag_ends_the_script() -> None:
     assert re.findall(r"\bimport\(", script) == []
     assert "</script" not in script.lower()
     assert "<!--" not in script
-    assert "</style" not in (STATIC / "page.css").read_text().lower()
+    assert "</style" not in "".join(path.read_text() for path in STATIC.glob("*.css")).lower()
 
 
 def test_top_level_names_differ_for_the_scripts_share_one_scope() -> None:
@@ -153,7 +162,7 @@ def test_each_module_comes_once_and_before_those_that_want_it(tmp_path: Path) ->
 
 
 def colours(scheme: int) -> dict[str, str]:
-    pairs = re.findall(r"--([a-z-]+): light-dark\((#\w{6}), (#\w{6})\)", (STATIC / "page.css").read_text())
+    pairs = re.findall(r"--([a-z-]+): light-dark\((#\w{6}), (#\w{6})\)", (STATIC / "base.css").read_text())
     return {name: (light, dark)[scheme] for name, light, dark in pairs}
 
 

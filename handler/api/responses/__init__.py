@@ -1,0 +1,1 @@
+"""/v1/responses: OpenAI's newer form of chats, in which an answer is a list of items."""
