@@ -30,6 +30,8 @@ DEPENDENT = {
         "text",
         "tools",
         "tool_choice",
+        "functions",
+        "function_call",
         "output_config",
         "stop_sequences",
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,11 +131,12 @@ SHARED: dict[str, Schema] = {
 }
 
 
-def answer(object: str, **said: Schema) -> Schema:
+def answer(object: str, endings: Sequence[str] = ("stop", "length"), **said: Schema) -> Schema:
     """Describe an answer of OpenAI's with one choice.
 
     Args:
         object: What it calls itself.
+        endings: The reasons for its end that there are.
         said: The choice's members beside index, logprobs and finish_reason.
     """
     choice = object_of(
@@ -143,7 +144,7 @@ def answer(object: str, **said: Schema) -> Schema:
         index={"const": 0},
         **said,
         logprobs=nullable("object"),
-        finish_reason={"enum": ["stop", "length"]},
+        finish_reason={"enum": list(endings)},
     )
     return object_of(
         ["id", "object", "created", "model", "choices", "usage", "timings"],
