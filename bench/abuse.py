@@ -102,9 +102,11 @@ class Strangers:
         answer = asyncio.create_task(reader.read())
         until = time.monotonic() + self._seconds
         writer.write(b"GET /health HTTP/1.1\r\nx: ")
-        while not answer.done() and time.monotonic() < until:
-            writer.write(b"a")
-            await asyncio.sleep(BYTE_EVERY_S)
+        with suppress(ConnectionError):
+            while not answer.done() and time.monotonic() < until:
+                writer.write(b"a")
+                await writer.drain()
+                await asyncio.sleep(BYTE_EVERY_S)
         writer.close()
         if answer.done():
             return _ended(answer.result())
@@ -115,8 +117,10 @@ class Strangers:
         """Send headers until the server has had enough."""
         reader, writer = await asyncio.open_connection(*self._address)
         writer.write(b"GET /health HTTP/1.1\r\nhost: x\r\n")
-        for _ in range(100):
-            writer.write(BOMB)
+        with suppress(ConnectionError):  # It has been refused already.
+            for _ in range(100):
+                writer.write(BOMB)
+                await writer.drain()
         try:
             return _ended(await asyncio.wait_for(reader.read(), PATIENCE_S))
         except TimeoutError:
