@@ -101,17 +101,16 @@ class Strangers:
         reader, writer = await asyncio.open_connection(*self._address)
         answer = asyncio.create_task(reader.read())
         until = time.monotonic() + self._seconds
-        writer.write(b"GET /health HTTP/1.1\r\nx: ")
-        with suppress(ConnectionError):
+        try:
+            writer.write(b"GET /health HTTP/1.1\r\nx: ")
             while not answer.done() and time.monotonic() < until:
                 writer.write(b"a")
                 await writer.drain()
                 await asyncio.sleep(BYTE_EVERY_S)
-        writer.close()
-        if answer.done():
-            return _ended(answer.result())
-        answer.cancel()
-        return "kept"
+            return _ended(await answer) if answer.done() else "kept"
+        finally:
+            answer.cancel()
+            writer.close()
 
     async def bomb(self) -> str:
         """Send headers until the server has had enough."""
