@@ -19,12 +19,15 @@ LWA_IMAGE ?=
 PYTHON_VERSION ?=
 export BASE_IMAGE BUILDER_IMAGE LWA_IMAGE PYTHON_VERSION PROMPT
 IMAGE_TOOLS := buildah podman runc mmdebstrap docker-registry
+BROWSERS := chromium chromium-browser google-chrome
+PAGE_TOOLS := chromium fonts-liberation
 # Without cargo the stock kernels do, so nothing may depend on the library unless it can be built or is there.
 HAS_CARGO := $(shell command -v $(CARGO) 2>/dev/null)
 KERNELS := handler/libfirebrick_kernels.so
 KERNEL_SOURCES := $(wildcard kernels/Cargo.*) $(shell find kernels/src -name '*.rs' 2>/dev/null)
 KERNELS_READY := $(if $(HAS_CARGO),$(KERNELS),$(wildcard $(KERNELS)))
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
+DEMO_OPTIONS := --name firebrick-demo --embeddings mean
 # What the demo's artefact is made of; it is exported again when one of these changes.
 DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VENV)/.tools $(KERNELS_READY)
 # For Terraform: "-var-file=examples/worker.tfvars", "-auto-approve".
@@ -33,9 +36,9 @@ URL ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance check sanitize test-reference test-clients record export serve wheel bench lock clean
+.PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
-.PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy
+.PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy page-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,7 +84,7 @@ record: $(REFERENCE_VENV)/.ready ## compute the golden files in tests/golden ane
 	$(REFERENCE_PY) -m tests.reference.record
 
 export: tools ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; ARGS="--prefix system.json …"
-	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(if $(filter demo/checkpoint,$(MODEL)),--name firebrick-demo) $(ARGS)
+	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(if $(filter demo/checkpoint,$(MODEL)),$(DEMO_OPTIONS)) $(ARGS)
 
 serve: tools ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
@@ -109,6 +112,12 @@ image-tools: ## install what building and trying images needs (Debian, Ubuntu; a
 	@command -v apt-get >/dev/null || { echo "error: no apt-get here; install $(IMAGE_TOOLS)" >&2; exit 2; }
 	apt-get update --quiet=2
 	apt-get install --yes --quiet=2 --no-install-recommends $(IMAGE_TOOLS)
+
+page-tools: ## install a browser, with which the page is tested, if there is none (Debian, Ubuntu; as root)
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
+	  test "$$(id -u)" = 0 || { echo "error: run as root: sudo make page-tools" >&2; exit 2; }; \
+	  command -v apt-get >/dev/null || { echo "error: no apt-get here; install $(PAGE_TOOLS)" >&2; exit 2; }; \
+	  apt-get update --quiet=2 && apt-get install --yes --quiet=2 --no-install-recommends $(PAGE_TOOLS)
 
 smoke: setup build/emulator/aws-lambda-rie ## try the built images in containers, as restricted as Lambda's
 	$(PY) -m pytest -o "norecursedirs=.*" tests/smoke $(ARGS)
@@ -156,7 +165,7 @@ clean: ## remove what was built
 
 build/demo/manifest.json: $(DEMO_SOURCES)
 	@mkdir -p build
-	$(PY) -m model_export demo/checkpoint --out build/demo --name firebrick-demo
+	$(PY) -m model_export demo/checkpoint --out build/demo $(DEMO_OPTIONS)
 	@touch $@
 
 # A file of its own, moved into place: a process that has the old one mapped keeps it.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from handler.logs import Log
     from handler.metrics import Metrics
 
+LAST_LINES_S = 2.0  # for a reader of the log that is behind
 WEB = ("handler.http.app", "handler.http.server")  # starlette and uvicorn
 
 
@@ -68,10 +69,11 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
 
     from handler.http.app import create_app
     from handler.http.server import serve
-    from handler.logs import Log
+    from handler.logs import Log, Unblocked
     from handler.scheduler import Scheduler
 
-    log = Log(sys.stdout, settings.log_text)
+    lines = Unblocked(sys.stdout)
+    log = Log(lines, settings.log_text)
     metrics = _metrics(settings, log)
     scheduler = Scheduler[Any](settings.queue, model.slots, model.step)
     app = create_app(model, scheduler, settings, log, key.result(), metrics)
@@ -87,6 +89,7 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
             metrics.ready(ready_ms)
 
     serve(app, scheduler, opened, settings.shutdown_grace_s, ready, log, bounds)
+    lines.drain(LAST_LINES_S)
 
 
 def _metrics(settings: Settings, log: Log) -> Metrics | None:
@@ -113,6 +116,5 @@ def _parse_arguments(arguments: Sequence[str]) -> dict[str, str | None]:
 if __name__ == "__main__":
     configure_libraries(os.environ)
     code = main(sys.argv[1:], os.environ)
-    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # A thread that is still loading native code can't be stopped, and crashes a Python that ends.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from os.path import isfile
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from handler.errors import ArtefactDamaged, ArtefactMissing, ArtefactVersion
 
@@ -24,6 +24,7 @@ LEFT_TO_THE_BUILD = (WEIGHTS, "tokenizer.json")  # too large to hash at every st
 REQUIRED = (GRAPH, WEIGHTS, TOKENIZER, DESCRIPTION)
 # Kernels, and what the cache may hold with each.
 KERNELS: Mapping[str, tuple[str, ...]] = {"stock": ("float32",), "native": ("float16", "int8")}
+Pooling = Literal["mean", "last"]
 T = TypeVar("T")
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -40,6 +41,21 @@ class SamplingDefaults:
 
 
 @dataclass(frozen=True)
+class Embeddings:
+    """How a text becomes a vector.
+
+    Attributes:
+        pooling: what is made of the hidden states: the mean of all, or the last one.
+        size: elements of the vector.
+        only: whether the model has no head, so that it can do nothing else.
+    """
+
+    pooling: Pooling
+    size: int
+    only: bool = False
+
+
+@dataclass(frozen=True)
 class Artefact:
     """What firebrick.json says, validated.
 
@@ -50,10 +66,13 @@ class Artefact:
         head_dim: of the cache, in elements.
         kernels: "stock" for onnxruntime's operators, "native" for ours.
         kv_cache_dtype: "float32", "float16" or "int8".
+        embeddings: None where the artefact isn't meant for them.
         prefixes: names of the files with caches of prompts' beginnings.
         cache_key: hash of what a cache is computed with: such a file goes with no other graph or weights.
         fingerprint: short hash of the manifest, the same for the same artefact.
         created: seconds since the epoch.
+        tool_format: how the model writes calls; None for the handler to tell by the chat template.
+        reasoning_format: how it writes thoughts; None for the same.
     """
 
     directory: Path
@@ -73,10 +92,13 @@ class Artefact:
     suffix_ids: tuple[int, ...]
     special_tokens: Mapping[str, str]
     sampling_defaults: SamplingDefaults
+    embeddings: Embeddings | None
     prefixes: tuple[str, ...]
     cache_key: str
     fingerprint: str
     created: int
+    tool_format: str | None = None
+    reasoning_format: str | None = None
 
 
 def load_artefact(directory: Path, verify: Literal["full", "quick"] = "full") -> Artefact:
@@ -209,10 +231,13 @@ def _parse(directory: Path, description: Mapping[str, Any]) -> Artefact:
                 min_p=float(defaults.get("min_p", 0.0)),
                 repetition_penalty=float(defaults.get("repetition_penalty", 1.0)),
             ),
+            embeddings=_embeddings(description),
             prefixes=(),
             cache_key="",
             fingerprint="",
             created=int((directory / DESCRIPTION).stat().st_mtime),
+            tool_format=_optional(_text, {"tool_format": None, **description}, "tool_format"),
+            reasoning_format=_optional(_text, {"reasoning_format": None, **description}, "reasoning_format"),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtefactDamaged(f"{directory / DESCRIPTION} lacks or misspells {error}; export the model again") from None
@@ -233,6 +258,16 @@ def _integer(values: Mapping[str, Any], key: str, least: int = 0) -> int:
 
 def _ids(values: Mapping[str, Any], key: str) -> tuple[int, ...]:
     return tuple(_integer({key: value}, key) for value in values[key])
+
+
+def _embeddings(description: Mapping[str, Any]) -> Embeddings | None:
+    found = description.get("embeddings")  # older exporters write none
+    if found is None:
+        return None
+    pooling: Pooling = found["pooling"]
+    if pooling not in get_args(Pooling):
+        raise ValueError(f"embeddings.pooling, which is {pooling!r} and none of {', '.join(get_args(Pooling))}")
+    return Embeddings(pooling, _integer(description, "hidden_size", 1), found.get("only", False) is True)
 
 
 def _optional(read: Callable[[Mapping[str, Any], str], T], values: Mapping[str, Any], key: str) -> T | None:

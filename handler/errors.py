@@ -257,6 +257,15 @@ class NotAnObject(ApiError):
     code = "invalid_body"
 
 
+class NumberTooLong(ApiError):
+    """The body's JSON holds an integer that can't be read."""
+
+    code = "number_too_long"
+
+    def __init__(self, digits: int) -> None:
+        super().__init__(f"the body holds an integer of more than {digits} digits, which no parameter takes")
+
+
 class MissingParameter(ApiError):
     """A required member isn't there."""
 
@@ -358,6 +367,37 @@ class NoChatTemplate(ApiError):
 
     def __init__(self, model: str) -> None:
         super().__init__(f"{model} has no chat template; use /v1/completions", "messages")
+
+
+class EmbeddingsUnavailable(ApiError):
+    """The artefact isn't meant for embeddings."""
+
+    code = "no_embeddings"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"{model} was exported for text only; export it with --embeddings mean or last, or change the artefact: "
+            "python -m model_export.convert DIR --embeddings mean",
+            "model",
+        )
+
+
+class EmbeddingsOnly(ApiError):
+    """The model has no head."""
+
+    code = "no_text"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} can't write text, its checkpoint has no LM head; use /v1/embeddings", "model")
+
+
+class InputTooLong(ApiError):
+    """An input has more tokens than the context."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, param: str, tokens: int, context_length: int) -> None:
+        super().__init__(f"{param} has {tokens} tokens, more than the model's context of {context_length}", param)
 
 
 class TemplateFailed(ApiError):
@@ -539,7 +579,9 @@ class ResponseTooLarge(ApiError):
     code = "response_too_large"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the answer is larger than {limit} bytes; ask for fewer tokens or logprobs", "max_tokens")
+        super().__init__(
+            f"the answer is larger than {limit} bytes; ask for fewer tokens, logprobs or inputs", "max_tokens"
+        )
 
 
 class BodyTooLarge(ApiError):
@@ -624,7 +666,10 @@ class UnknownEvent(ApiError):
     code = "unknown_event"
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what}: send an object with 'prompt' or 'messages', or SQS messages with such a body")
+        super().__init__(
+            f"{what}: send an object with 'prompt', 'messages' or 'input', SQS messages with such a body, or HTTP "
+            "requests through a function URL"
+        )
 
 
 class ResultsBucketMissing(ApiError):

@@ -9,16 +9,15 @@ from dataclasses import dataclass, replace
 
 from handler.api.endpoint import Answer, Request
 from handler.api.events import Envelope
-from handler.api.prompt import TextTask
-from handler.deadline import Deadline, Expiry
+from handler.api.prompt import EmbeddingTask, Task, TextTask
+from handler.choices import Choices
+from handler.deadline import Deadline, Expiry, until
 from handler.engine.cancellation import Cancellable
 from handler.errors import DeadlineExceeded, TimeUp
 from handler.model import Model
-from handler.text.deltas import Delta, ScoredToken, Token, prompt_scores, text_deltas
+from handler.text.deltas import Delta
 from handler.text.meter import Meter
-from handler.text.reading import read
-from handler.text.shown import Shown
-from handler.turns import Work, side_by_side
+from handler.turns import side_by_side
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,16 @@ class Generation:
     """
 
     request: Request
-    tasks: Sequence[TextTask]
+    tasks: Sequence[Task]
     envelope: Envelope
     meter: Meter
     answer: Answer
     deadline: Deadline | None
+
+    @property
+    def side_by_side(self) -> int:
+        """How many slots it can use; inputs that become vectors take one between them."""
+        return max(1, sum(isinstance(task, TextTask) for task in self.tasks))
 
     @property
     def max_tokens(self) -> int:
@@ -73,7 +77,7 @@ def prepare(
     return Generation(request, tasks, envelope, meter, request.answer(envelope, meter), deadline)
 
 
-def _prompt_tokens(tasks: Sequence[TextTask]) -> int:
+def _prompt_tokens(tasks: Sequence[Task]) -> int:
     # Choices of one prompt share its ids.
     prompts = {id(task.prompt_ids): len(task.prompt_ids) for task in tasks}
     return sum(prompts.values())
@@ -97,71 +101,42 @@ def generate(
         DeadlineExceeded: There was no token before the deadline; an answer that has begun ends in good order instead.
     """
     generation.meter.start()
+    inputs = [task for task in generation.tasks if isinstance(task, EmbeddingTask)]
+    if inputs:
+        yield from _embeddings(model, generation, inputs, cancellation)
+        return
+    texts = [task for task in generation.tasks if isinstance(task, TextTask)]
     watch = nullcontext() if generation.deadline is None else Expiry(generation.deadline, cancellation)
     with watch as expiry:
-        choices = _Choices(model, generation.meter, cancellation, expiry)
-        works = [(id(task.prompt_ids), choices.work(task)) for task in generation.tasks]
+        choices = Choices(model, generation.meter, cancellation, expiry)
+        works = [(id(task.prompt_ids), choices.work(task)) for task in texts]
         with closing(side_by_side(works, at_once)) as deltas:
             for delta in deltas:
                 yield delta and replace(delta[1], index=delta[0])
 
 
-class _Choices:
-    """Makes the choices of one answer."""
+def _embeddings(
+    model: Model, generation: Generation, inputs: Sequence[EmbeddingTask], cancellation: Cancellable
+) -> Generator[Delta | None, None, None]:
+    """One input after the other, so that they take one place of the cache between them."""
+    vectors = _vectors(model, generation, inputs, cancellation)
+    if generation.deadline is None:
+        yield from vectors
+        return
+    try:
+        yield from until(generation.deadline, vectors, cancellation)
+    except TimeUp:  # Some of the inputs are no answer.
+        raise DeadlineExceeded() from None
 
-    def __init__(self, model: Model, meter: Meter, cancellation: Cancellable, expiry: Expiry | None) -> None:
-        self._model = model
-        self._meter = meter
-        self._cancellation = cancellation
-        self._expiry = expiry
-        self._scores: dict[int, tuple[ScoredToken, ...]] = {}  # of prompts
 
-    def work(self, task: TextTask) -> Work[Delta]:
-        return lambda: self._deltas(task)
-
-    def _deltas(self, task: TextTask) -> Generator[Delta | None, None, None]:
-        if task.echo is not None:
-            yield from self._echoed(task)
-        if task.max_tokens == 0:
-            yield Delta("", finish_reason="length")
-            return
-        model, ending = self._model, task.ending
-        constraint = task.constraint() if task.constraint is not None else None
-        stop_ids = frozenset() if ending.ignore_eos and constraint is None else model.stop_ids
-        tokens = model.generate(
-            task.prompt_ids, task.sampling, task.max_tokens, stop_ids | ending.stop_ids, self._cancellation, constraint
-        )
-        counted = self._meter.count(self._in_time(tokens), id(task.prompt_ids))
-        offset = len(task.echo.text) if task.echo is not None else 0
-        vocabulary = Shown(model.vocabulary, task.shown) if task.shown else model.vocabulary
-        deltas = text_deltas(counted, vocabulary, task.stop, task.max_tokens, ending, offset)
-        yield from deltas if task.reader is None else read(deltas, task.reader())
-
-    def _echoed(self, task: TextTask) -> Generator[Delta | None, None, None]:
-        """Give the prompt, with its scores if they are wanted; those of a prompt's first choice are all the others'."""
-        assert task.echo is not None
-        if task.sampling.top_logprobs is None:
-            yield Delta(task.echo.text)
-            return
-        key = id(task.prompt_ids)
-        if key not in self._scores:
-            tokens = yield from self._scored(task.prompt_ids, task.sampling.top_logprobs)
-            self._scores[key] = prompt_scores(tokens, self._model.vocabulary, task.prompt_ids[0], task.echo.offsets)
-        yield Delta(task.echo.text, self._scores[key])
-
-    def _scored(self, ids: Sequence[int], top_logprobs: int) -> Generator[None, None, Sequence[Token]]:
-        found: list[Token] = []
-        try:
-            with closing(self._in_time(self._model.score(ids, top_logprobs, self._cancellation))) as tokens:
-                for token in tokens:
-                    if token is None:
-                        yield None
-                    else:
-                        found.append(token)
-        except TimeUp:  # Some of the scores are no answer.
-            raise DeadlineExceeded() from None
-        self._meter.scored(id(ids))
-        return found
-
-    def _in_time(self, tokens: Generator[Token | None, None, None]) -> Generator[Token | None, None, None]:
-        return tokens if self._expiry is None else self._expiry.until(tokens)
+def _vectors(
+    model: Model, generation: Generation, inputs: Sequence[EmbeddingTask], cancellation: Cancellable
+) -> Generator[Delta | None, None, None]:
+    for index, task in enumerate(inputs):
+        with closing(model.embed(task.prompt_ids, cancellation)) as items:
+            for item in items:
+                if item is None:
+                    yield None
+                    continue
+                generation.meter.read(item.cached_tokens, last=index == len(inputs) - 1)
+                yield Delta("", index=index, embedding=item.vector)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import select
+import threading
 import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from queue import SimpleQueue
+from typing import Any, Protocol, TextIO
 
 from handler.invocation import Invocation
 
 LONGEST_PATH = 200
+MOST_WAITING = 2**20  # characters of lines that a stalled reader hasn't taken
+LONGEST_AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes as a whole, if it takes any
 
 
 @dataclass
@@ -35,6 +40,80 @@ class Record:
     answers: dict[int, str] = field(default_factory=dict)  # by choice
 
 
+class Sink(Protocol):
+    """Where lines go."""
+
+    def write(self, line: str, /) -> object: ...
+    def flush(self) -> object: ...
+
+
+class Unblocked:
+    """A stream whose reader may stall: nobody waits for it.
+
+    Lines go out at once where the stream takes them. Else they wait for a thread, in their order; beyond MOST_WAITING
+    they are dropped, and a line says how many.
+
+    Args:
+        stream: With a file descriptor, for example stdout.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Condition()
+        self._lines: SimpleQueue[str] | None = None  # and its thread, once it is needed
+        self._waiting = 0  # characters
+        self._dropped = 0
+        self._poll = select.poll()
+        self._poll.register(stream.fileno(), select.POLLOUT)
+
+    def write(self, line: str) -> None:
+        """Write a whole line, or let it wait, or drop it."""
+        with self._lock:
+            if not self._waiting and len(line) * 4 <= LONGEST_AT_ONCE and self._poll.poll(0):
+                self._stream.write(line)
+                self._stream.flush()
+            elif self._waiting and self._waiting + len(line) > MOST_WAITING:
+                self._dropped += 1
+            else:
+                self._waiting += len(line)
+                self._queue().put(line)
+
+    def flush(self) -> None:
+        """There is nothing to flush: `write` does."""
+
+    def drain(self, seconds: float) -> None:
+        """Wait until all is written, or the time is up."""
+        with self._lock:
+            self._lock.wait_for(lambda: not self._waiting, seconds)
+
+    def _queue(self) -> SimpleQueue[str]:
+        if self._lines is None:
+            self._lines = SimpleQueue()
+            threading.Thread(target=self._work, args=(self._lines,), name="log", daemon=True).start()
+        return self._lines
+
+    def _work(self, lines: SimpleQueue[str]) -> None:
+        while True:
+            line = lines.get()
+            self._put(line)
+            with self._lock:
+                self._waiting -= len(line)
+                dropped = 0 if self._waiting else self._dropped
+                self._dropped -= dropped
+                self._lock.notify_all()
+            if dropped:
+                self._put(_line("log_lines_dropped", {"lines": dropped}))
+
+    def _put(self, line: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(line)
+            self._stream.flush()
+
+
+def _line(event: str, members: dict[str, Any]) -> str:
+    return json.dumps({"event": event, "time": round(time.time(), 3), **members}, default=str) + "\n"
+
+
 class Log:
     """Writes events.
 
@@ -43,7 +122,7 @@ class Log:
         texts: Whether prompts and answers are written too.
     """
 
-    def __init__(self, stream: TextIO, texts: bool = False) -> None:
+    def __init__(self, stream: Sink, texts: bool = False) -> None:
         self._stream = stream
         self.texts = texts
 
@@ -55,9 +134,8 @@ class Log:
 
     def event(self, event: str, **members: Any) -> None:
         """Write one line."""
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **members}, default=str)
         with suppress(OSError, ValueError):  # Nobody reads the log any more: that is no reason to stop answering.
-            self._stream.write(line + "\n")
+            self._stream.write(_line(event, members))
             self._stream.flush()
 
     def request(self, record: Record) -> None:

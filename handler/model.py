@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from handler.api.options import Served
 from handler.api.prompt import Prompts
@@ -13,6 +13,10 @@ from handler.engine.constraint import Constraint
 from handler.engine.memory import Room
 from handler.engine.sampling import SamplingParams
 from handler.text.deltas import Token, Vocabulary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Generate(Protocol):
@@ -28,6 +32,26 @@ class Generate(Protocol):
         constraint: Constraint | None = None,
         /,
     ) -> Generator[Token | None, None, None]: ...
+
+
+class Embedded(Protocol):
+    """An input that became a vector."""
+
+    @property
+    def vector(self) -> NDArray[np.float32]:
+        """float32 `(hidden_size,)`, pooled and not normalized."""
+        ...
+
+    @property
+    def cached_tokens(self) -> int:
+        """How many of its tokens were found in the cache."""
+        ...
+
+
+class Embed(Protocol):
+    """The engine's `embed`: one vector, and None where it takes a step to go on."""
+
+    def __call__(self, prompt_ids: Sequence[int], cancellation: Any, /) -> Generator[Embedded | None, None, None]: ...
 
 
 class Score(Protocol):
@@ -47,6 +71,7 @@ class Model:
     vocabulary: Vocabulary
     generate: Generate
     score: Score
+    embed: Embed
     step: Callable[[], None]
     slots: int  # answers at a time
     new_cancellation: Callable[[], Cancellable]

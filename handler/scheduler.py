@@ -152,6 +152,10 @@ class Scheduler(Generic[T]):
         ticket.slots = min(ticket.slots, ticket.wants)
         self._start_next()
 
+    async def idle(self) -> None:
+        """Wait until nothing waits or runs."""
+        await self._idle.wait()
+
     async def drain(self, grace_s: float) -> None:
         """Take no more, wait for what is here, and after the grace period end it."""
         self.draining = True

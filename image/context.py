@@ -64,8 +64,9 @@ def library_for(artefact: Artefact, root: Path = ROOT) -> Path | None:
 
 
 def handler_files(root: Path = ROOT) -> list[str]:
-    """The handler's sources, relative to the clone."""
-    return sorted(str(path.relative_to(root)) for path in (root / "handler").rglob("*.py"))
+    """The handler's sources and its page, relative to the clone."""
+    paths = [*(root / "handler").rglob("*.py"), *(root / "handler" / "http" / "static").iterdir()]
+    return sorted(str(path.relative_to(root)) for path in paths)
 
 
 def artefact_files(model_dir: Path) -> list[str]:

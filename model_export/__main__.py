@@ -16,6 +16,7 @@ from model_export.options import (
     BLOCK_SIZES,
     DEFAULT_CONTEXT,
     Activations,
+    Embeddings,
     ExportOptions,
     Kernels,
     KvCache,
@@ -79,6 +80,11 @@ def parser() -> argparse.ArgumentParser:
         "--context", type=int, help=f"positions to hold (default: the smaller of the model's and {DEFAULT_CONTEXT})"
     )
     p.add_argument(
+        "--embeddings",
+        choices=get_args(Embeddings),
+        help="how /v1/embeddings makes a text's vector of its hidden states (default: as the checkpoint says, or none)",
+    )
+    p.add_argument(
         "--prefix",
         type=Path,
         action="append",
@@ -110,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kernels=kernels,
             kv_cache=args.kv_cache,
             context=args.context,
+            embeddings=args.embeddings,
             name=args.name,
             prefixes=tuple(args.prefix),
             threads=args.threads,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from os.path import isfile
 from pathlib import Path
 
@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from model_export.config import ModelConfig, read_json
+from model_export.config import ModelConfig, load_config, read_json
 from model_export.errors import CheckpointDamaged, CheckpointMismatch
 
 DTYPES = ("BF16", "F16", "F32")
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+HEAD = "lm_head.weight"
+BARE_EMBEDDING = "embed_tokens.weight"
 
 
 def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -51,13 +53,14 @@ def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         linear(f"{prefix}.mlp.down_proj", h, m, config.mlp_bias)
     tensors["model.norm.weight"] = (h,)
     if not config.tie_word_embeddings:
-        tensors["lm_head.weight"] = (config.vocab_size, h)
+        tensors[HEAD] = (config.vocab_size, h)
     return tensors
 
 
 @dataclass(frozen=True)
 class _Location:
     file: Path
+    name: str
     dtype: str
     shape: tuple[int, ...]
 
@@ -76,12 +79,9 @@ class Checkpoint:
             CheckpointDamaged: a file is missing or malformed.
             CheckpointMismatch: a tensor is missing, unknown, or has another shape or type than the config implies.
         """
-        tensors: dict[str, _Location] = {}
-        for file in _files(directory):
-            for name, location in _read_header(file).items():
-                if name in tensors:
-                    raise CheckpointMismatch(f"{name} is in both {tensors[name].file.name} and {file.name}")
-                tensors[name] = location
+        tensors = _locations(directory)
+        if _is_bare(tensors):
+            tensors = {name if name == HEAD else f"model.{name}": location for name, location in tensors.items()}
         expected = expected_tensors(config)
         _check_names(expected, tensors, config)
         for name, shape in expected.items():
@@ -96,7 +96,7 @@ class Checkpoint:
     @classmethod
     def shapes_of(cls, config: ModelConfig) -> Checkpoint:
         """A checkpoint with this config of which there are no values, only names and shapes."""
-        return cls({name: _Location(Path(), "F32", shape) for name, shape in expected_tensors(config).items()})
+        return cls({name: _Location(Path(), name, "F32", shape) for name, shape in expected_tensors(config).items()})
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor."""
@@ -120,7 +120,7 @@ class Checkpoint:
         try:
             # Opened anew each time: pages of a mapping that stays open would count as our memory.
             with safe_open(location.file, framework="numpy") as file:
-                rows = file.get_slice(name)[start : location.shape[0] if stop is None else stop]
+                rows = file.get_slice(location.name)[start : location.shape[0] if stop is None else stop]
         except (SafetensorError, OSError) as error:
             raise CheckpointDamaged(f"{location.file}: {name} can't be read: {error}") from None
         weights = _widen(rows)
@@ -129,6 +129,39 @@ class Checkpoint:
                 f"{location.file}: {name} holds NaN or infinity in rows {start} to {start + len(weights) - 1}"
             )
         return weights
+
+
+def load_decoder(directory: Path) -> tuple[ModelConfig, bool]:
+    """Read config.json, and see whether the decoder has a head.
+
+    Returns:
+        the config, and whether the checkpoint was saved without the head that it had; the graph then gets the embedding
+        in its place, whose logits mean nothing.
+
+    Raises:
+        ConfigInvalid, ArchitectureUnsupported: as `load_config`.
+        CheckpointDamaged: a file is missing or malformed.
+        CheckpointMismatch: a tensor is in two files.
+    """
+    config = load_config(directory)
+    tensors = _locations(directory)
+    headless = _is_bare(tensors) and HEAD not in tensors and not config.tie_word_embeddings
+    return replace(config, tie_word_embeddings=True) if headless else config, headless
+
+
+def _locations(directory: Path) -> dict[str, _Location]:
+    tensors: dict[str, _Location] = {}
+    for file in _files(directory):
+        for name, location in _read_header(file).items():
+            if name in tensors:
+                raise CheckpointMismatch(f"{name} is in both {tensors[name].file.name} and {file.name}")
+            tensors[name] = location
+    return tensors
+
+
+def _is_bare(names: Container[str]) -> bool:
+    """Whether the decoder was saved by itself, so that its names lack what they begin with beside a head."""
+    return BARE_EMBEDDING in names and f"model.{BARE_EMBEDDING}" not in names
 
 
 def _widen(rows: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -162,7 +195,9 @@ def _read_header(file: Path) -> dict[str, _Location]:
     try:
         with safe_open(file, framework="numpy") as opened:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
-            return {name: _Location(file, part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+            return {
+                name: _Location(file, name, part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()
+            }
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointDamaged(f"{file} is no whole safetensors file: {error}; download it again") from None
 
@@ -174,7 +209,7 @@ def _check_names(expected: Iterable[str], found: Iterable[str], config: ModelCon
     # Old checkpoints carry the rotary frequencies, and tied ones may carry the head a second time.
     spare = {name for name in found if name.endswith("rotary_emb.inv_freq")}
     if config.tie_word_embeddings:
-        spare.add("lm_head.weight")
+        spare.add(HEAD)
     unknown = sorted(set(found) - set(expected) - spare)
     if unknown:
         raise CheckpointMismatch(

@@ -54,6 +54,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "Qwen2ForCausalLM": Architecture("qwen2", qkv_bias=True, output_bias=False, defaults={"num_key_value_heads": 32}),
     "Qwen3ForCausalLM": Architecture("qwen3", qk_norm=True, defaults={"num_key_value_heads": 32, "head_dim": 128}),
 }
+# The decoder without its head, as checkpoints for embeddings have it.
+BARE = {name.replace("ForCausalLM", "Model"): name for name in ARCHITECTURES}
 MODEL_TYPES = {architecture.family: name for name, architecture in ARCHITECTURES.items()}
 
 
@@ -196,10 +198,11 @@ def _architecture_name(raw: Mapping[str, Any]) -> str:
         names = [MODEL_TYPES.get(raw["model_type"], raw["model_type"])]
     if not names:
         raise ConfigInvalid("config.json names neither architectures nor model_type")
-    if names[0] not in ARCHITECTURES:
+    name = BARE.get(names[0], str(names[0]))
+    if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
-        raise ArchitectureUnsupported(f"architecture {names[0]!r} isn't supported; these are: {known}")
-    return str(names[0])
+        raise ArchitectureUnsupported(f"architecture {name!r} isn't supported; these are: {known}")
+    return name
 
 
 def _refuse_unsupported(raw: Mapping[str, Any], name: str) -> None:
@@ -209,7 +212,7 @@ def _refuse_unsupported(raw: Mapping[str, Any], name: str) -> None:
         raise ArchitectureUnsupported(
             f"the checkpoint is quantized already (quant_method {method!r}); export the bf16, f16 or f32 original"
         )
-    for key, neutral in (("partial_rotary_factor", 1.0), ("pretraining_tp", 1)):
+    for key, neutral in (("partial_rotary_factor", 1.0), ("pretraining_tp", 1), ("is_causal", True)):
         if raw.get(key) not in (None, neutral):
             raise ArchitectureUnsupported(f"{name} with {key} {raw[key]!r} isn't supported, only {neutral}")
 

@@ -1,6 +1,6 @@
-"""`python -m model_export.convert DIR --kernels native|stock`: an artefact for other kernels, without the checkpoint.
+"""`python -m model_export.convert DIR [--kernels native|stock]`: an artefact for other kernels, without the checkpoint.
 
-Or one with other prefixes: a cache belongs to its kernels, so they are always computed anew.
+Or one with other prefixes: a cache belongs to its kernels, so they are always computed anew. Or one for embeddings.
 
 The quantized values stay what they are, so that a way there and back gives the same bytes.
 """
@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 from model_export import artefact, graph, prefixes, safetensors_file
-from model_export.errors import ExportError
-from model_export.options import ExportOptions, Kernels, KvCache
+from model_export.errors import ExportError, OptionInvalid
+from model_export.options import Embeddings, ExportOptions, Kernels, KvCache
 from model_export.progress import Progress
 from model_export.reading import ReadArtefact, read_artefact, read_metadata
 from model_export.safetensors_file import Layout
@@ -38,8 +39,9 @@ def convert(
     kv_cache: KvCache | None = None,
     threads: int = 1,
     prefix_files: Sequence[Path] = (),
+    embeddings: Embeddings | None = None,
 ) -> None:
-    """Write an artefact for other kernels, with another cache, or with other prefixes.
+    """Write an artefact for other kernels, with another cache, with other prefixes, or for embeddings.
 
     Those that it has are left out: what they hold is another cache's.
 
@@ -50,6 +52,7 @@ def convert(
         kv_cache: of native kernels; None to keep what there is, else int8.
         threads: the result doesn't depend on it.
         prefix_files: what prompts begin with.
+        embeddings: as for an export; None to keep what there is.
 
     Raises:
         ArtefactInvalid: DIR isn't a whole artefact.
@@ -62,7 +65,8 @@ def convert(
     read = read_artefact(directory)
     verify_files(read)  # or damage would get a new, matching hash
     stored = StoredWeights(read)
-    options = target_options(read.options, kernels, kv_cache)
+    options = target_options(read.options, kernels, kv_cache, embeddings)
+    vectors = _embeddings(read, options)
     weights = [replace(weight, storage=STORAGES[kernels]) for weight in stored.planned.values()]
     layout = safetensors_file.lay_out([spec for w in weights for spec in w.tensors], _metadata(read, kernels))
     with artefact.staging(out) as stage:
@@ -70,7 +74,7 @@ def convert(
         for name in sorted(set(read.manifest["files"]) - REWRITTEN):
             if not artefact.PREFIX.fullmatch(name):
                 shutil.copyfile(directory / name, stage / name)
-        changed = {"kv_cache_dtype": options.kv_cache_dtype, "kernels": kernels}
+        changed = {"kv_cache_dtype": options.kv_cache_dtype, "kernels": kernels, "embeddings": vectors}
         artefact.write_json(stage / artefact.DESCRIPTION, {**read.description, **changed})
         prefixes.check(stage, prefix_files)
         model = graph.build(read.config, options, weights, layout.offsets)
@@ -79,7 +83,9 @@ def convert(
         prefixes.finish(stage, {artefact.WEIGHTS: digest}, prefix_files, threads)
 
 
-def target_options(current: ExportOptions, kernels: Kernels, kv_cache: KvCache | None) -> ExportOptions:
+def target_options(
+    current: ExportOptions, kernels: Kernels, kv_cache: KvCache | None, embeddings: Embeddings | None = None
+) -> ExportOptions:
     """What an export of the same weights for other kernels would have been asked for.
 
     Raises:
@@ -87,7 +93,15 @@ def target_options(current: ExportOptions, kernels: Kernels, kv_cache: KvCache |
     """
     if kv_cache is None and kernels == "native":
         kv_cache = current.kv_cache
-    return replace(current, kernels=kernels, kv_cache=kv_cache)
+    return replace(current, kernels=kernels, kv_cache=kv_cache, embeddings=embeddings or current.embeddings)
+
+
+def _embeddings(read: ReadArtefact, options: ExportOptions) -> dict[str, Any] | None:
+    """What the description says of them."""
+    only = bool((read.description.get("embeddings") or {}).get("only"))
+    if only and options.pooling is None:
+        raise OptionInvalid(f"--embeddings none: {read.directory} can give nothing else, for its model has no head")
+    return {"pooling": options.pooling, "only": only} if options.pooling else None
 
 
 def _metadata(read: ReadArtefact, kernels: Kernels) -> dict[str, str]:
@@ -127,17 +141,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m model_export.convert", description="Change an artefact's kernels.")
     parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.add_argument("--kernels", choices=["native", "stock"], required=True)
+    parser.add_argument("--kernels", choices=["native", "stock"], help="(default: as they are)")
     parser.add_argument("--kv-cache", choices=["f16", "int8"], help="of native kernels (default: as it is, else int8)")
     parser.add_argument("--out", type=Path, metavar="DIR2", help="where to write (default: DIR itself)")
     parser.add_argument(
         "--prefix", type=Path, action="append", default=[], metavar="FILE", help="as for an export; others are dropped"
     )
+    parser.add_argument("--embeddings", choices=get_args(Embeddings), help="as for an export (default: as it is)")
     args = parser.parse_args(arguments)
     try:
         threads = len(os.sched_getaffinity(0))
-        dropped = len(prefixes.prefix_files(read_artefact(args.directory)))
-        convert(args.directory, args.out or args.directory, args.kernels, args.kv_cache, threads, args.prefix)
+        read = read_artefact(args.directory)
+        dropped = len(prefixes.prefix_files(read))
+        out = args.out or args.directory
+        kernels = args.kernels or read.options.kernels
+        convert(args.directory, out, kernels, args.kv_cache, threads, args.prefix, args.embeddings)
         if dropped and not args.prefix:
             print(f"left out {dropped} prefixes of {args.directory}: name their files with --prefix", file=sys.stderr)
     except ExportError as error:

@@ -27,6 +27,10 @@ class ArchitectureUnsupported(ExportError):
     """The checkpoint asks for an architecture or a feature of one that the exporter doesn't build."""
 
 
+class PoolingUnsupported(ExportError):
+    """The checkpoint makes vectors in a way that isn't built, or can do nothing else and nobody says how."""
+
+
 class CheckpointDamaged(ExportError):
     """A weights file is missing, truncated, malformed, or holds values that are no weights (NaN, infinity)."""
 
@@ -57,6 +61,10 @@ class PrefixRefused(ExportError):
 
 class PrefixFailed(ExportError):
     """The process that computes prefixes ended otherwise than it should, such as for want of memory."""
+
+
+class FormatsFailed(ExportError):
+    """The process that tells a chat template's formats ended otherwise than it should."""
 
 
 class OutputRefused(ExportError):

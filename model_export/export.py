@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_export import artefact, graph, prefixes, safetensors_file, tokenizer
+from model_export import artefact, graph, pooling, prefixes, safetensors_file, tokenizer
 from model_export.budget import bits_per_weight, check_budget, spend
 from model_export.calibrate import Calibrator
 from model_export.calibration import load_windows
-from model_export.checkpoint import Checkpoint
-from model_export.config import ModelConfig, load_config
+from model_export.checkpoint import Checkpoint, load_decoder
+from model_export.config import ModelConfig
+from model_export.errors import PoolingUnsupported
+from model_export.formats import chat_formats
 from model_export.heads import HeadLayout
-from model_export.options import ExportOptions
+from model_export.options import Embeddings, ExportOptions
 from model_export.parallel import Workers, workers
 from model_export.progress import Progress
 from model_export.resume import PartStore, state_key
@@ -42,11 +44,13 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
         ExportError: a subclass for each thing that the user can mend; `out` is then as it was.
     """
     artefact.check_output(out)
-    config = load_config(source.directory)
+    config, bare = load_decoder(source.directory)
+    options = replace(options, embeddings=_embeddings(source, options, bare))
     context = options.context_length(config)
     reference = tokenizer.load_tokenizer(source.directory)
     facts = tokenizer.read_facts(source.directory, config, reference)
     sampling = tokenizer.sampling_defaults(source.directory)
+    formats = chat_formats(facts.chat_template)
     checkpoint = Checkpoint.open(source.directory, config)
     weights = plan(config, options, checkpoint)
     text = np.empty((0, 0), dtype=np.int64)
@@ -58,9 +62,8 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
         _write_tokenizer(stage, source.directory, facts)
         tokenizer.check_parity(reference, stage / tokenizer.TOKENIZER_BINARY, facts.chat_template)
         if options.prefixes:  # described as far as it is known, and again when all is
-            artefact.write_json(
-                stage / artefact.DESCRIPTION, describe(source, config, options, weights, facts, sampling, context)
-            )
+            early = describe(source, config, options, weights, facts, sampling, context, bare)
+            artefact.write_json(stage / artefact.DESCRIPTION, {**early, **formats})
             prefixes.check(stage, options.prefixes)
         if options.bits_per_weight is not None:
             weights = _mixed(config, weights, options, text, threads)
@@ -75,9 +78,26 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
             calibrator = Calibrator(config, weights, text, threads, store)
             calibrator.run()
         digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, threads, calibrator)
-        description = describe(source, config, options, weights, facts, sampling, context)
-        artefact.write_json(stage / artefact.DESCRIPTION, description)
+        description = describe(source, config, options, weights, facts, sampling, context, bare)
+        artefact.write_json(stage / artefact.DESCRIPTION, {**description, **formats})
         prefixes.finish(stage, {artefact.WEIGHTS: digest}, options.prefixes, options.threads)
+
+
+def _embeddings(source: Source, options: ExportOptions, bare: bool) -> Embeddings:
+    """How vectors are made: as the user says, else as the checkpoint does.
+
+    Raises:
+        PoolingUnsupported: the checkpoint says something that isn't built, or has no head and nothing to do without.
+    """
+    try:
+        chosen = options.embeddings or pooling.declared(source.directory) or "none"
+    except PoolingUnsupported as error:
+        raise PoolingUnsupported(f"{error}; --embeddings mean, last or none overrides it") from None
+    if bare and chosen == "none":
+        raise PoolingUnsupported(
+            f"{source.directory} has no lm_head.weight, so it can give embeddings only: say --embeddings mean or last"
+        )
+    return chosen
 
 
 def _mixed(
@@ -131,6 +151,7 @@ def describe(
     facts: TokenizerFacts,
     sampling: dict[str, float | int],
     context: int,
+    bare: bool = False,
 ) -> dict[str, Any]:
     """What firebrick.json says; docs/artefact.md explains each key."""
     quantized = options.quantization == "int4"
@@ -169,5 +190,6 @@ def describe(
             "suffix_ids": list(facts.suffix_ids),
         },
         "sampling_defaults": sampling,
+        "embeddings": {"pooling": options.pooling, "only": bare} if options.pooling else None,
         "checkpoint_config": asdict(config),
     }

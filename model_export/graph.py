@@ -13,6 +13,11 @@ Inputs and outputs (`B` sequences, `S` new tokens each, `M` positions in the cac
   updated in place
 - with int8, the same with `.key_scale`/`.value_scale` float32 `(slots, num_key_value_heads, M)`
 - `logits` float32 `(P, vocab_size)`
+
+Graphs of artefacts for embeddings have two more (`Q` wanted hidden states):
+
+- `hidden_indices` int64 `(Q,)`, which may be left out for none: positions in the flattened `(B * S)`
+- `hidden_states` float32 `(Q, hidden_size)`, after the final norm
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from model_export.weights import EMBEDDING, HEAD, Weight
 OPSET = 21
 IR_VERSION = 10
 PAST, PRESENT = "past_key_values", "present"
+HIDDEN_INDICES = "hidden_indices"
 
 
 def build(
@@ -57,11 +63,14 @@ def build(
     for layer in range(config.num_hidden_layers):
         hidden, branch, present = decoder_layer(builder, operators, layer, hidden, branch, inputs)
         presents += present
-    logits = lm_head(builder, operators, hidden, branch, inputs["logits_indices"])
-    logits.shape, logits.type = ir.Shape(["num_logits", config.vocab_size]), ir.TensorType(ir.DataType.FLOAT)
+    flat = flatten(builder, hidden, branch)
+    outputs = [lm_head(builder, operators, flat, inputs["logits_indices"])]
+    if options.pooling is not None:
+        inputs = {**inputs, HIDDEN_INDICES: hidden_indices(builder)}
+        outputs.append(hidden_states(builder, flat, inputs[HIDDEN_INDICES]))
     graph = ir.Graph(
         list(inputs.values()),
-        [logits, *presents],
+        [*outputs, *presents],
         nodes=builder.tape.nodes,
         initializers=list(builder.initializers.values()),
         opset_imports={"": OPSET, MICROSOFT: 1, **operators.domains},
@@ -147,16 +156,43 @@ def norm(b: Builder, name: str, hidden: ir.Value, branch: ir.Value | None) -> tu
     return normed, total
 
 
-def lm_head(b: Builder, operators: Operators, hidden: ir.Value, branch: ir.Value | None, indices: ir.Value) -> ir.Value:
-    """Final norm and head, only where logits are wanted: `(B, S, hidden_size)` → `(P, vocab_size)`."""
+def flatten(b: Builder, hidden: ir.Value, branch: ir.Value | None) -> ir.Value:
+    """The last layer's sum, a row a position: `(B, S, hidden_size)` → `(B * S, hidden_size)`."""
     if branch is not None:
         hidden = b.op("Add", [hidden, branch], "model.residual")
-    flat = b.op("Reshape", [hidden, b.constant("flat_hidden", [-1, b.config.hidden_size])], "model.flatten")
+    return b.op("Reshape", [hidden, b.constant("flat_hidden", [-1, b.config.hidden_size])], "model.flatten")
+
+
+def lm_head(b: Builder, operators: Operators, flat: ir.Value, indices: ir.Value) -> ir.Value:
+    """Final norm and head, only where logits are wanted: `(B * S, hidden_size)` → `(P, vocab_size)`."""
     wanted = b.op("Gather", [flat, indices], "model.wanted", axis=0)
     normed = rms_norm(b, "model.norm", wanted, b.stored("model.norm.weight"), b.config.rms_norm_eps)
     logits = operators.linear(b, "lm_head", normed, HEAD if HEAD in b.weights else EMBEDDING)
     logits.name = "logits"
+    logits.shape, logits.type = ir.Shape(["num_logits", b.config.vocab_size]), ir.TensorType(ir.DataType.FLOAT)
     return logits
+
+
+def hidden_indices(b: Builder) -> ir.Value:
+    """The input that says for which positions hidden states are wanted; by default for none.
+
+    With the default, who only wants logits needn't know of it.
+    """
+    indices = b.constant(HIDDEN_INDICES, [])
+    indices.shape = ir.Shape(["num_hidden"])
+    return indices
+
+
+def hidden_states(b: Builder, flat: ir.Value, indices: ir.Value) -> ir.Value:
+    """Final norm, only where hidden states are wanted: `(B * S, hidden_size)` → `(Q, hidden_size)`.
+
+    They have a norm of their own: the head's rows are others, and mostly there are none of the two.
+    """
+    wanted = b.op("Gather", [flat, indices], "model.wanted_hidden", axis=0)
+    states = rms_norm(b, "model.hidden_norm", wanted, b.stored("model.norm.weight"), b.config.rms_norm_eps)
+    states.name = "hidden_states"
+    states.shape, states.type = ir.Shape(["num_hidden", b.config.hidden_size]), ir.TensorType(ir.DataType.FLOAT)
+    return states
 
 
 def serialize(model: ir.Model) -> bytes:

@@ -70,6 +70,11 @@ def describe_directory(directory: Path) -> str:
         f"{d['kv_cache_dtype']} cache each",
         f"  kernels    {d['kernels']}",
     ]
+    if d.get("tool_format"):
+        thoughts = d.get("reasoning_format", "none")
+        lines.append(
+            f"  chat       tools as {d['tool_format']}, thoughts {'as ' if thoughts != 'none' else ''}{thoughts}"
+        )
     if facts["prefixes"]:
         lines.append(f"  prefixes   of {', '.join(f'{tokens:,}' for tokens in facts['prefixes'])} tokens")
     lines += [f"  {size:>14,}  {name}" for name, size in facts["files"].items()]

@@ -18,6 +18,8 @@ Activations = Literal["int8", "float32"]
 Rounding = Literal["nearest", "search", "calibrated"]
 Kernels = Literal["native", "stock"]
 KvCache = Literal["f16", "int8"]
+Pooling = Literal["mean", "last"]
+Embeddings = Literal["mean", "last", "none"]
 CACHE_DTYPES: dict[KvCache | None, str] = {None: "float32", "f16": "float16", "int8": "int8"}
 
 
@@ -39,6 +41,8 @@ class ExportOptions:
         kernels: "native" for our own operators and their layout of the weights, "stock" for onnxruntime's.
         kv_cache: what the native kernels' cache holds; None for "int8" with them, and for float32 with the stock ones.
         context: positions that the artefact can hold; None for the smaller of the model's and 8192.
+        embeddings: how hidden states become the vector of a text: "mean" of all, the "last" one, or "none" for an
+            artefact that isn't meant for it; None for what the checkpoint says, which is mostly nothing.
         name: the model id that the server answers to; None for the hub id or the directory's name.
         prefixes: files with what prompts begin with; their caches go into the artefact.
         threads: for quantization; the result doesn't depend on it.
@@ -54,6 +58,7 @@ class ExportOptions:
     kernels: Kernels = "stock"
     kv_cache: KvCache | None = None
     context: int | None = None
+    embeddings: Embeddings | None = None
     name: str | None = None
     prefixes: tuple[Path, ...] = ()
     threads: int = 1
@@ -72,6 +77,8 @@ class ExportOptions:
         if self.kv_cache not in CACHE_DTYPES:
             raise OptionInvalid(f"--kv-cache {self.kv_cache!r}: expected f16 or int8")
         self._check_kernels()
+        if self.embeddings not in (*get_args(Embeddings), None):
+            raise OptionInvalid(f"--embeddings {self.embeddings!r}: expected mean, last or none")
         if self.rounding not in get_args(Rounding):
             raise OptionInvalid(f"--rounding {self.rounding!r}: expected nearest, search or calibrated")
         if self.bits_per_weight is not None:
@@ -96,6 +103,11 @@ class ExportOptions:
     def kv_cache_dtype(self) -> str:
         """What the cache holds: float32, float16 or int8."""
         return CACHE_DTYPES["int8" if self.kernels == "native" and self.kv_cache is None else self.kv_cache]
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """How hidden states become the vector of a text; None where they don't."""
+        return None if self.embeddings == "none" else self.embeddings
 
     def _check_budget(self, budget: float) -> None:
         least, most = (bits + 16 / self.block_size for bits in (4, 8))

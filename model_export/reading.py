@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from model_export import artefact
 from model_export.config import ModelConfig, RopeScaling
 from model_export.errors import ArtefactInvalid, OptionInvalid
-from model_export.options import CACHE_DTYPES, ExportOptions
+from model_export.options import CACHE_DTYPES, Embeddings, ExportOptions
 
 # What inspect and verify need of firebrick.json: key → its type, or the keys of an object.
 DESCRIBED: Mapping[str, type | tuple[str, ...]] = {
@@ -95,11 +95,18 @@ class ReadArtefact:
                 kernels=self.description["kernels"],
                 kv_cache=dtypes[self.description["kv_cache_dtype"]],
                 context=self.description["context_length"],
+                embeddings=_pooling(self.description),
                 **given,
             )
         except (OptionInvalid, KeyError, TypeError) as error:
             where = self.directory / artefact.DESCRIPTION
             raise ArtefactInvalid(f"{where} has an impossible choice: {error}: export the model again") from None
+
+
+def _pooling(description: Mapping[str, Any]) -> Embeddings:
+    embeddings = description.get("embeddings")  # older artefacts have none
+    chosen: Embeddings = "none" if embeddings is None else embeddings["pooling"]
+    return chosen
 
 
 def read_artefact(directory: Path) -> ReadArtefact:

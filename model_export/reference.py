@@ -31,6 +31,24 @@ def logits(config: ModelConfig, weight: Lookup, input_ids: NDArray[np.int64]) ->
     Returns:
         float32 `(S, vocab_size)`.
     """
+    hidden = hidden_states(config, weight, input_ids)
+    head = weight(EMBEDDING if config.tie_word_embeddings else HEAD)
+    assert head is not None
+    product: Array = hidden @ head.T
+    return product
+
+
+def hidden_states(config: ModelConfig, weight: Lookup, input_ids: NDArray[np.int64]) -> Array:
+    """Run the decoder over one sequence, as far as the final norm.
+
+    Args:
+        config: the model.
+        weight: as for `logits`.
+        input_ids: int64 `(S,)`.
+
+    Returns:
+        float32 `(S, hidden_size)`.
+    """
     embedding = _required(weight, EMBEDDING)
     hidden = embedding[input_ids]  # (S, hidden_size)
     del embedding
@@ -44,11 +62,7 @@ def logits(config: ModelConfig, weight: Lookup, input_ids: NDArray[np.int64]) ->
         normed = rms_norm(hidden, _required(weight, f"{prefix}.post_attention_layernorm.weight"), config.rms_norm_eps)
         product = gate(config, _linear(weight, f"{prefix}.mlp.gate_up_proj", normed))
         hidden = hidden + _linear(weight, f"{prefix}.mlp.down_proj", product)
-    hidden = rms_norm(hidden, _required(weight, "model.norm.weight"), config.rms_norm_eps)
-    head = weight(EMBEDDING if config.tie_word_embeddings else HEAD)
-    assert head is not None
-    result: Array = hidden @ head.T
-    return result
+    return rms_norm(hidden, _required(weight, "model.norm.weight"), config.rms_norm_eps)
 
 
 def _required(weight: Lookup, name: str) -> Array:

@@ -13,6 +13,7 @@ from model_export.errors import ArtefactInvalid, KernelsUnusable
 from model_export.library import library_path, obstacle
 from model_export.reading import ReadArtefact
 
+ERRORS_ONLY = 3
 CACHE = "past_key_values."
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 
@@ -25,6 +26,7 @@ def open_session(read: ReadArtefact) -> onnxruntime.InferenceSession:
         ArtefactInvalid: onnxruntime refuses the graph.
     """
     options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY  # a default that may be overridden is meant so
     if read.description["kernels"] == "native":
         _register(options)
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 # Weights, configuration and tokenizer; repositories often hold the same weights in other formats too.
 WANTED = ["*.json", "*.safetensors", "*.jinja"]
-UNWANTED = ["*/*", "consolidated*.safetensors"]
+UNWANTED = ["*/*/*", "*/*.safetensors", "consolidated*.safetensors"]
 
 
 @dataclass(frozen=True)

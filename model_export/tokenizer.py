@@ -16,6 +16,7 @@ from model_export.errors import ConfigInvalid, TokenizerInvalid
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_BINARY = "tokenizer.kit"
 CHAT_TEMPLATE = "chat_template.jinja"
+END_OF_MESSAGE = "<|eom_id|>"
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 # What generation_config.json may recommend: key → smallest and largest value.
 SAMPLING: dict[str, tuple[float, float]] = {
@@ -107,6 +108,9 @@ def read_facts(directory: Path, config: ModelConfig, tokenizer: Tokenizer) -> To
     eos |= set(config.eos_token_ids) if not eos else set()
     eos_id = tokenizer.token_to_id(special["eos_token"]) if "eos_token" in special else None
     eos |= set() if eos_id is None else {eos_id}
+    # Llama 3.1 ends a call with it where another turn is the tool's; not every finetune's configuration says so.
+    eom_id = tokenizer.token_to_id(END_OF_MESSAGE)
+    eos |= set() if eom_id is None else {eom_id}
     if any(i >= config.vocab_size for i in eos):
         raise TokenizerInvalid(f"eos_token_id {max(eos)} is outside of the vocabulary of {config.vocab_size}")
     bos = tokenizer.token_to_id(special["bos_token"]) if "bos_token" in special else config.bos_token_id

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export import artefact, reference
-from model_export.checkpoint import Checkpoint
-from model_export.config import ModelConfig, load_config
+from model_export.checkpoint import Checkpoint, load_decoder
+from model_export.config import ModelConfig
 from model_export.errors import ExportError, VerificationFailed
 from model_export.options import ExportOptions
 from model_export.prefixes import verify_prefixes
@@ -87,7 +87,7 @@ def verify_logits(read: ReadArtefact, model: str, revision: str | None) -> Logit
         VerificationFailed: MODEL has another shape, or the graph computes something else than its weights say.
     """
     source = resolve(model, revision)
-    config = load_config(source.directory)
+    config, _ = load_decoder(source.directory)
     _check_model(read, config)
     context = int(read.description["context_length"])
     ids = np.random.default_rng(0).integers(0, config.vocab_size, min(POSITIONS, context), dtype=np.int64)

@@ -24,9 +24,9 @@ hypothesis.settings.load_profile("firebrick")
 
 @pytest.fixture(scope="session")
 def demo_artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo checkpoint as an Int4 artefact."""
+    """The demo checkpoint as an Int4 artefact, for embeddings too."""
     out = tmp_path_factory.mktemp("demo") / "artefact"
-    export(Source(ROOT / "demo" / "checkpoint", "firebrick-demo", None), out, ExportOptions())
+    export(Source(ROOT / "demo" / "checkpoint", "firebrick-demo", None), out, ExportOptions(embeddings="mean"))
     return out
 
 

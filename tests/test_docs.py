@@ -23,7 +23,7 @@ from model_export.__main__ import parser as export_parser
 from tests.conftest import ROOT
 from tests.pages import PAGES, anchors, commands, everywhere, names, page, table, without_code
 
-SOURCES = ("handler", "model_export", "image", "bench", "kernels/src", "terraform")
+SOURCES = ("handler", "model_export", "image", "bench", "kernels/src", "terraform", "examples")
 VARIABLE = r"(?:FIREBRICK|POWERTOOLS|AWS|OMP|ORT|OPENBLAS)_[A-Z0-9_]+"
 # The worker's page names these by their class; a client that has left gets no answer.
 UNTOLD = {"client_gone", "not_enough_time", "results_bucket_missing", "results_unavailable", "unknown_event"}
@@ -32,6 +32,7 @@ NOT_THE_WORKERS = {
     *("BodyTooLarge", "ClientGone", "ClientIdle", "EncodingBroken", "EncodingUnsupported", "EventsNotTaken"),
     *("HeadLate", "HeadTooLarge", "HttpVersionUnsupported", "MalformedHttp", "MalformedJson", "MethodNotAllowed"),
     *("NotAnObject", "NotEnoughTime", "NotFound", "QueueFull", "ShuttingDown", "TooManyConnections", "Unauthorized"),
+    "NothingStored",
 }
 WORKERS_METRICS = {"Repeats", "Returns"}
 FOLDERS = "handler|model_export|image|kernels|terraform|tests|bench|demo|docs|requirements"

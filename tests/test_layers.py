@@ -27,10 +27,26 @@ FORBIDDEN = {
 # What the images' tools know of the handler: what an artefact is, which library it needs, how a secret is read.
 IMAGES_OWN = {"handler.access.api_key", "handler.artefact", "handler.engine.kernels", "handler.errors"}
 # What runs in a process of its own is named like an import, and is none.
-PROCESSES = {("model_export/prefixes.py", "handler.prefixing")}
+PROCESSES = {
+    ("model_export/prefixes.py", "handler.prefixing"),
+    ("model_export/formats.py", "handler.text.families"),
+}
 # The rooms and the trunk of handler/, from top to bottom: nothing imports what stands above it.
 LAYERS = (
-    *("__main__", "doctor", "prefixing", "worker", "http", "start", "access", "generation", "model", "api", "text"),
+    *(
+        "__main__",
+        "doctor",
+        "prefixing",
+        "worker",
+        "http",
+        "start",
+        "access",
+        "generation",
+        "choices",
+        "model",
+        "api",
+        "text",
+    ),
     *("metrics", "logs", "invocation", "deadline", "scheduler", "engine", "turns", "artefact", "settings", "errors"),
 )
 

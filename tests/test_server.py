@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
@@ -224,7 +225,7 @@ def test_what_is_no_http_is_one_line_of_the_log(demo_artefact: Path) -> None:
     with socket.create_connection((address.host, address.port or 0)) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         assert b"400" in connection.recv(100)
-    assert "Invalid HTTP" in server.wait_for(lambda line: line["event"] == "notice")["notice"]
+    assert server.wait_for(lambda line: line["event"] == "connections_refused")["malformed_http"] == 1
     assert server.end() == (0, "")
 
 
@@ -402,3 +403,35 @@ def test_a_flipped_byte_is_found(demo_artefact: Path, tmp_path: Path, name: str)
     content[len(content) // 2] ^= 0xFF
     (damaged / name).write_bytes(content)
     assert name in failed_start("--model-dir", str(damaged))
+
+
+# ---------------------------------------------------------------- embeddings
+
+
+def test_embeddings_as_openai_python_asks_for_them(client: openai.OpenAI, server: Server) -> None:
+    texts = ["What is a cold start?", "Tell me a story.", "x"]
+    by_default = client.embeddings.create(model=server.model, input=texts)  # base64, which the client decodes
+    as_numbers = client.embeddings.create(model=server.model, input=texts, encoding_format="float")
+    assert [one.index for one in by_default.data] == [0, 1, 2]
+    assert [one.embedding for one in by_default.data] == [
+        [float(np.float32(number)) for number in one.embedding] for one in as_numbers.data
+    ]
+    for one in by_default.data:
+        assert np.linalg.norm(one.embedding) == pytest.approx(1, abs=1e-5)
+    assert by_default.usage.prompt_tokens == by_default.usage.total_tokens > 3
+
+
+def test_an_embedding_in_a_batch_is_as_alone_and_shorter_if_asked(client: openai.OpenAI, server: Server) -> None:
+    both = client.embeddings.create(model=server.model, input=["a", "What is a cold start?"], dimensions=16)
+    alone = client.embeddings.create(model=server.model, input="What is a cold start?")
+    assert both.data[1].embedding == pytest.approx(
+        np.array(alone.data[0].embedding[:16]) / np.linalg.norm(alone.data[0].embedding[:16]), abs=1e-6
+    )
+
+
+def test_embeddings_beside_a_chat(server: Server) -> None:
+    client = server.client()
+    stream = client.chat.completions.create(model=server.model, messages=MESSAGES, stream=True, temperature=0)
+    vectors = client.embeddings.create(model=server.model, input=["a" * 500] * 4)
+    assert len({tuple(one.embedding) for one in vectors.data}) == 1
+    assert words(stream)

@@ -196,18 +196,9 @@ def tool_call(call: CallDelta) -> dict[str, Any]:
 
 
 def _describe() -> Description:
-    from handler.api import schemas
+    from handler.api import schemas, tool_schemas
     from handler.api.schemas import array, nullable, object_of, reference
 
-    nothing = nullable("array", maxItems=0)
-    no_choice = {"enum": ["none", "auto", None]}
-    text_part = object_of(["type", "text"], type={"const": "text"}, text=schemas.STRING)
-    message = object_of(
-        ["role", "content"],
-        role={"enum": ["system", "developer", "user", "assistant"]},
-        content={"oneOf": [schemas.STRING, array(text_part, minItems=1)]},
-        tool_calls=nothing,
-    )
     top_logprobs = nullable("integer", minimum=0, maximum=MAX_TOP_LOGPROBS, description="With logprobs = true only.")
     request = object_of(
         ["messages"],
@@ -216,21 +207,17 @@ def _describe() -> Description:
         logprobs=nullable("boolean"),
         top_logprobs=top_logprobs,
         **schemas.RENDERING,
-        tools=nothing,
-        functions=nothing,
-        tool_choice=no_choice,
-        function_call=no_choice,
+        **tool_schemas.REQUEST,
         **schemas.OPTIONS,
     )
-    said = object_of(["role", "content"], role={"const": "assistant"}, content=schemas.STRING, refusal={"type": "null"})
     return schemas.Description(
         summary="Answer a conversation",
         request="ChatRequest",
         answer="ChatAnswer",
         schemas={
-            "Message": message,
+            "Message": tool_schemas.MESSAGE,
             "ChatRequest": request,
-            "ChatAnswer": schemas.answer("chat.completion", message=said),
+            "ChatAnswer": schemas.answer("chat.completion", tool_schemas.ENDINGS, message=tool_schemas.SAID),
         },
     )
 

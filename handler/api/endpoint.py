@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from handler.api.events import Envelope, event
-from handler.api.options import Options, Served
-from handler.api.prompt import Prompts, TextTask
+from handler.api.options import Served
+from handler.api.prompt import Prompts, Task
 from handler.errors import ApiError
 from handler.text.deltas import Delta, ScoredToken
 from handler.text.meter import Meter
@@ -48,6 +48,20 @@ class Answer(Protocol):
         ...
 
 
+class Asked(Protocol):
+    """What every request says, whatever it is about."""
+
+    @property
+    def model(self) -> str:
+        """The id of the model that is served."""
+        ...
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer comes as server-sent events."""
+        ...
+
+
 class Request(Protocol):
     """A body that was checked.
 
@@ -58,7 +72,7 @@ class Request(Protocol):
     id_prefix: ClassVar[str]
 
     @property
-    def options(self) -> Options:
+    def options(self) -> Asked:
         """What all endpoints understand."""
         ...
 
@@ -67,7 +81,7 @@ class Request(Protocol):
         """The prompt as the client wrote it, for a log with texts."""
         ...
 
-    def tasks(self, prompts: Prompts) -> Sequence[TextTask]:
+    def tasks(self, prompts: Prompts) -> Sequence[Task]:
         """Say what the engine is to do, for each choice of the answer.
 
         Raises:

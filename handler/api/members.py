@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ from handler.errors import (
     MalformedJson,
     MissingParameter,
     NotAnObject,
+    NumberTooLong,
     UnsupportedParameter,
     shown,
 )
@@ -25,6 +27,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     Raises:
         MalformedJson: The body isn't JSON in UTF-8, or is nested too deeply.
         NotAnObject: It's another JSON value.
+        NumberTooLong: It holds an integer of more digits than Python reads.
     """
     try:
         # A null character would make the C scanner's message unprintable; NaN and Infinity aren't JSON.
@@ -32,6 +35,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise MalformedJson("the body's JSON is nested too deeply") from error
     except ValueError as error:
+        if "set_int_max_str_digits" in str(error):  # advice for programmers
+            raise NumberTooLong(sys.get_int_max_str_digits()) from error
         raise MalformedJson(f"the body is not valid JSON: {str(error)[:200]}") from error
     if not isinstance(value, dict):
         raise NotAnObject(f"the body must be a JSON object, got {shown(value)}")

@@ -14,7 +14,7 @@ from handler.api.constraints import parse_grammar
 from handler.api.members import Members, check_text, check_token_ids
 from handler.api.refused import TEXT, refuse
 from handler.engine.sampling import SamplingParams
-from handler.errors import InvalidType, InvalidValue, ModelNotFound
+from handler.errors import EmbeddingsOnly, InvalidType, InvalidValue, ModelNotFound
 from handler.text.deltas import Ending
 from handler.text.grammar import Grammar
 
@@ -23,6 +23,20 @@ MAX_STOP_IDS = 64
 MAX_CHOICES = 16
 ANY_NAME = "*"
 SEED_RANGE = (-(2**63), 2**63 - 1)
+
+
+class Embeddings(Protocol):
+    """How texts become vectors."""
+
+    @property
+    def size(self) -> int:
+        """Elements of a vector."""
+        ...
+
+    @property
+    def only(self) -> bool:
+        """Whether the model can do nothing else."""
+        ...
 
 
 class Defaults(Protocol):
@@ -50,6 +64,7 @@ class Served:
     max_tokens: int | None = None  # for requests that name no number
     max_tokens_cap: int | None = None  # no answer gets more
     aliases: tuple[str, ...] = ()  # further names of the model; "*" for any
+    embeddings: Embeddings | None = None  # None: it isn't meant for them
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,12 +104,14 @@ def parse_options(members: Members, served: Served, max_tokens: int | None, top_
     Raises:
         ApiError: A member is refused; the error names it and the bad value.
     """
+    if served.embeddings is not None and served.embeddings.only:
+        raise EmbeddingsOnly(served.model_id)
     refuse(members, TEXT)
     stream = members.boolean("stream") or False
     max_tokens = _capped(max_tokens, served.max_tokens_cap)
     ending = _ending(members, served.vocab_size, max_tokens)
     return Options(
-        model=_model(members, served),
+        model=parse_model(members, served),
         sampling=_sampling(members, served, top_logprobs, ending.min_tokens),
         max_tokens=max_tokens,
         stop=_stop(members.get("stop")),
@@ -111,7 +128,12 @@ def _capped(max_tokens: int | None, cap: int | None) -> int | None:
     return min(given, default=None)
 
 
-def _model(members: Members, served: Served) -> str:
+def parse_model(members: Members, served: Served) -> str:
+    """Return the id of the model that is served, which is the one that was asked for, if any was.
+
+    Raises:
+        ApiError: Another one was asked for.
+    """
     model = members.text("model")
     if model is not None and not served.accepts(model):
         raise ModelNotFound(model, served.model_id)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from handler.api.options import Options
 from handler.engine.constraint import Constraint
 from handler.engine.sampling import SamplingParams
-from handler.errors import ContextLengthExceeded, EmptyPrompt, NoChatTemplate
+from handler.errors import ContextLengthExceeded, EmptyPrompt, InputTooLong, NoChatTemplate
 from handler.text.deltas import Ending
 from handler.text.grammar import Grammar
 from handler.text.reading import Reader
@@ -85,6 +85,21 @@ class Compiler(Protocol):
 
 
 @dataclass(frozen=True)
+class EmbeddingTask:
+    """An input that is to become a vector.
+
+    Attributes:
+        prompt_ids: Token ids; at least one, and no more than the context holds.
+    """
+
+    prompt_ids: Sequence[int]
+    max_tokens: ClassVar[int] = 0
+
+
+Task = TextTask | EmbeddingTask
+
+
+@dataclass(frozen=True)
 class Prompts:
     """What a model's prompts are made with.
 
@@ -147,3 +162,20 @@ class Prompts:
         constraint = self.grammars.compile(grammar) if grammar is not None else None
         task = TextTask(prompt_ids, max_tokens, options.sampling, options.stop, constraint, reader)
         return replace(task, ending=options.ending, echo=echo)
+
+    def embedding_task(self, prompt_ids: Sequence[int], param: str) -> EmbeddingTask:
+        """Hold an input against the context.
+
+        Args:
+            prompt_ids: The whole input.
+            param: The body's member that it came from, for errors.
+
+        Raises:
+            EmptyPrompt: There are no ids.
+            InputTooLong: There are too many.
+        """
+        if not prompt_ids:
+            raise EmptyPrompt(param)
+        if len(prompt_ids) > self.context_length:
+            raise InputTooLong(param, len(prompt_ids), self.context_length)
+        return EmbeddingTask(prompt_ids)

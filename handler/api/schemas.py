@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,14 @@ class Description:
         request: The name of the body's schema.
         answer: The name of the whole answer's schema.
         schemas: The endpoint's own, by name.
+        error: The name of the schema of what is refused.
     """
 
     summary: str
     request: str
     answer: str
     schemas: Mapping[str, Schema]
+    error: str = "Error"
 
 
 def object_of(required: list[str], **properties: Schema) -> Schema:
@@ -53,6 +55,16 @@ TEXT: Schema = {"type": "string", "minLength": 1}
 _MILLISECONDS = nullable("number", minimum=0)
 
 _STOP = {"oneOf": [TEXT, {"type": "null"}, array(TEXT, maxItems=4)]}
+_SCHEMA: Schema = {"type": ["object", "boolean", "string", "null"], "description": "A JSON Schema, or its JSON."}
+_FORMAT = nullable(
+    "object",
+    required=["type"],
+    properties={
+        "type": {"enum": ["text", "json_object", "json_schema"]},
+        "json_schema": nullable("object", required=["schema"], properties={"schema": _SCHEMA}),
+    },
+)
+_CHOICES = nullable("array", items={"type": "string"}, minItems=1)
 _STREAM_OPTIONS = nullable(
     "object", properties={"include_usage": nullable("boolean")}, description="With stream = true only."
 )
@@ -84,6 +96,16 @@ OPTIONS: dict[str, Schema] = {
     "min_tokens": nullable("integer", minimum=0, description="An extension: the answer doesn't end before."),
     "include_stop_str_in_output": nullable("boolean", description="An extension."),
     "skip_special_tokens": nullable("boolean", description="An extension; true by default."),
+    "response_format": _FORMAT,
+    "guided_json": _SCHEMA,
+    "guided_regex": nullable("string", description="An extension: what the answer matches."),
+    "guided_choice": {**_CHOICES, "description": "An extension: what the answer is one of."},
+    "guided_grammar": nullable("string", description="An extension: llguidance's Lark or llama.cpp's GBNF."),
+    "structured_outputs": nullable(
+        "object", description="An extension: one of json, json_object, regex, choice, grammar."
+    ),
+    "json_schema": _SCHEMA,
+    "grammar": nullable("string", description="An extension: llama.cpp's GBNF."),
 }
 
 # What handler.api.rendering understands.
@@ -126,11 +148,12 @@ SHARED: dict[str, Schema] = {
 }
 
 
-def answer(object: str, **said: Schema) -> Schema:
+def answer(object: str, endings: Sequence[str] = ("stop", "length"), **said: Schema) -> Schema:
     """Describe an answer of OpenAI's.
 
     Args:
         object: What it calls itself.
+        endings: The reasons for its end that there are.
         said: The choice's members beside index, logprobs and finish_reason.
     """
     choice = object_of(
@@ -138,7 +161,7 @@ def answer(object: str, **said: Schema) -> Schema:
         index=COUNT,
         **said,
         logprobs=nullable("object"),
-        finish_reason={"enum": ["stop", "length"]},
+        finish_reason={"enum": list(endings)},
     )
     return object_of(
         ["id", "object", "created", "model", "choices", "usage", "timings"],

@@ -29,7 +29,7 @@ class Constraint(Protocol):
         ...
 
     def prepare(self) -> None:
-        """A step begins whose logits `allowed` will be asked for: it may be computed meanwhile."""
+        """A long step begins behind which `allowed` is asked: it may be computed meanwhile."""
         ...
 
     def fitting(self, tokens: Sequence[int]) -> int:

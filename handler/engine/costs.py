@@ -20,6 +20,10 @@ class Costs:
         before = self._seconds[rows]
         self._seconds[rows] = seconds if before is None else before + NEWEST_WEIGHT * (seconds - before)
 
+    def seconds(self, rows: int) -> float:
+        """What a step of so many rows takes; 0 until it is measured."""
+        return self._seconds.get(rows) or 0.0
+
     def guesses(self, answers: int, chance: float, most: int) -> int:
         """Choose the number of guesses that gives the most tokens in a second.
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Collection, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from handler.artefact import GRAPH, Artefact
+from handler.artefact import DESCRIPTION, GRAPH, Artefact
 from handler.engine.cancellation import Cancellation
 from handler.engine.constraint import Constraint
 from handler.engine.costs import Costs
 from handler.engine.drafting import NoDrafter, PromptLookup
+from handler.engine.embedding import Embedded, Embedding, reusable
 from handler.engine.kernels import cheap_rows, library_of
 from handler.engine.sampling import Sampler, SamplingParams
 from handler.engine.scoring import Scoring
@@ -27,13 +29,16 @@ from handler.engine.session import create_session
 from handler.engine.slots import Prefix, Slots
 from handler.engine.step import SHARED_ROWS, Step
 from handler.engine.weights import Weights
-from handler.errors import Cancelled, Interrupted
+from handler.errors import ArtefactDamaged, Cancelled, Interrupted
 from handler.turns import stepped
 
+T = TypeVar("T")
+Work = Answer | Embedding | Scoring
 WARM_UP_S = 0.005  # a few layers of a 3B model, all of a small one
 PREFILL_WAIT_S = 0.4  # how long others may wait for a part of a prompt
 QUERY_ROWS = 96  # of a block in the native attention's prefill, see docs/kernels.md
 MOST_ROWS = 32  # of a step: above 47, AMX computes with other numbers than for one row
+LONG_STEP_S = 0.01  # many times what it takes to wake another thread, also where others want the processors
 MOST_READY = 16  # tokens that nobody has taken yet, then the sequence waits
 KEPT_LOGITS = 8  # prompts whose last logits are kept, for further answers to them
 
@@ -85,12 +90,18 @@ class Engine:
         options = self.options
         self.slots = Slots(artefact, options.slots, options.keep_prefixes, prefixes, options.most_kept)
         self.steps = Step(session, self.slots.cache, artefact.vocab_size)
+        if artefact.embeddings is not None and self.steps.hidden_size != artefact.embeddings.size:
+            raise ArtefactDamaged(
+                f"{artefact.directory / GRAPH} doesn't give the hidden states of {artefact.embeddings.size} elements "
+                f"that {DESCRIPTION} makes embeddings of; export the model again"
+            )
         self._weights = weights
         self._rows = rows if self.steps.batches else 1
         # Cut there, a chunk of a prompt gives the same bits as whole; stock operators promise no such thing.
         self._block = max(1, QUERY_ROWS * artefact.num_key_value_heads // artefact.num_attention_heads)
         self._divisible = artefact.kernels == "native"
-        self._answers: list[Answer | Scoring] = []
+        self._pooling = artefact.embeddings.pooling if artefact.embeddings else None
+        self._answers: list[Work] = []
         self._known = OrderedDict[tuple[int, ...], NDArray[np.float32]]()  # prompt → logits behind it (1, vocab_size)
         self._lock = threading.RLock()
         self._decoded_at = 0.0
@@ -184,7 +195,7 @@ class Engine:
         self._check(prompt_ids, max_tokens)
         answer = self._admit(prompt_ids, params, max_tokens, stop_ids, cancellation, constraint)
         try:
-            yield from _items(answer)
+            yield from _items(answer, answer.ready)
         finally:
             self._dismiss(answer)
 
@@ -215,9 +226,34 @@ class Engine:
             scoring = Scoring(prompt_ids, slot, top_logprobs, cancellation)
             self._answers.append(scoring)
         try:
-            yield from _items(scoring)
+            yield from _items(scoring, scoring.ready)
         finally:
             self._dismiss(scoring)
+
+    def embed(self, prompt_ids: Sequence[int], cancellation: Cancellation) -> Generator[Embedded | None, None, None]:
+        """Make a vector of a text, as the artefact says.
+
+        It takes a slot when it is first asked; closing it gives the slot back.
+
+        Args:
+            prompt_ids: from one token id to `context_length`, each below `vocab_size`.
+            cancellation: ends it from outside.
+
+        Yields:
+            the vector; before it None where it takes a `step` to go on.
+
+        Raises:
+            Cancelled: `cancellation` was used.
+            LookupError: no slot is free; that is a bug of the caller.
+            ValueError: the artefact gives no embeddings, or length or ids are out of range; that is a bug of the
+                caller.
+        """
+        self._check(prompt_ids, 0, least=0)
+        embedding = self._admit_embedding(prompt_ids, cancellation)
+        try:
+            yield from _items(embedding, embedding.ready)
+        finally:
+            self._dismiss(embedding)
 
     def step(self) -> None:
         """Bring the answers forward: a part of one prompt, or a token, with luck several, of each that decodes.
@@ -236,7 +272,7 @@ class Engine:
                 self._decode(decoding)
                 self._decoded_at = time.perf_counter()
 
-    def _next_prompt(self, answers: Sequence[Answer | Scoring]) -> Answer | Scoring | None:
+    def _next_prompt(self, answers: Sequence[Work]) -> Work | None:
         """The oldest, and every other time one that a part is enough for: a short one needn't wait for a long one."""
         self._oldest_first = not self._oldest_first
         if not self._oldest_first:
@@ -274,34 +310,42 @@ class Engine:
                 self._accept(answer, known)
             return answer
 
-    def _dismiss(self, answer: Answer | Scoring) -> None:
+    def _admit_embedding(self, ids: Sequence[int], cancellation: Cancellation) -> Embedding:
+        if self._pooling is None:
+            raise ValueError("the artefact gives no embeddings")
+        with self._lock:
+            slot, cached = self.slots.take(reusable(ids, self._pooling))
+            embedding = Embedding(ids, slot, cached, self._pooling, cancellation)
+            self._answers.append(embedding)
+            return embedding
+
+    def _dismiss(self, answer: Work) -> None:
         with self._lock:
             self._answers.remove(answer)
             self.slots.hold(answer.slot, answer.ids[: answer.position])
             self.slots.release(answer.slot)
 
-    def _prefill(self, answer: Answer | Scoring) -> None:
-        """Run a part of a prompt; with the last one comes the first token."""
-        if answer.reuses and answer.position == answer.cached_tokens:
-            known = self._known.get(tuple(answer.ids))
-            answer.position = self.slots.look_again(answer.slot, answer.ids, known is not None)
-            answer.cached_tokens = answer.position
-            if known is not None and answer.position == answer.prompt_length:
-                self._accept(answer, known)
-                return
+    def _prefill(self, answer: Work) -> None:
+        """Run a part of a prompt; with the last one comes the first token, or the vector."""
+        if answer.position == answer.cached_tokens and self._look_again(answer):
+            return
         start, count = answer.position, self._part(answer)
         wanted = answer.wanted(count)
         ids = np.array([answer.ids[start : start + count]], dtype=np.int64)
         began = time.perf_counter()
         try:
-            logits = self.steps.run([answer.slot], ids, [start], wanted, [answer.cancellation])
+            watched = [answer.cancellation]
+            if isinstance(answer, Embedding):
+                rows = self.steps.states(answer.slot, ids, start, wanted, watched)
+            else:
+                rows = self.steps.run([answer.slot], ids, [start], wanted, watched)
             answer.position += count
             # From now on, another prompt may begin as this one does.
             self.slots.hold(answer.slot, answer.ids[: answer.position])
-            if answer.position == answer.prompt_length and self.options.keep_prefixes:
-                self._know(answer.ids, logits[-1:])
-            if len(logits):
-                answer.accept(logits)
+            if answer.position == answer.prompt_length and not isinstance(answer, Embedding):
+                self._know(answer.ids, rows[-1:])
+            if len(rows):
+                answer.accept(rows)
         except Interrupted:
             return
         except Exception as error:
@@ -311,7 +355,17 @@ class Engine:
         rate = count / (time.perf_counter() - began)
         self._prefill_rate += (rate - self._prefill_rate) / (2 if self._prefill_rate else 1)
 
-    def _accept(self, answer: Answer | Scoring, logits: NDArray[np.float32]) -> None:
+    def _look_again(self, answer: Work) -> bool:
+        """Before a prompt's first part: use what others have found out meanwhile; tells whether it is all."""
+        known = self._known.get(tuple(answer.ids)) if isinstance(answer, Answer) else None
+        answer.position = self.slots.look_again(answer.slot, answer.reusable, known is not None)
+        answer.cached_tokens = answer.position
+        if known is None or not isinstance(answer, Answer) or answer.position < answer.prompt_length:
+            return False
+        self._accept(answer, known)
+        return True
+
+    def _accept(self, answer: Answer, logits: NDArray[np.float32]) -> None:
         try:
             answer.accept(logits)
         except Exception as error:
@@ -319,12 +373,14 @@ class Engine:
 
     def _know(self, ids: Sequence[int], logits: NDArray[np.float32]) -> None:
         """Keep what comes behind a prompt: the next answer to it then begins with the very same numbers."""
+        if not self.options.keep_prefixes:
+            return
         self._known[tuple(ids)] = logits.copy()
         self._known.move_to_end(tuple(ids))
         if len(self._known) > KEPT_LOGITS:
             self._known.popitem(last=False)
 
-    def _part(self, answer: Answer | Scoring) -> int:
+    def _part(self, answer: Work) -> int:
         """How many tokens of a prompt to run: the rest of a chunk, or less of it where others may be there or come."""
         if isinstance(answer, Scoring):  # whose logits would take much memory
             return min(SHARED_ROWS, answer.prompt_length - answer.position)
@@ -346,10 +402,12 @@ class Engine:
             count = len(answers)
             most = self._rows // count - 1
             forced = max(0, MOST_ROWS // count - 1) if self.steps.batches else 0
+            long = self._costs.seconds(count) > LONG_STEP_S
             news: list[tuple[Answer, Sequence[int]]] = []
             for answer in answers:
                 try:
-                    news.append((answer, answer.next_ids(self._costs.guesses(count, answer.chance, most), forced)))
+                    guesses = self._costs.guesses(count, answer.chance, most)
+                    news.append((answer, answer.next_ids(guesses, forced, long)))
                 except Exception as error:
                     answer.error = error
             if len(news) < count:
@@ -379,14 +437,14 @@ class Engine:
             return
 
 
-def _items(answer: Answer | Scoring) -> Generator[Token | None, None, None]:
+def _items(answer: Work, ready: deque[T]) -> Generator[T | None, None, None]:
     """What is ready of an answer, until it is over; None where there is nothing yet."""
     while True:
         if answer.cancellation.cancelled:
             raise Cancelled
         over = answer.ended or answer.error is not None  # looked at first: another thread may make the last one
-        if answer.ready:
-            yield answer.ready.popleft()
+        if ready:
+            yield ready.popleft()
         elif not over:
             yield None
         elif answer.error is not None:

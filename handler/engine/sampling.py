@@ -87,6 +87,10 @@ class Sampler:
         return self.take(self._pick(adjusted) if allowed is None else self._pick_among(adjusted, allowed))
 
     def _pick_among(self, logits: NDArray[np.float32], allowed: NDArray[np.uint8]) -> int:
+        if self._params.temperature == 0:
+            likeliest = int(logits.argmax())
+            if allowed[likeliest >> 3] >> (likeliest & 7) & 1:
+                return likeliest
         mask = np.unpackbits(allowed, count=len(logits), bitorder="little").view(np.bool_)
         if FEW * np.count_nonzero(mask) <= len(logits):
             ids = np.flatnonzero(mask)

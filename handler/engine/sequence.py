@@ -47,8 +47,6 @@ class Answer:
         error: what ended it, if not itself.
     """
 
-    reuses = True  # what the cache holds of its prompt
-
     def __init__(
         self,
         prompt_ids: Sequence[int],
@@ -96,16 +94,22 @@ class Answer:
         """Whether a step would give a next token."""
         return self.position >= self.prompt_length and not self.ended
 
+    @property
+    def reusable(self) -> Sequence[int]:
+        """The ids that needn't be run where a cache holds them."""
+        return self.ids
+
     def wanted(self, count: int) -> Sequence[int]:
         """Which of the prompt's next `count` tokens logits are computed for: the last one of all."""
         return [count - 1] if self.position + count == self.prompt_length else []
 
-    def next_ids(self, most: int, most_forced: int) -> Sequence[int]:
+    def next_ids(self, most: int, most_forced: int, long: bool = False) -> Sequence[int]:
         """What the next step runs: the latest token, and guesses of those that follow it.
 
         Args:
             most: guesses.
             most_forced: tokens that a constraint forces; they can't be wrong.
+            long: whether the step takes so long that the constraint had better work meanwhile.
         """
         constraint = self._constraint
         forced = constraint.forced() if constraint is not None else ()
@@ -114,7 +118,8 @@ class Answer:
         if constraint is not None:
             if not forced and guess:
                 guess = guess[: constraint.fitting(guess)]
-            constraint.prepare()
+            if long:
+                constraint.prepare()
         self._guess, self._drafted = guess, not forced
         return [self.ids[-1], *guess]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from handler.engine.slots import Arrays
 from handler.errors import Interrupted
 
 SHARED_ROWS = 64  # of logits, in memory that all bindings share: each by itself would keep megabytes
+SHARED_STATES = 256  # hidden states, the same
+HIDDEN_INDICES = "hidden_indices"  # the input of graphs that give hidden states
 KEPT_BINDINGS = 16  # shapes: one a number of decoding sequences, and the latest chunks of prompts
 
 
@@ -23,6 +26,7 @@ class Step:
 
     Attributes:
         batches: whether one run takes several sequences, wherever their slots are; else they run one after the other.
+        hidden_size: columns of the hidden states; None where the graph gives none.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, cache: Arrays, vocab_size: int) -> None:
@@ -38,6 +42,8 @@ class Step:
         self._cache = cache
         self._vocab_size = vocab_size
         self._logits = np.empty((SHARED_ROWS, vocab_size), dtype=np.float32)  # takes memory as it is written
+        self.hidden_size = _hidden_size(session)
+        self._states = np.empty((SHARED_STATES, self.hidden_size or 0), dtype=np.float32)
         self._bindings: OrderedDict[tuple[int, ...], _Binding] = OrderedDict()
         self._options = onnxruntime.RunOptions()
 
@@ -67,13 +73,44 @@ class Step:
         Raises:
             Interrupted: one of `cancellations` was used; the same step may be run again.
         """
+        with self._watched(cancellations):
+            if self.batches:
+                return self._run(slots, ids, starts, wanted).logits
+            return self._one_by_one(slots, ids, starts, wanted)
+
+    def states(
+        self,
+        slot: int,
+        ids: NDArray[np.int64],
+        start: int,
+        wanted: Sequence[int],
+        cancellations: Iterable[Cancellation] = (),
+    ) -> NDArray[np.float32]:
+        """Append tokens of one sequence to the cache, for their hidden states; no logits are computed.
+
+        Args:
+            slot: of the sequence.
+            ids: int64 `(1, S)`.
+            start: position of the first new token.
+            wanted: positions in `S` whose hidden states are computed `(Q,)`.
+            cancellations: any of them ends the run.
+
+        Returns:
+            float32 `(Q, hidden_size)`, after the final norm; overwritten by the next run.
+
+        Raises:
+            Interrupted: one of `cancellations` was used; the same step may be run again.
+        """
+        with self._watched(cancellations):
+            return self._run([slot], ids, [start], [], wanted).states
+
+    @contextmanager
+    def _watched(self, cancellations: Iterable[Cancellation]) -> Iterator[None]:
         watched = list(cancellations)
         for cancellation in watched:
             cancellation.watch(self._interrupt)
         try:
-            if self.batches:
-                return self._run(slots, ids, starts, wanted)
-            return self._one_by_one(slots, ids, starts, wanted)
+            yield
         except Exception:
             if any(cancellation.cancelled for cancellation in watched):
                 raise Interrupted from None
@@ -95,38 +132,54 @@ class Step:
         for index, slot in enumerate(slots):
             places = [place for place, at in enumerate(wanted) if at // length == index]
             found = self._run([slot], ids[index : index + 1], [starts[index]], [wanted[p] % length for p in places])
-            logits[places] = found
+            logits[places] = found.logits
         return logits
 
     def _run(
-        self, slots: Sequence[int], ids: NDArray[np.int64], starts: Sequence[int], wanted: Sequence[int]
-    ) -> NDArray[np.float32]:
-        binding = self._binding(slots, ids.shape, len(wanted))
+        self,
+        slots: Sequence[int],
+        ids: NDArray[np.int64],
+        starts: Sequence[int],
+        wanted: Sequence[int],
+        hidden: Sequence[int] = (),
+    ) -> _Binding:
+        binding = self._binding(slots, ids.shape, len(wanted), len(hidden))
         binding.input_ids[...] = ids
         binding.seqlens_k[:] = starts
         binding.seqlens_k += ids.shape[1] - 1
         binding.total[...] = binding.seqlens_k.max() + 1
         binding.indices[:] = wanted
+        binding.hidden_indices[:] = hidden
         if self.batches:
             binding.slots[:] = slots
         self._session.run_with_iobinding(binding.bound, self._options)
-        return binding.logits
+        return binding
 
-    def _binding(self, slots: Sequence[int], shape: tuple[int, ...], wanted: int) -> _Binding:
-        key = (*shape, wanted, *(() if self.batches else slots))
+    def _binding(self, slots: Sequence[int], shape: tuple[int, ...], wanted: int, hidden: int) -> _Binding:
+        key = (*shape, wanted, hidden, *(() if self.batches else slots))
         binding = self._bindings.get(key)
         if binding is None:
             cache = self._cache
             if not self.batches:
                 cache = {name: array[slots[0] : slots[0] + 1] for name, array in cache.items()}
-            few = wanted <= SHARED_ROWS
-            logits = self._logits[:wanted] if few else np.empty((wanted, self._vocab_size), dtype=np.float32)
-            binding = _Binding(self._session, cache, shape, logits, self.batches)
+            logits, states = _rows(self._logits, wanted), _rows(self._states, hidden)
+            binding = _Binding(self._session, cache, shape, logits, states, self.batches)
             self._bindings[key] = binding
             if len(self._bindings) > KEPT_BINDINGS:
                 self._bindings.popitem(last=False)
         self._bindings.move_to_end(key)
         return binding
+
+
+def _hidden_size(session: onnxruntime.InferenceSession) -> int | None:
+    # Who gives no indices gets no hidden states: an input with a default isn't among the session's inputs.
+    if not any(value.name == HIDDEN_INDICES for value in session.get_overridable_initializers()):
+        return None
+    return next(int(value.shape[1]) for value in session.get_outputs() if value.name == "hidden_states")
+
+
+def _rows(shared: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    return shared[:count] if count <= len(shared) else np.empty((count, shared.shape[1]), dtype=np.float32)
 
 
 class _Binding:
@@ -138,6 +191,7 @@ class _Binding:
         cache: Arrays,
         shape: tuple[int, ...],
         logits: NDArray[np.float32],
+        states: NDArray[np.float32],
         batches: bool,
     ) -> None:
         self.bound = session.io_binding()
@@ -147,6 +201,8 @@ class _Binding:
         self.indices = np.zeros(len(logits), dtype=np.int64)  # (P,)
         self.slots = np.zeros(shape[0], dtype=np.int32)  # (B,)
         self.logits = logits  # (P, vocab_size)
+        self.hidden_indices = np.zeros(len(states), dtype=np.int64)  # (Q,)
+        self.states = states  # (Q, hidden_size)
         self._bind_input("input_ids", self.input_ids)
         self._bind_input("seqlens_k", self.seqlens_k)
         self._bind_input("total_sequence_length", self.total)
@@ -154,6 +210,9 @@ class _Binding:
         if batches:
             self._bind_input("slots", self.slots)
         self._bind_output("logits", self.logits)
+        if len(states):
+            self._bind_input(HIDDEN_INDICES, self.hidden_indices)
+            self._bind_output("hidden_states", self.states)
         for name, array in cache.items():
             self._bind_input(f"past_key_values.{name}", array)
             self._bind_output(f"present.{name}", array)

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from handler.access.keys import Keys
 from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
+from handler.api.embeddings import EMBEDDINGS
 from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
 from handler.api.messages.endpoint import MESSAGE_COUNT, MESSAGES
@@ -27,6 +28,7 @@ from handler.http.answers import Answers
 from handler.http.calculations import Calculated
 from handler.http.gate import PAGE, Gate, raise_api_error
 from handler.http.limits import Limits
+from handler.http.paths import Paths
 from handler.logs import Log
 from handler.metrics import Metrics
 from handler.model import Model
@@ -37,8 +39,9 @@ from handler.text.deltas import Delta
 if TYPE_CHECKING:
     from handler.http.page import Page  # Start-up doesn't need it.
 
-ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES)
+ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES, EMBEDDINGS)
 CALCULATIONS: tuple[Calculation, ...] = (RESPONSE_COUNT, MESSAGE_COUNT)
+PREFLIGHT_S = 7200  # for how long a browser may remember a preflight; Chromium takes no more
 
 
 def create_app(
@@ -77,15 +80,41 @@ def create_app(
     # Outside of Lambda nobody overrides what a client writes into the adapter's headers.
     margin_s = settings.deadline_margin_ms / 1e3 if settings.function_name else None
     gate = Middleware(
-        Gate, log=log, keys=keys, margin_s=margin_s, metrics=metrics, refusals=refusals, page=settings.page
+        Gate,
+        log=log,
+        keys=keys,
+        paths=Paths(route.path for route in routes),
+        margin_s=margin_s,
+        metrics=metrics,
+        refusals=refusals,
+        page=settings.page,
     )
     app = Starlette(
         routes=routes,
-        middleware=[gate],
+        middleware=[*_cors(settings.cors_origins), gate],
         exception_handlers={HTTPException: raise_api_error},
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _cors(origins: tuple[str, ...]) -> list[Middleware]:
+    """What lets pages of these origins call; before the gate, since a browser asks without the key."""
+    if not origins:
+        return []
+    from starlette.middleware.cors import CORSMiddleware  # Most servers don't need it.
+
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],  # Clients send a dozen of their own.
+            allow_private_network=True,  # Who lists an origin lets it call, wherever the server is.
+            expose_headers=["x-request-id", "retry-after", "x-should-retry"],
+            max_age=PREFLIGHT_S,
+        )
+    ]
 
 
 def _json(value: object) -> Response:

@@ -24,6 +24,7 @@ from handler.errors import (
     NotFound,
     Unauthorized,
 )
+from handler.http.paths import Paths
 from handler.invocation import Invocation, read_invocation
 from handler.logs import Log, Record
 from handler.metrics import Metrics
@@ -43,6 +44,7 @@ class Gate:
         margin_s: By how much deadlines are earlier than Lambda's; None where no Web Adapter is in front, so that its
             headers are a stranger's.
         metrics: Told of each request; None where nobody would read them.
+        paths: Finds the route that a path means.
         refusals: What gives an error's body, by path; OpenAI's form elsewhere.
         page: Whether there is one.
     """
@@ -52,6 +54,7 @@ class Gate:
         app: ASGIApp,
         log: Log,
         keys: Keys,
+        paths: Paths,
         margin_s: float | None = None,
         metrics: Metrics | None = None,
         refusals: Mapping[str, Callable[[ApiError], dict[str, Any]]] | None = None,
@@ -60,12 +63,14 @@ class Gate:
         self._app = app
         self._log = log
         self._keys = keys
+        self._paths = paths
         self._margin_s = margin_s
         self._metrics = metrics
         self._refusals = refusals or {}
         self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["path"] = self._paths.meant(scope["path"])
         record = Record(id=os.urandom(12).hex(), method=scope["method"], path=scope["path"])
         record.invocation = self._invocation(scope, record)
         record.id = record.invocation.request_id or record.id

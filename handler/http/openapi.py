@@ -66,11 +66,11 @@ _ERRORS = {
 }
 
 
-def _responses(schema: str, description: str, *errors: str, stream: bool = False) -> Schema:
+def _responses(schema: str, description: str, *errors: str, stream: bool = False, error: str = "Error") -> Schema:
     answer = _json(reference(schema), description)
     if stream:
         answer["content"]["text/event-stream"] = {"schema": object_of(["data"], data=STRING)}
-    return {"200": answer} | {status: _json(reference("Error"), _ERRORS[status]) for status in errors}
+    return {"200": answer} | {status: _json(reference(error), _ERRORS[status]) for status in errors}
 
 
 def _get(summary: str, schema: str, *errors: str, **others: Any) -> Schema:
@@ -80,12 +80,12 @@ def _get(summary: str, schema: str, *errors: str, **others: Any) -> Schema:
 def _generation(part: Description) -> Schema:
     errors = ["400", "401", "404", "408", "413", "429", "500", "503", "504"]
     description = "The whole answer, or server-sent events with its chunks."
-    return _post(part, _responses(part.answer, description, *errors, stream=True))
+    return _post(part, _responses(part.answer, description, *errors, stream=True, error=part.error))
 
 
 def _calculation(part: Description) -> Schema:
     errors = ["400", "401", "404", "408", "413", "500"]
-    return _post(part, _responses(part.answer, "The answer.", *errors))
+    return _post(part, _responses(part.answer, "The answer.", *errors, error=part.error))
 
 
 def _post(part: Description, responses: Schema) -> Schema:
@@ -100,8 +100,8 @@ _DESCRIPTION: dict[str, Any] = {
     "info": {
         "title": "Firebrick",
         "version": "1",
-        "description": "OpenAI's chat completions and completions, answered by one model on CPU. Members that"
-        " are not listed are ignored; every answer has the header x-request-id.",
+        "description": "OpenAI's chat completions, completions and responses, and Anthropic's messages, answered by one"
+        " model on CPU. Members that are not listed are ignored; every answer has the header x-request-id.",
     },
     "paths": {
         "/health": _get("200 when a token can be made", "Health", "503", security=[{}]),

@@ -18,12 +18,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 STATIC = Path(__file__).parent / "static"
-DOCUMENT, STYLE, SCRIPT = "index.html", "page.css", "main.js"
+DOCUMENT, SCRIPT = "index.html", "main.js"
 # https://aws.amazon.com/lambda/pricing/, us-east-1, x86; the same as in terraform/prices.json
 USD_PER_GB_SECOND = 0.0000166667
 USD_PER_REQUEST = 0.0000002
 DEPLOYED_MB = 10_240  # what `make deploy` gives the function: taken where none runs
-_STYLE_TAG = '<link rel="stylesheet" href="page.css">'
+_STYLES = re.compile(r'(?: *<link rel="stylesheet" href="[a-z]+\.css">\n)+')
+_STYLE = re.compile(r'href="([a-z]+\.css)"')
 _SCRIPT_TAG = '<script type="module" src="main.js"></script>'
 _CONFIG = re.compile(r'(<script type="application/json" id="config">).*?(</script>)')
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z]+\.js)";\n', re.MULTILINE)
@@ -65,14 +66,15 @@ def read_page(memory_mb: int | None, folder: Path = STATIC) -> Page:
         memory_mb: Of the Lambda function; None where there is none.
         folder: Where the files are.
     """
-    style, script = _read(folder, STYLE), join_modules(folder, SCRIPT)
+    document, script = _read(folder, DOCUMENT), join_modules(folder, SCRIPT)
+    style = "\n".join(_read(folder, name) for name in _STYLE.findall(document))
     config = {
         "memory_mb": memory_mb or DEPLOYED_MB,
         "usd_per_gb_second": USD_PER_GB_SECOND,
         "usd_per_request": USD_PER_REQUEST,
     }
-    document = _CONFIG.sub(rf"\g<1>{json.dumps(config)}\g<2>", _read(folder, DOCUMENT), count=1)
-    document = document.replace(_STYLE_TAG, f"<style>{style}</style>")
+    document = _CONFIG.sub(rf"\g<1>{json.dumps(config)}\g<2>", document, count=1)
+    document = _STYLES.sub(lambda match: f"<style>{style}</style>\n", document, count=1)
     plain = document.replace(_SCRIPT_TAG, f'<script type="module">{script}</script>').encode()
     headers = {
         "content-security-policy": _policy(style, script),

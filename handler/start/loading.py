@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
-from handler.artefact import TOKENIZER, WEIGHTS, Artefact, load_artefact
+from handler.artefact import DESCRIPTION, TOKENIZER, WEIGHTS, Artefact, load_artefact
 from handler.engine.kernels import library_of, library_path, populate_function
 from handler.engine.memory import Room, plan_room
-from handler.errors import TemplateInvalid
+from handler.errors import ArtefactVersion, TemplateInvalid
 from handler.settings import Settings
 from handler.start.background import Background
 from handler.start.populate import populate, read_ahead
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imp
     from handler.engine.slots import Prefix
     from handler.engine.weights import Weights
     from handler.model import Model
+    from handler.text.families import Formats
     from handler.text.template import ChatTemplate
     from handler.text.tokenizer import Tokenizer
 
@@ -152,6 +153,7 @@ def load_template(artefact: Artefact) -> ChatTemplate | None:
     """Load the chat template; None for a base model, which has none.
 
     Raises:
+        ArtefactVersion: The model writes calls or thoughts in a way that this handler doesn't know.
         TemplateInvalid: It can't be read or compiled.
     """
     path = artefact.directory / TEMPLATE
@@ -160,9 +162,26 @@ def load_template(artefact: Artefact) -> ChatTemplate | None:
     from handler.text.template import ChatTemplate  # jinja2: not needed for base models
 
     try:
-        return ChatTemplate(path.read_text(encoding="utf-8"), artefact.special_tokens)
+        source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateInvalid(f"{path}: {error}; export the model again") from error
+    return ChatTemplate(source, artefact.special_tokens, _formats(artefact, source))
+
+
+def _formats(artefact: Artefact, template: str) -> Formats:
+    """Look up how the model writes calls and thoughts; artefacts from before there were tools don't say."""
+    from handler.text.families import REASONING_FORMATS, TOOL_FORMATS, Formats, detect
+
+    told = detect(template)
+    tools, reasoning = artefact.tool_format or told.tools, artefact.reasoning_format or told.reasoning
+    for name, value, known in (
+        ("tool_format", tools, TOOL_FORMATS),
+        ("reasoning_format", reasoning, REASONING_FORMATS),
+    ):
+        if value not in known:
+            path = artefact.directory / DESCRIPTION
+            raise ArtefactVersion(f"{path} has {name} {value!r}, this handler knows {', '.join(known)}")
+    return Formats(tools, reasoning)
 
 
 def make_prompts(artefact: Artefact, tokenizer: Tokenizer, template: ChatTemplate | None) -> Prompts:
@@ -179,8 +198,15 @@ def make_served(artefact: Artefact, settings: Settings) -> Served:
     from handler.api.options import Served
 
     defaults = artefact.sampling_defaults
-    bounds = (settings.max_tokens, settings.max_tokens_cap)
-    return Served(artefact.model_id, artefact.vocab_size, defaults, *bounds, settings.model_aliases)
+    return Served(
+        artefact.model_id,
+        artefact.vocab_size,
+        defaults,
+        settings.max_tokens,
+        settings.max_tokens_cap,
+        settings.model_aliases,
+        artefact.embeddings,
+    )
 
 
 def _model(
@@ -200,6 +226,7 @@ def _model(
         vocabulary=prompts.tokenizer,
         generate=engine.answer,
         score=engine.score,
+        embed=engine.embed,
         step=engine.step,
         slots=engine.slots.count,
         new_cancellation=Cancellation,

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from handler.errors import TimeUp
 from handler.text.detokenizer import Detokenizer, StopStrings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -77,6 +81,7 @@ class Delta:
         reasoning: Text that was thought before the answer.
         calls: Of tools; they come after the delta's text.
         stopped_by: The stop string that ended the text, if one did.
+        embedding: float32 `(hidden_size,)`, pooled and not normalized, where the answer is no text.
     """
 
     text: str
@@ -86,6 +91,7 @@ class Delta:
     reasoning: str = ""
     calls: tuple[CallDelta, ...] = ()
     stopped_by: str | None = None
+    embedding: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ def _joined(given: Sequence[Delta]) -> Delta:
         reasoning="".join(delta.reasoning for delta in given),
         calls=_joined_calls(given),
         stopped_by=given[-1].stopped_by,
+        embedding=given[-1].embedding,
     )
 
 

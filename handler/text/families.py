@@ -6,7 +6,9 @@ needs a candidate in `handler.text.candidates` too.
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -167,3 +169,13 @@ def _reasoning(template: str) -> str:
         if form is not None and form.end in template:
             return name
     return "none"
+
+
+def main() -> None:
+    """Tell the formats of the chat template on the standard input, as firebrick.json has them: the exporter asks."""
+    formats = detect(sys.stdin.read())
+    print(json.dumps({"tool_format": formats.tools, "reasoning_format": formats.reasoning}))
+
+
+if __name__ == "__main__":
+    main()

@@ -42,35 +42,36 @@ class Matching:
         self._forced: deque[int] = deque()
         self._words = np.zeros((tokens + 31) // 32, dtype=np.int32)
         self._bits = self._words.view(np.uint8)
-        self._ready = False
+        self._address, self._bytes = self._words.ctypes.data, self._words.nbytes
+        self._looked = False  # for what is forced in this state
+        self._ready = False  # whether the mask is this state's
         self._job: Future[None] | None = None
+        self._stopped = self._is_stopped()
 
     @property
     def ended(self) -> bool:
-        if self._forced:
-            return False
-        self._settle()
-        return self._stopped()
+        return self._stopped and not self._forced
 
     def forced(self) -> Sequence[int]:
-        self._settle()
-        while tokens := self._matcher.compute_ff_tokens():
-            self._consume(tokens)
-            self._forced.extend(tokens)
-        return list(self._forced)
+        if not self._looked:
+            self._settle()
+            while not self._stopped and (tokens := self._matcher.compute_ff_tokens()):
+                self._consume(tokens)
+                self._forced.extend(tokens)
+            self._looked = True
+        return list(self._forced) if self._forced else ()
 
     def allowed(self) -> NDArray[np.uint8]:
         self._settle()
         if not self._ready:
             self._fill()
             self._ready = True
-        # llguidance's mask of a broken matcher is that of the end, which would be a lie.
-        self._check()
+            # llguidance's mask of a broken matcher is that of the end, which would be a lie.
+            self._is_stopped()
         return self._bits
 
     def prepare(self) -> None:
-        self._settle()
-        if not self._ready and not self._stopped():
+        if not (self._ready or self._stopped or self._job):
             self._job = self._beside.submit(self._fill)
 
     def fitting(self, tokens: Sequence[int]) -> int:
@@ -78,37 +79,37 @@ class Matching:
         return self._matcher.validate_tokens(list(tokens))
 
     def advance(self, token: int) -> None:
-        self._settle()
         if self._forced:
             self._forced.popleft()
         else:
+            self._settle()
             self._consume([token])
+            self._looked = False
 
     def _settle(self) -> None:
         """Wait for the mask that is being computed: a matcher takes one caller at a time."""
-        if self._job is not None:
-            self._job.result()
-            self._job, self._ready = None, True
+        job, self._job = self._job, None
+        if job is not None and not job.cancel():  # on a busy machine it may not have begun
+            job.result()
+            self._ready = True
+            self._is_stopped()
 
     def _fill(self) -> None:
-        self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        self._matcher.unsafe_compute_mask_ptr(self._address, self._bytes)
 
-    def _consume(self, tokens: Sequence[int]) -> None:
-        self._matcher.consume_tokens(list(tokens))
+    def _consume(self, tokens: list[int]) -> None:
+        self._matcher.consume_tokens(tokens)
         self._ready = False
-        self._check()
+        self._stopped = self._is_stopped()
 
-    def _stopped(self) -> bool:
-        self._check()
-        return self._matcher.is_stopped()
-
-    def _check(self) -> None:
+    def _is_stopped(self) -> bool:
         if not self._matcher.is_stopped():
-            return
+            return False
         reason = self._matcher.stop_reason()
         if self._matcher.is_error() or reason not in WHOLE:
             self._broke()
             raise GrammarExhausted(self._param, first_line(self._matcher.get_error()) or reason)
+        return True
 
 
 def first_line(message: str) -> str:

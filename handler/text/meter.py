@@ -65,6 +65,12 @@ class Meter:
             self.cached_tokens += token.cached_tokens
         self.completion_tokens += 1
 
+    def read(self, cached_tokens: int, last: bool) -> None:
+        """An input was read that gives no token; with the last one the prefill is at its end."""
+        self.cached_tokens += cached_tokens
+        if last:
+            self.first_token_at = time.perf_counter()
+
     def usage(self) -> dict[str, Any]:
         """Return OpenAI's usage object."""
         return {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from handler.api.chat import CHAT
 from handler.api.completions import COMPLETIONS
+from handler.api.embeddings import EMBEDDINGS
 from handler.api.endpoint import Endpoint, Request
 from handler.api.members import Members, check_text, parse_object
 from handler.api.options import Served
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 # An event has no path: its members tell what it asks for.
-ENDPOINTS: Mapping[str, Endpoint] = {"prompt": COMPLETIONS, "messages": CHAT}
+ENDPOINTS: Mapping[str, Endpoint] = {"prompt": COMPLETIONS, "messages": CHAT, "input": EMBEDDINGS}
 KEY = "idempotency_key"
 # It becomes a name in the bucket: characters that S3 takes as they are, and none that makes a folder.
 _VALID_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,199}")
@@ -100,7 +101,7 @@ def _checked(value: object) -> str:
 def _request(values: Mapping[str, Any], served: Served) -> Request:
     given = [name for name in ENDPOINTS if name in values]
     if not given:
-        raise UnknownEvent("the body has neither 'prompt' nor 'messages'")
+        raise UnknownEvent("the body has none of 'prompt', 'messages' and 'input'")
     if len(given) > 1:
         raise InvalidValue(given[1], f"left out where there is a {given[0]}", values[given[1]])
     Members(values).refuse("stream", "a result comes as a whole", False)

@@ -27,6 +27,12 @@ def result_of(generation: Generation, choices: Sequence[Delta]) -> Result:
         generation: Of the answer.
         choices: All deltas of each, joined.
     """
+    if choices[0].embedding is not None:
+        return {
+            **generation.envelope.members(),
+            **generation.answer.whole(choices),
+            "timings": generation.meter.timings(),
+        }
     written = [_choice(generation, delta) for delta in choices]
     several = {"choices": [{"index": index, **choice} for index, choice in enumerate(written)]}
     return {

@@ -15,6 +15,7 @@ from handler.start.loading import load_model
 
 if TYPE_CHECKING:
     from handler.worker.results import Bucket
+    from handler.worker.web import Web
     from handler.worker.worker import Worker
 
 REST = ("handler.worker.worker",)  # Powertools
@@ -37,11 +38,16 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> Worker:
     model, parts = load_model(settings, threads, REST, memory=memory_limit(environ))
     results = bucket.result()
 
-    from handler.worker.telemetry import Telemetry
+    from handler.worker.telemetry import SERVICE, Telemetry
     from handler.worker.worker import Worker
 
+    def web() -> Web:
+        from handler.worker.web import make_web  # starlette, for which queues have no use
+
+        return make_web(model, settings, environ, settings.service or SERVICE)
+
     telemetry = Telemetry(environ, settings.log_text)
-    worker = Worker(model, results, telemetry, settings.deadline_margin_ms / 1e3)
+    worker = Worker(model, results, telemetry, settings.deadline_margin_ms / 1e3, make_web=web)
     ready_ms = round((time.perf_counter() - started_at) * 1e3, 1)
     members = {"model": model.served.model_id, "threads": threads, "slots": model.slots, "prefixes": model.prefixes}
     telemetry.ready(ready_ms, **members, **parts)

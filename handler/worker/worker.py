@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from handler.deadline import Deadline
-from handler.errors import ApiError, GenerationFailed, ResponseTooLarge, ResultsBucketMissing
+from handler.errors import ApiError, GenerationFailed, ResponseTooLarge, ResultsBucketMissing, UnknownEvent
 from handler.generation import Generation, prepare
 from handler.model import Model
 from handler.worker.answering import answered, finish
 from handler.worker.batch import answer_batch
-from handler.worker.events import Batch, Invoke, read_event
+from handler.worker.events import Batch, HttpEvent, Invoke, read_event
 from handler.worker.jobs import Job, invoke_job
 from handler.worker.messages import Messages
 from handler.worker.pace import Pace
 from handler.worker.results import Result, Results, cut_off
 from handler.worker.running import Running
 from handler.worker.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from handler.worker.web import Web
 
 LARGEST_ANSWER = 6 * 2**20  # bytes that Lambda takes as the answer of an invocation
 CALLS_AT_ONCE = 4  # to where results are kept
@@ -42,22 +46,31 @@ class Worker:
         telemetry: Who is told.
         margin_s: What is left for the last bytes before Lambda ends the invocation.
         pace: What is known of the engine's speed.
+        make_web: Makes what answers HTTP events, with the first of them; None refuses them.
     """
 
     def __init__(
-        self, model: Model, results: Results | None, telemetry: Telemetry, margin_s: float, pace: Pace | None = None
+        self,
+        model: Model,
+        results: Results | None,
+        telemetry: Telemetry,
+        margin_s: float,
+        pace: Pace | None = None,
+        make_web: Callable[[], Web] | None = None,
     ) -> None:
         self._model = model
         self._results = results
         self._telemetry = telemetry
         self._margin_s = margin_s
         self._pace = pace or Pace()
+        self._make_web = make_web
+        self._web: Web | None = None
 
     def handle(self, event: object, context: Context) -> Any:
         """Answer an event.
 
         Returns:
-            The result of a plain invoke; the partial batch response of a batch.
+            The result of a plain invoke; the partial batch response of a batch; the response to an HTTP request.
 
         Raises:
             ApiError: There is no result, or the event is none that can be answered at all.
@@ -76,6 +89,8 @@ class Worker:
         read = read_event(event)
         if isinstance(read, Invoke):
             return self._answer_invoke(invoke_job(read.values, request_id, self._model.served), deadline)
+        if isinstance(read, HttpEvent):
+            return self._answer_http(read, request_id, deadline)
         return self._answer_batch(read, _required(self._results, "SQS messages"), deadline)
 
     def _answer_batch(self, batch: Batch, results: Results, deadline: Deadline) -> dict[str, Any]:
@@ -83,6 +98,13 @@ class Worker:
         with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
             messages = Messages(self._model, results, self._telemetry, running, deadline, pool)
             return answer_batch(batch, messages, self._model.slots)
+
+    def _answer_http(self, event: HttpEvent, request_id: str, deadline: Deadline) -> dict[str, Any]:
+        if self._web is None:
+            if self._make_web is None:
+                raise UnknownEvent("the event is an HTTP request")
+            self._web = self._make_web()
+        return self._web.answer(event, request_id, deadline)
 
     def _answer_invoke(self, job: Job, deadline: Deadline) -> Result:
         if job.idempotency_key is None:
@@ -109,7 +131,7 @@ class Worker:
 
 def _at_once(model: Model, generation: Generation) -> int:
     """How many choices of an answer that is alone there are slots and memory for."""
-    room, most = model.room, min(model.slots, len(generation.tasks))
+    room, most = model.room, min(model.slots, generation.side_by_side)
     if room is None:
         return most
     return next((count for count in range(most, 1, -1) if room.fits([generation.longest] * count)), 1)

@@ -109,6 +109,14 @@ def test_load_tells_what_each_client_gets_and_who_is_refused(demo_artefact: Path
     assert len(result["anonymous_bytes"]) == 3
 
 
+def test_abuse_finds_no_fault(demo_artefact: Path) -> None:
+    few = ["--connections", "20", "--connected", "30", "--bombs", "10", "--cancelled", "10", "--count", "40"]
+    result = run("bench.abuse", str(demo_artefact), *few)
+    assert result["faults"] == []
+    assert (result["header_bombs"], result["cancelled"]) == ({"431": 10}, {"left": 10})
+    assert sum(result["generated"].values()) >= 40
+
+
 def test_export_tells_time_and_memory() -> None:
     result = run("bench.export", "--shape", "tiny")
     assert result["seconds"] > 0

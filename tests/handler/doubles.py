@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 import httpx
+import numpy as np
 from kitoken import Kitoken
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as ReferenceTokenizer
@@ -18,9 +19,10 @@ from tokenizers import Tokenizer as ReferenceTokenizer
 from handler.access.keys import AnyKey, FixedKey, Keys
 from handler.api.options import Served
 from handler.api.prompt import Prompts
-from handler.artefact import SamplingDefaults
+from handler.artefact import Embeddings, SamplingDefaults
 from handler.engine.cancellation import Cancellation
 from handler.engine.constraint import Constraint
+from handler.engine.embedding import Embedded
 from handler.engine.sampling import SamplingParams
 from handler.engine.sequence import Token
 from handler.errors import Cancelled
@@ -39,6 +41,7 @@ from handler.text.template import ChatTemplate
 from handler.text.tokenizer import Tokenizer
 
 BOS, EOS = 256, 257
+EMBEDDING_SIZE = 8
 VOCAB_SIZE = 300  # beyond the tokenizer's 258, as padded models have it
 TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
 
@@ -122,6 +125,20 @@ class ScriptedEngine:
             self._wait(cancellation)
             yield Token(id, -float(place), tuple((id + n, -float(place) - n) for n in range(top_logprobs)))
 
+    def embed(self, prompt_ids: Sequence[int], cancellation: Cancellation, /) -> Generator[Embedded, None, None]:
+        """Yield a vector of as many ones as there are ids, then zeros."""
+        self.calls.append(list(prompt_ids))
+        try:
+            self._wait(cancellation)
+            while len(self.calls) - 1 == self.hold_after:
+                self._wait(cancellation)
+                time.sleep(0.001)
+            vector = np.zeros(EMBEDDING_SIZE, dtype=np.float32)
+            vector[: len(prompt_ids)] = 1
+            yield Embedded(vector, self.cached_tokens)
+        finally:
+            self.closed += 1
+
     def _wait(self, cancellation: Cancellation) -> None:
         while not self.gate.wait(0.001) or cancellation.cancelled:
             if cancellation.cancelled:
@@ -135,15 +152,18 @@ def byte_prompts(template: str | None, context_length: int = 200) -> Prompts:
     return Prompts(tokenizer, chat, "owner/bytes", context_length, Grammars(tokenizer, VOCAB_SIZE, [EOS]))
 
 
-def byte_model(engine: ScriptedEngine, context_length: int, template: str | None) -> Model:
+def byte_model(
+    engine: ScriptedEngine, context_length: int, template: str | None, embeddings: Embeddings | None = None
+) -> Model:
     """A model around the engine."""
     prompts = byte_prompts(template, context_length)
     return Model(
-        served=Served("owner/bytes", VOCAB_SIZE, SamplingDefaults()),
+        served=Served("owner/bytes", VOCAB_SIZE, SamplingDefaults(), embeddings=embeddings),
         prompts=prompts,
         vocabulary=prompts.tokenizer,
         generate=engine.generate,
         score=engine.score,
+        embed=engine.embed,
         step=lambda: None,
         slots=1,
         new_cancellation=Cancellation,
@@ -171,6 +191,7 @@ def serving(
     texts: bool = False,
     context_length: int = 200,
     keys: Keys | None = None,
+    embeddings: Embeddings | None = None,
     **settings: object,
 ) -> Iterator[Serving]:
     """Serve a byte model on a free port."""
@@ -180,7 +201,7 @@ def serving(
     scheduler: Scheduler[Delta] = Scheduler(chosen.queue)
     chosen_keys: Keys = keys or (FixedKey(chosen.api_key) if chosen.api_key else AnyKey())
     metrics = Metrics(Log(log), "Firebrick", "firebrick-stream") if chosen.function_name else None
-    model = byte_model(engine, context_length, template)
+    model = byte_model(engine, context_length, template, embeddings)
     app = create_app(model, scheduler, chosen, Log(log, texts), chosen_keys, metrics)
     bounds = Bounds(connection_limit(chosen.connections), chosen.head_s)
     ready = threading.Event()

@@ -168,7 +168,7 @@ JSON = st.recursive(
 )
 KEYS = (
     *("model", "context_length", "vocab_size", "num_hidden_layers", "num_key_value_heads", "head_dim"),
-    *("tokenizer", "sampling_defaults"),
+    *("tokenizer", "sampling_defaults", "tool_format", "reasoning_format"),
 )
 
 
@@ -197,6 +197,8 @@ def test_any_other_description_is_an_error_of_its_own_or_harmless(directory: Pat
         ("head_dim", 12.5),
         ("model", {"id": None, "revision": None}),
         ("model", {"id": "a", "revision": 5}),
+        ("tool_format", 5),
+        ("reasoning_format", ["think"]),
         ("sampling_defaults", {"temperature": 10**400}),
         ("sampling_defaults", {"top_k": float("inf")}),
         ("sampling_defaults", {"top_p": "most"}),
@@ -241,3 +243,12 @@ def test_a_manifest_that_is_none_is_refused(directory: Path, content: bytes) -> 
     (directory / "manifest.json").write_bytes(content)
     with pytest.raises(ArtefactDamaged, match=r"manifest\.json"):
         load_artefact(directory)
+
+
+def test_formats_of_calls_and_thoughts_may_be_left_to_the_handler(directory: Path) -> None:
+    rewrite(directory, lambda d: (d.pop("tool_format", None), d.pop("reasoning_format", None)))
+    artefact = load_artefact(directory, "quick")
+    assert (artefact.tool_format, artefact.reasoning_format) == (None, None)
+    rewrite(directory, lambda d: d.update({"tool_format": "mistral", "reasoning_format": "none"}))
+    artefact = load_artefact(directory, "quick")
+    assert (artefact.tool_format, artefact.reasoning_format) == ("mistral", "none")

@@ -41,6 +41,15 @@ def test_empty_means_not_set() -> None:
         ("FIREBRICK_MAX_TOKENS_CAP", "0"),
         ("FIREBRICK_MAX_RESPONSE", "1"),
         ("FIREBRICK_IDLE_S", "0"),
+        ("FIREBRICK_HEAD_S", "0"),
+        ("FIREBRICK_HEARTBEAT_S", "-1"),
+        ("FIREBRICK_CONNECTIONS", "0"),
+        ("FIREBRICK_CORS_ORIGINS", "example.org"),
+        ("FIREBRICK_CORS_ORIGINS", "https://example.org/"),
+        ("FIREBRICK_CORS_ORIGINS", "https://Example.org"),
+        ("FIREBRICK_CORS_ORIGINS", "https://*.example.org"),
+        ("FIREBRICK_CORS_ORIGINS", "*,https://example.org"),
+        ("FIREBRICK_CORS_ORIGINS", "https://example.org,"),
         ("FIREBRICK_DEADLINE_MARGIN_MS", "-1"),
         ("FIREBRICK_DEADLINE_MARGIN_MS", "1.5"),
         ("FIREBRICK_RESULTS_BUCKET", "s3://results"),
@@ -85,6 +94,18 @@ def test_a_switch_is_on_unless_it_is_turned_off(name: str) -> None:
     key = f"FIREBRICK_{name.upper()}"
     found = [getattr(read_settings({"FIREBRICK_MODEL_DIR": "/m", key: value}), name) for value in ("", "1", "0")]
     assert found == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [
+        ("*", ("*",)),
+        ("https://example.org, http://localhost:3000", ("https://example.org", "http://localhost:3000")),
+        ("tauri://localhost", ("tauri://localhost",)),
+    ],
+)
+def test_origins_have_commas_between(value: str, origins: tuple[str, ...]) -> None:
+    assert read_settings({"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_CORS_ORIGINS": value}).cors_origins == origins
 
 
 def test_lambda_says_that_it_is_lambda() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export import reference
-from model_export.checkpoint import Checkpoint
-from model_export.config import load_config
+from model_export.checkpoint import Checkpoint, load_decoder
+from model_export.config import ModelConfig, load_config
 from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.reading import ReadArtefact, read_artefact
@@ -69,12 +69,34 @@ def some_ids(count: int, vocab_size: int, seed: int = 0) -> NDArray[np.int64]:
 def checkpoint_logits(directory: Path, ids: NDArray[np.int64]) -> NDArray[np.float32]:
     """What plain numpy computes from a checkpoint, `(S, vocab_size)`."""
     config = load_config(directory)
+    return reference.logits(config, checkpoint_lookup(directory, config), ids)
+
+
+def checkpoint_lookup(directory: Path, config: ModelConfig) -> reference.Lookup:
+    """What gives a checkpoint's weights to the plain computation."""
     weights = {w.name: w for w in plan(config, ExportOptions("none"), Checkpoint.open(directory, config))}
 
     def lookup(name: str) -> NDArray[np.float32] | None:
         return weights[name].rows.read(0, weights[name].rows.shape[0]) if name in weights else None
 
-    return reference.logits(config, lookup, ids)
+    return lookup
+
+
+def checkpoint_states(directory: Path, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Hidden states that plain numpy computes from a checkpoint, `(S, hidden_size)`."""
+    config, _ = load_decoder(directory)
+    return reference.hidden_states(config, checkpoint_lookup(directory, config), ids)
+
+
+def artefact_states(artefact: Path, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Hidden states that plain numpy computes from an artefact's own weights, `(S, hidden_size)`."""
+    read = read_artefact(artefact)
+    stored = StoredWeights(read)
+
+    def lookup(name: str) -> NDArray[np.float32] | None:
+        return stored.weight(name) if name in stored.planned else None
+
+    return reference.hidden_states(read.config, lookup, ids)
 
 
 def artefact_logits(checkpoint: Path, artefact: Path, ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -99,18 +121,28 @@ class Graph:
         self, ids: NDArray[np.int64], lengths: Sequence[int], wanted: Sequence[int] | None = None
     ) -> NDArray[np.float32]:
         """Append `ids (B, S)`, after which the sequences have these lengths; gives logits `(P, vocab_size)`."""
+        return self._run(ids, lengths, range(ids.size) if wanted is None else wanted, {})["logits"]
+
+    def states(self, ids: NDArray[np.int64], lengths: Sequence[int], wanted: Sequence[int]) -> NDArray[np.float32]:
+        """The same without logits; gives hidden states `(Q, hidden_size)`."""
+        indices = {"hidden_indices": np.array(wanted, dtype=np.int64)}
+        return self._run(ids, lengths, (), indices)["hidden_states"]
+
+    def _run(
+        self, ids: NDArray[np.int64], lengths: Sequence[int], wanted: Sequence[int], others: dict[str, NDArray[Any]]
+    ) -> dict[str, NDArray[np.float32]]:
         feeds = {
             "input_ids": ids,
             "seqlens_k": np.array(lengths, dtype=np.int32) - np.int32(1),
             "total_sequence_length": np.array(max(lengths), dtype=np.int32),
-            "logits_indices": np.array(range(ids.size) if wanted is None else wanted, dtype=np.int64),
+            "logits_indices": np.array(wanted, dtype=np.int64),
             **self.cache,
+            **others,
         }
         outputs = dict(zip([o.name for o in self.session.get_outputs()], self.session.run(None, feeds), strict=True))
         for name in self.cache.keys() - {"slots"}:
             self.cache[name] = outputs[name.replace("past_key_values", "present")]
-        logits: NDArray[np.float32] = outputs["logits"]
-        return logits
+        return outputs
 
 
 def difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:

@@ -130,3 +130,25 @@ def test_a_stock_artefact_chooses_no_cache(directory: Path) -> None:
 
 def test_what_is_no_artefact_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "firebrick.json is missing" in said(capsys, tmp_path, "--kernels", "stock")
+
+
+# ---------------------------------------------------------------- embeddings
+
+
+@pytest.mark.parametrize("kernels", ["native", "stock"])
+def test_an_artefact_becomes_one_for_embeddings_and_back(
+    stock: Path, checkpoints: Path, tmp_path: Path, kernels: Any
+) -> None:
+    exported = export_to(checkpoints / NAME, tmp_path / "exported", kernels=kernels, embeddings="last")
+    convert(stock, tmp_path / "vectors", kernels, embeddings="last")
+    assert tree(tmp_path / "vectors") == tree(exported)
+    convert(tmp_path / "vectors", tmp_path / "text", "stock", embeddings="none")
+    assert tree(tmp_path / "text") == tree(stock)
+
+
+def test_the_command_keeps_what_it_is_not_asked_to_change(directory: Path) -> None:
+    assert main([str(directory), "--kernels", "native", "--embeddings", "mean"]) == 0
+    assert main([str(directory), "--kv-cache", "f16"]) == 0
+    description = json.loads((directory / "firebrick.json").read_text())
+    assert (description["kernels"], description["kv_cache_dtype"]) == ("native", "float16")
+    assert description["embeddings"] == {"pooling": "mean", "only": False}

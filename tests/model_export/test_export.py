@@ -70,6 +70,7 @@ def test_the_description_says_what_was_chosen(checkpoint: Path, tmp_path: Path) 
     assert found["tokenizer"]["prefix_ids"] == [0]
     assert found["tokenizer"]["eos_token_ids"] == [1, 4]
     assert found["sampling_defaults"] == {"temperature": 0.6, "top_p": 0.9}
+    assert (found["tool_format"], found["reasoning_format"]) == ("generic", "none")
 
 
 def test_an_unquantized_artefact_says_so(checkpoint: Path, tmp_path: Path) -> None:
@@ -139,6 +140,7 @@ def test_an_artefact_whose_template_is_gone_loses_the_old_one(checkpoint: Path, 
     out = export_to(checkpoint, tmp_path / "out")
     edit_json(checkpoint / "tokenizer_config.json", chat_template=...)
     assert "chat_template.jinja" not in names(export_to(checkpoint, out))
+    assert description(out)["tool_format"] is None
 
 
 def test_another_directory_is_refused_before_any_work(checkpoint: Path) -> None:

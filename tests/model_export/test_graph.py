@@ -20,7 +20,9 @@ from tests.configs import CONFIGS
 from tests.model_export.helpers import (
     Graph,
     artefact_logits,
+    artefact_states,
     checkpoint_logits,
+    checkpoint_states,
     difference,
     export_to,
     some_ids,
@@ -208,3 +210,55 @@ def test_the_cache_is_rotated_as_far_as_8300(checkpoints: Path, tmp_path: Path) 
     here, there = near.cache[name][0, 0], late.cache[name][0, 0, far : far + 8]
     assert np.abs(here - there).max() > 0.1
     np.testing.assert_allclose(unrotated(there, far), unrotated(here, 0), atol=1e-5)
+
+
+# ---------------------------------------------------------------- hidden states
+
+
+@pytest.fixture(scope="module")
+def vectors(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with an artefact for embeddings, in float32, for every configuration."""
+    directory = tmp_path_factory.mktemp("vectors")
+    for name in CONFIGS:
+        export_to(checkpoints / name, directory / name, quantization="none", embeddings="mean")
+    return directory
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("length", [1, 41])
+def test_hidden_states_are_those_of_plain_numpy(name: str, length: int, vectors: Path, checkpoints: Path) -> None:
+    ids = some_ids(length, 300)
+    states = Graph(vectors / name).states(ids[None, :], [length], range(length))
+    assert difference(states, checkpoint_states(checkpoints / name, ids)) < 1e-5
+
+
+def test_int4_hidden_states_are_those_of_the_dequantized_weights(checkpoints: Path, tmp_path: Path) -> None:
+    artefact = export_to(checkpoints / "qwen3", tmp_path / "a", activations="float32", embeddings="last")
+    ids = some_ids(33, 320)
+    states = Graph(artefact).states(ids[None, :], [33], range(33))
+    assert difference(states, artefact_states(artefact, ids)) < 1e-4
+
+
+@settings(deadline=None, max_examples=20)
+@given(wanted=st.lists(st.integers(0, 11), max_size=6), cut=st.integers(1, 11))
+def test_hidden_states_come_for_the_positions_asked_for(wanted: list[int], cut: int, vectors: Path) -> None:
+    ids, graph = some_ids(12, 300), Graph(vectors / "qwen3")
+    expected = Graph(vectors / "qwen3").states(ids[None, :], [12], range(12))
+    before, behind = [at for at in wanted if at < cut], [at for at in wanted if at >= cut]
+    first = graph.states(ids[None, :cut], [cut], before)
+    second = graph.states(ids[None, cut:], [12], [at - cut for at in behind])
+    np.testing.assert_allclose(np.concatenate([first, second]), expected[[*before, *behind]], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_who_wants_logits_needs_not_know_of_hidden_states(name: str, vectors: Path, plain: Path) -> None:
+    ids = some_ids(9, 300)
+    np.testing.assert_array_equal(whole(vectors / name, ids), whole(plain / name, ids))
+
+
+def test_only_a_graph_for_embeddings_gives_hidden_states(vectors: Path, plain: Path) -> None:
+    outputs = [
+        {value.name for value in onnx.load(directory / "qwen3" / "model.onnx", load_external_data=False).graph.output}
+        for directory in (vectors, plain)
+    ]
+    assert outputs[0] - outputs[1] == {"hidden_states"}

@@ -94,6 +94,15 @@ def test_end_of_text_comes_from_the_config_if_nothing_else_says(checkpoint: Path
     assert facts(checkpoint).eos_token_ids == (4, 7)
 
 
+def test_the_end_of_a_message_that_calls_ends_an_answer_too(checkpoint: Path) -> None:
+    before = facts(checkpoint).eos_token_ids
+    tokenizer = load_tokenizer(checkpoint)
+    tokenizer.add_special_tokens(["<|eom_id|>"])
+    tokenizer.save(str(checkpoint / "tokenizer.json"))
+    edit_json(checkpoint / "config.json", vocab_size=400)
+    assert set(facts(checkpoint).eos_token_ids) == {*before, tokenizer.token_to_id("<|eom_id|>")}
+
+
 def test_no_end_of_text_at_all(checkpoint: Path) -> None:
     edit_json(checkpoint / "config.json", eos_token_id=...)
     (checkpoint / "generation_config.json").unlink()

@@ -97,15 +97,23 @@ _ANSWER = object_of(
     timings=reference("Timings"),
 )
 _COUNT = object_of(["input_tokens"], input_tokens=schemas.COUNT)
+_ERROR = object_of(
+    ["type", "error", "request_id"],
+    type={"const": "error"},
+    error=object_of(["type", "message"], type=schemas.STRING, message=schemas.STRING),
+    request_id=nullable("string"),
+)
+_SHARED: dict[str, Schema] = {"AnthropicMessage": _MESSAGE, "AnthropicError": _ERROR}
 
 
 def describe() -> Description:
     """Describe what makes messages."""
-    own = {"AnthropicMessage": _MESSAGE, "MessageRequest": _REQUEST, "MessageAnswer": _ANSWER}
-    return Description("Answer a conversation, in Anthropic's form", "MessageRequest", "MessageAnswer", own)
+    own = {"MessageRequest": _REQUEST, "MessageAnswer": _ANSWER, **_SHARED}
+    summary = "Answer a conversation, in Anthropic's form"
+    return Description(summary, "MessageRequest", "MessageAnswer", own, "AnthropicError")
 
 
 def describe_count() -> Description:
     """Describe what counts the tokens of messages."""
-    own = {"MessageCountRequest": object_of(["model", "messages"], **_PROMPT), "MessageCount": _COUNT}
-    return Description("Count the tokens of messages", "MessageCountRequest", "MessageCount", own)
+    own = {"MessageCountRequest": object_of(["model", "messages"], **_PROMPT), "MessageCount": _COUNT, **_SHARED}
+    return Description("Count the tokens of messages", "MessageCountRequest", "MessageCount", own, "AnthropicError")

@@ -102,17 +102,18 @@ _ANSWER = object_of(
 )
 _COUNT = object_of(["object", "input_tokens"], object={"const": "response.input_tokens"}, input_tokens=schemas.COUNT)
 
+_ITEM: Schema = {"anyOf": [_MESSAGE, _CALL, _OUTPUT, _THOUGHTS]}
+_SHARED: dict[str, Schema] = {"ResponseItem": _ITEM, "ResponseRequest": _REQUEST}
+
 
 def describe() -> Description:
     """Describe what makes responses."""
-    own = {
-        "ResponseItem": {"anyOf": [_MESSAGE, _CALL, _OUTPUT, _THOUGHTS]},
-        "ResponseRequest": _REQUEST,
-        "Response": _ANSWER,
-    }
-    return Description("Answer a conversation, in items", "ResponseRequest", "Response", own)
+    return Description(
+        "Answer a conversation, in items", "ResponseRequest", "Response", {"Response": _ANSWER, **_SHARED}
+    )
 
 
 def describe_count() -> Description:
     """Describe what counts the tokens of a request."""
-    return Description("Count the tokens of a prompt", "ResponseRequest", "ResponseCount", {"ResponseCount": _COUNT})
+    own = {"ResponseCount": _COUNT, **_SHARED}
+    return Description("Count the tokens of a prompt", "ResponseRequest", "ResponseCount", own)

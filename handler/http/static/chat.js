@@ -37,9 +37,10 @@ export async function nextAnswer(conversation, model, signal, ongrow) {
   };
   let answer = new Answer();
   try {
+    const name = await model();
     await withKey(async (key) => {
       answer = new Answer();
-      for await (const chunk of streamAnswer({ model: await model(), ...body }, key, signal)) {
+      for await (const chunk of streamAnswer({ model: name, ...body }, key, signal)) {
         answer.add(chunk);
         ongrow(answer);
       }

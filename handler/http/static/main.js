@@ -4,11 +4,13 @@ import { Failure, listModels } from "./api.js";
 import { growsAsJson, nextAnswer } from "./chat.js";
 import { Composer } from "./composer.js";
 import { showConversations, titleOf } from "./conversations.js";
-import { button, element, find } from "./dom.js";
+import { element, find } from "./dom.js";
 import { askForKey, prepareKeyDialog, withKey } from "./key.js";
-import { costOf, dollars, rounded } from "./numbers.js";
+import { hideNotice, notify } from "./notice.js";
+import { rounded } from "./numbers.js";
 import { OptionInvalid, fillForm, prepareForm, requestMembers, showProblem } from "./options.js";
 import { Panel } from "./panels.js";
+import { currentPrices, preparePrices, showTotal } from "./prices.js";
 import {
   concernsConversations,
   dropConversation,
@@ -25,8 +27,7 @@ import { Transcript } from "./transcript.js";
 const TICK_MS = 200; // how often a waiting time is shown anew
 
 class Page {
-  constructor(config) {
-    this.config = config;
+  constructor() {
     this.models = null;
     this.controller = null; // of the answer in the making
     this.removed = new Set(); // ids of conversations that an answer must not bring back
@@ -42,7 +43,7 @@ class Page {
     prepareKeyDialog();
     prepareForm((options) => this.setOptions(options));
     this.#wire();
-    this.#fillPrices();
+    preparePrices(() => this.controller || this.#show());
     this.open(readChoice("current", null));
     this.#showModels();
   }
@@ -73,7 +74,7 @@ class Page {
       this.#show();
     };
     const what = conversations.length === 1 ? `"${titleOf(conversations[0])}"` : `${conversations.length} conversations`;
-    this.#notify(`Deleted ${what}.`, "Undo", undo);
+    notify(`Deleted ${what}.`, "Undo", undo);
     if (conversations.some(({ id }) => id === this.conversation.id)) this.open(null);
     else this.#showList();
   }
@@ -90,7 +91,7 @@ class Page {
   /** Send what a person wrote; says whether it was taken. */
   send(text) {
     if (this.#resultsAreWanted()) {
-      this.#notify("The model waits for the tool's result.");
+      notify("The model waits for the tool's result.");
       this.transcript.focusResult();
       return false;
     }
@@ -107,7 +108,7 @@ class Page {
     this.editing = index;
     this.composer.text = this.conversation.messages[index].content;
     this.composer.focus();
-    this.#notify("Sending replaces this message and all after it.", "Keep it", () => {
+    notify("Sending replaces this message and all after it.", "Keep it", () => {
       this.editing = null;
       this.composer.text = "";
       this.composer.focus();
@@ -138,12 +139,12 @@ class Page {
     const { conversation } = this;
     this.editing = null;
     const controller = (this.controller = new AbortController());
-    this.#hideNotice();
+    hideNotice();
     this.#keep();
     this.#show();
     this.composer.busy = true;
     this.#announce("Waiting for the answer");
-    const view = this.transcript.begin(this.prices);
+    const view = this.transcript.begin(currentPrices());
     const grown = this.#growing(view, conversation);
     this.partial = () => grown.answer?.message;
     const message = await nextAnswer(conversation, () => this.#model(), controller.signal, grown.on);
@@ -224,7 +225,7 @@ class Page {
       await this.#model();
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      this.#notify(error.message, "Try again", () => this.#showModels());
+      notify(error.message, "Try again", () => this.#showModels());
     }
   }
 
@@ -240,12 +241,8 @@ class Page {
 
   // ------------------------------------------------------------ what is shown
 
-  get prices() {
-    return { ...this.config, ...readChoice("prices", {}) };
-  }
-
   #show() {
-    this.transcript.show(this.conversation.messages, this.prices);
+    this.transcript.show(this.conversation.messages, currentPrices());
     this.#showList();
     this.#showContext();
   }
@@ -261,53 +258,17 @@ class Page {
     const used = last?.usage.total_tokens;
     const shown = used !== undefined && most !== undefined;
     find("#context").textContent = shown ? `${rounded(used)} of ${rounded(most)} tokens of context` : "";
-    const costs = this.conversation.messages
-      .filter(({ role }) => role === "assistant")
-      .map((message) => costOf(message, this.prices) ?? 0);
-    const total = costs.reduce((sum, cost) => sum + cost, 0);
-    find("#total").textContent = `This conversation so far: ${dollars(total)}`;
-  }
-
-  #fillPrices() {
-    for (const field of document.querySelectorAll("[data-price]")) {
-      field.value = this.prices[field.dataset.price];
-      field.addEventListener("change", () => {
-        const given = { ...readChoice("prices", {}), [field.dataset.price]: Number(field.value) };
-        if (!(field.value && given[field.dataset.price] >= 0)) delete given[field.dataset.price];
-        keepChoice("prices", given);
-        field.value = this.prices[field.dataset.price];
-        if (!this.controller) this.#show();
-      });
-    }
+    showTotal(this.conversation.messages);
   }
 
   #keep(conversation = this.conversation) {
     if (!keepConversation(conversation)) {
-      this.#notify("The browser's storage is full: this isn't kept. Delete conversations to make room.");
+      notify("The browser's storage is full: this isn't kept. Delete conversations to make room.");
     }
   }
 
   #announce(text) {
     find("#status").textContent = text;
-  }
-
-  #notify(text, label = null, action = null) {
-    const act = () => {
-      this.#hideNotice();
-      action();
-    };
-    const close = button("Dismiss", () => this.#hideNotice(), { symbol: "close", class: "quiet", hidden: true });
-    find("#notice").replaceChildren(
-      element("span", {}, text),
-      ...(label ? [button(label, act, { class: "secondary" })] : []),
-      close,
-    );
-    find("#notice").hidden = false;
-  }
-
-  #hideNotice() {
-    find("#notice").hidden = true;
-    find("#notice").replaceChildren();
   }
 
   // ------------------------------------------------------------ wiring
@@ -322,7 +283,7 @@ class Page {
     find("#change-key").addEventListener("click", () => askForKey("The key is kept until this tab is closed."));
     find("#forget-key").addEventListener("click", () => {
       keepKey(null);
-      this.#notify("The key is forgotten.");
+      notify("The key is forgotten.");
     });
     for (const example of document.querySelectorAll("[data-example]")) {
       example.addEventListener("click", () => this.send(example.textContent.trim()));
@@ -356,4 +317,4 @@ class Page {
   }
 }
 
-new Page(JSON.parse(find("#config").textContent));
+new Page();

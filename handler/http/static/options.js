@@ -72,19 +72,19 @@ export function fillForm(options) {
 export function prepareForm(changed) {
   const form = find("#options");
   form.addEventListener("submit", (event) => event.preventDefault());
+  const given = () => Object.fromEntries(FIELDS.map((name) => [name, field(name).value]));
   form.addEventListener("input", () => {
     showSchema();
-    changed(Object.fromEntries(FIELDS.map((name) => [name, field(name).value])));
+    fillToolChoices(given());
+    changed(given());
   });
   form.addEventListener("change", () => {
-    const options = Object.fromEntries(FIELDS.map((name) => [name, field(name).value]));
     clearProblems();
     try {
-      requestMembers(options);
+      requestMembers(given());
     } catch (error) {
       showProblem(error);
     }
-    fillToolChoices(options);
   });
 }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from handler.api.members import Members, parse_object
-from handler.errors import ApiError, InvalidType, InvalidValue
+from handler.errors import ApiError, InvalidType, InvalidValue, NumberTooLong
 from tests.handler.api.bodies import ANY_JSON
 
 
@@ -31,6 +31,12 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(ApiError) as caught:
         parse_object(body)
     assert caught.value.status == 400
+
+
+def test_a_number_that_python_cannot_read_is_refused_without_pythons_advice() -> None:
+    with pytest.raises(NumberTooLong) as caught:
+        parse_object(b'{"seed": ' + b"9" * 5000 + b"}")
+    assert "sys." not in str(caught.value)
 
 
 @given(ANY_JSON)

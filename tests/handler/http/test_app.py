@@ -128,9 +128,10 @@ def test_models_are_listed_and_found_by_both_names() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
-        ("GET", "/v1/models/", 404),
-        ("POST", "/v1/chat/completions/", 404),
+        ("GET", "/nothing", 404),
+        ("POST", "/", 405),
+        ("GET", "/v2/models", 404),
+        ("POST", "/chat", 404),
         ("GET", CHAT, 405),
         ("PUT", COMPLETION, 405),
         ("DELETE", "/health", 405),

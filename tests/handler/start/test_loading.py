@@ -14,7 +14,7 @@ from handler.api.chat import parse_chat
 from handler.api.completions import parse_completion
 from handler.artefact import load_artefact
 from handler.engine.engine import EngineOptions
-from handler.errors import ArtefactDamaged, PrefixMismatch, TemplateInvalid, TokenizerError
+from handler.errors import ArtefactDamaged, ArtefactVersion, PrefixMismatch, TemplateInvalid, TokenizerError
 from handler.settings import Settings
 from handler.start import loading
 from handler.start.loading import TEMPLATE, load_model, load_template, load_tokenizer
@@ -173,3 +173,25 @@ def test_a_tokenizer_that_is_none_is_refused(demo_artefact: Path, tmp_path: Path
     (directory / "tokenizer.kit").write_bytes(b"x")
     with pytest.raises(TokenizerError):
         load_tokenizer(replace(load_artefact(demo_artefact, "quick"), directory=directory))
+
+
+def test_a_template_has_the_formats_that_the_artefact_says(demo_artefact: Path) -> None:
+    artefact = replace(load_artefact(demo_artefact, "quick"), tool_format="mistral", reasoning_format="think")
+    template = load_template(artefact)
+    assert template is not None
+    assert (template.formats.tools, template.formats.reasoning) == ("mistral", "think")
+
+
+def test_an_artefact_that_does_not_say_is_told_by_its_template(demo_artefact: Path, tmp_path: Path) -> None:
+    artefact = load_artefact(demo_artefact, "quick")
+    (tmp_path / TEMPLATE).write_text("{{ tools }}[TOOL_CALLS]")
+    template = load_template(replace(artefact, directory=tmp_path, tool_format=None, reasoning_format=None))
+    assert template is not None
+    assert (template.formats.tools, template.formats.reasoning) == ("mistral", "none")
+
+
+def test_a_format_that_this_handler_does_not_know_is_refused_by_name(demo_artefact: Path) -> None:
+    artefact = load_artefact(demo_artefact, "quick")
+    for name in ("tool_format", "reasoning_format"):
+        with pytest.raises(ArtefactVersion, match=f"{name} 'smoke'"):
+            load_template(replace(artefact, **{name: "smoke"}))  # type: ignore[arg-type]

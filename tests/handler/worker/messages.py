@@ -36,6 +36,29 @@ def message(
     }
 
 
+def http(method: str = "GET", path: str = "/health", body: str | None = None, **headers: str) -> dict[str, Any]:
+    """A function URL's request, in payload format 2.0."""
+    domain = "abc.lambda-url.us-east-1.on.aws"
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"host": domain, **{name.replace("_", "-"): value for name, value in headers.items()}},
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": "abc",
+            "domainName": domain,
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "x"},
+            "requestId": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+            "routeKey": "$default",
+            "stage": "$default",
+        },
+        **({} if body is None else {"body": body}),
+        "isBase64Encoded": False,
+    }
+
+
 def batch(*messages: dict[str, Any]) -> dict[str, Any]:
     """An event."""
     return {"Records": list(messages)}

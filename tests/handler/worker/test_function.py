@@ -14,7 +14,7 @@ import pytest
 
 from tests.handler.emf import metrics_of
 from tests.handler.worker.conftest import BUCKET
-from tests.handler.worker.messages import batch, failed, message
+from tests.handler.worker.messages import batch, failed, http, message
 from tests.handler.worker.runtime_api import Lambda
 from tests.kernels.models import LIBRARY, needs_library
 
@@ -60,6 +60,14 @@ def test_a_refused_request_is_an_error_with_the_name_of_its_class(plain: Lambda)
     error = plain.failure(CHAT | {"temperature": "hot"})
     assert (error["errorType"], error["stackTrace"]) == ("InvalidType", [])
     assert error["errorMessage"] == "temperature must be a number, got 'hot'"
+
+
+def test_a_function_urls_request_has_a_response(plain: Lambda) -> None:
+    chat = http("POST", "/v1/chat/completions", json.dumps(CHAT | {"model": "firebrick-demo"}))
+    health, answer, result = plain.invoke(http()), plain.invoke(chat), plain.invoke(CHAT)
+    assert (health["statusCode"], json.loads(health["body"])) == (200, {"status": "ok"})
+    assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
+    assert json.loads(answer["body"])["choices"][0]["message"]["content"] == result["text"]
 
 
 @pytest.mark.parametrize("event", [{}, [], "x", 7, None, {"Records": []}, {"Records": [{"eventSource": "aws:s3"}]}])

@@ -11,9 +11,18 @@ from hypothesis import strategies as st
 
 from handler.api.chat import ChatRequest
 from handler.api.completions import CompletionRequest
+from handler.api.embeddings import EmbeddingRequest
 from handler.api.options import Served
-from handler.artefact import SamplingDefaults
-from handler.errors import ApiError, InvalidType, InvalidValue, MalformedJson, ModelNotFound, UnsupportedParameter
+from handler.artefact import Embeddings, SamplingDefaults
+from handler.errors import (
+    ApiError,
+    EmbeddingsUnavailable,
+    InvalidType,
+    InvalidValue,
+    MalformedJson,
+    ModelNotFound,
+    UnsupportedParameter,
+)
 from handler.worker.jobs import Job, invoke_job, message_job
 from tests.handler.worker.messages import message
 
@@ -36,6 +45,11 @@ def test_messages_are_a_chat_and_a_prompt_is_a_completion() -> None:
     assert (chat.id, chat.source, chat.idempotency_key) == ("request-1", "invoke", None)
 
 
+def test_an_input_is_an_embedding() -> None:
+    served = Served("owner/name", 100, SamplingDefaults(), embeddings=Embeddings("mean", 4))
+    assert isinstance(invoke_job({"input": "hi"}, "request-1", served).request, EmbeddingRequest)
+
+
 @pytest.mark.parametrize("model", [{}, {"model": None}, {"model": "name"}])
 def test_the_model_need_not_be_named(model: dict[str, Any]) -> None:
     assert invoked(CHAT | model).request.options.model == "owner/name"
@@ -47,6 +61,7 @@ def test_the_model_need_not_be_named(model: dict[str, Any]) -> None:
         (CHAT | {"model": "other"}, ModelNotFound),
         (CHAT | {"stream": True}, UnsupportedParameter),
         (CHAT | {"prompt": "hi"}, InvalidValue),
+        ({"input": "hi"}, EmbeddingsUnavailable),
         (CHAT | {"temperature": float("nan")}, InvalidValue),
         ({"prompt": 7}, InvalidType),
         (CHAT | {"idempotency_key": 7}, InvalidType),

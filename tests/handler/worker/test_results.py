@@ -8,7 +8,7 @@ import pytest
 
 from handler.errors import ResultsUnavailable
 from handler.generation import prepare
-from handler.text.deltas import Delta
+from handler.text.deltas import CallDelta, Delta
 from handler.worker.results import Bucket, Result, connect, cut_off, result_of
 from tests.handler.api.answers import SCORES
 from tests.handler.api.requests import chat, completion
@@ -42,6 +42,13 @@ def test_a_result_has_the_text_and_what_it_took(request_of: Any, id: str) -> Non
 )
 def test_logprobs_have_the_endpoints_own_form(request_of: Any, members: set[str]) -> None:
     assert result(request_of(), Delta("a", SCORES, "stop"))["logprobs"].keys() == members
+
+
+def test_calls_and_thoughts_are_told() -> None:
+    called = result(chat(), Delta("", (), "tool_calls", reasoning="hm", calls=(CallDelta(0, "c1", "f", "{}"),)))
+    assert called["tool_calls"] == [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    assert (called["text"], called["reasoning_content"], called["finish_reason"]) == ("", "hm", "tool_calls")
+    assert not {"tool_calls", "reasoning_content"} & result(chat(), Delta("x")).keys()
 
 
 def test_what_is_kept_can_be_read(bucket: Bucket) -> None:

@@ -8,12 +8,19 @@ from typing import Any
 import pytest
 from awslambdaric.lambda_context import LambdaContext
 
-from handler.errors import ContextLengthExceeded, GenerationFailed, ResponseTooLarge, ResultsBucketMissing
+from handler.artefact import Embeddings
+from handler.errors import (
+    ContextLengthExceeded,
+    DeadlineExceeded,
+    GenerationFailed,
+    ResponseTooLarge,
+    ResultsBucketMissing,
+)
 from handler.worker.pace import Pace
 from handler.worker.results import Bucket, connect
 from handler.worker.telemetry import Telemetry
 from handler.worker.worker import Worker
-from tests.handler.doubles import TEMPLATE, ScriptedEngine, byte_model
+from tests.handler.doubles import EMBEDDING_SIZE, TEMPLATE, ScriptedEngine, byte_model
 from tests.handler.emf import metrics_of
 from tests.handler.worker.conftest import BUCKET
 from tests.handler.worker.messages import batch, failed, message
@@ -60,6 +67,22 @@ def test_an_invoke_has_a_result() -> None:
 def test_a_result_tells_what_the_cache_had() -> None:
     result = working(ScriptedEngine(cached_tokens=2)).handle(PROMPT, context())
     assert result["usage"]["prompt_tokens_details"] == {"cached_tokens": 2}
+
+
+def test_an_invoke_with_an_input_has_vectors() -> None:
+    model = byte_model(ScriptedEngine(), 200, TEMPLATE, Embeddings("mean", EMBEDDING_SIZE))
+    result = Worker(model, None, telemetry(), margin_s=0).handle({"input": ["a", "bc"], "dimensions": 2}, context())
+    assert [(one["index"], len(one["embedding"])) for one in result["data"]] == [(0, 2), (1, 2)]
+    assert (result["id"], result["usage"]["prompt_tokens"]) == ("embd-request-1", 5)
+    assert result["timings"]["prefill_ms"] >= 0
+
+
+def test_some_of_the_vectors_are_no_result() -> None:
+    engine = ScriptedEngine(hold_after=1)
+    model = byte_model(engine, 200, TEMPLATE, Embeddings("mean", EMBEDDING_SIZE))
+    with pytest.raises(DeadlineExceeded):
+        Worker(model, None, telemetry(), margin_s=0).handle({"input": ["a"] * 3}, context(SOON_S))
+    assert (len(engine.calls), engine.closed) == (2, 2)
 
 
 def test_logprobs_come_if_asked_for() -> None:

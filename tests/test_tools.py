@@ -1,0 +1,96 @@
+"""Tools with the real process and the demo model: a call that must come is valid, whatever the model would say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import openai
+import pytest
+
+from tests.server import Server
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 12}, "unit": {"enum": ["celsius", "fahrenheit"]}},
+    "required": ["city", "unit"],
+    "additionalProperties": False,
+}
+FUNCTION: Any = {"name": "get_weather", "description": "The weather of a city.", "parameters": SCHEMA, "strict": True}
+NOW: Any = {"name": "now", "parameters": {"type": "object", "properties": {}}}
+TOOLS: Any = [{"type": "function", "function": FUNCTION}, {"type": "function", "function": NOW}]
+MESSAGES: Any = [{"role": "user", "content": "What is the weather in Oslo?"}]
+
+
+@pytest.fixture(scope="module")
+def client(demo_artefact: Path) -> Iterator[openai.OpenAI]:
+    server = Server(demo_artefact)
+    yield server.client()
+    assert server.end() == (0, "")
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_a_named_tool_is_called_with_valid_arguments(client: openai.OpenAI, temperature: float) -> None:
+    named: Any = {"type": "function", "function": {"name": "get_weather"}}
+    for seed in range(3):
+        answer = client.chat.completions.create(
+            model="firebrick-demo",
+            messages=MESSAGES,
+            tools=TOOLS,
+            tool_choice=named,
+            parallel_tool_calls=False,
+            temperature=temperature,
+            seed=seed,
+        )
+        (choice,) = answer.choices
+        assert choice.message.content is None
+        assert choice.message.tool_calls is not None
+        (call,) = choice.message.tool_calls
+        assert call.type == "function"
+        assert (call.function.name, choice.finish_reason) == ("get_weather", "tool_calls")
+        jsonschema.validate(json.loads(call.function.arguments), SCHEMA)
+
+
+def test_required_calls_stream_as_they_are_whole(client: openai.OpenAI) -> None:
+    given: Any = {
+        "model": "firebrick-demo",
+        "messages": MESSAGES,
+        "tools": TOOLS,
+        "tool_choice": "required",
+        "max_tokens": 120,
+        "temperature": 0,
+    }
+    whole = client.chat.completions.create(**given).choices[0]
+    with client.chat.completions.stream(**given) as stream:
+        streamed = stream.get_final_completion().choices[0]
+    told = [
+        [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or []]
+        for choice in (whole, streamed)
+    ]
+    assert told[0]
+    assert told[0] == told[1]
+    assert whole.finish_reason == streamed.finish_reason
+
+
+def test_a_tools_result_is_answered(client: openai.OpenAI) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    messages = [
+        *MESSAGES,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "noon"},
+    ]
+    answer = client.chat.completions.create(model="firebrick-demo", messages=messages, tools=TOOLS, max_tokens=40)
+    assert answer.choices[0].finish_reason in ("stop", "length", "tool_calls")
+
+
+def test_the_older_form_works_too(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="firebrick-demo", messages=MESSAGES, functions=[FUNCTION], function_call={"name": "get_weather"}
+    )
+    called = answer.choices[0].message.function_call
+    assert called is not None
+    jsonschema.validate(json.loads(called.arguments), SCHEMA)
+    assert answer.choices[0].finish_reason == "function_call"
