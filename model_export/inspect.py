@@ -70,6 +70,8 @@ def describe_directory(directory: Path) -> str:
         f"{d['kv_cache_dtype']} cache each",
         f"  kernels    {d['kernels']}",
     ]
+    if d.get("embeddings"):
+        lines.append(f"  embeddings {d['embeddings']['pooling']}{', no text' if d['embeddings']['only'] else ''}")
     if facts["prefixes"]:
         lines.append(f"  prefixes   of {', '.join(f'{tokens:,}' for tokens in facts['prefixes'])} tokens")
     lines += [f"  {size:>14,}  {name}" for name, size in facts["files"].items()]
