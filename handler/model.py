@@ -54,6 +54,14 @@ class Embed(Protocol):
     def __call__(self, prompt_ids: Sequence[int], cancellation: Any, /) -> Generator[Embedded | None, None, None]: ...
 
 
+class Score(Protocol):
+    """The engine's `score`: a prompt's tokens from the second one on, and None where it takes a step to go on."""
+
+    def __call__(
+        self, prompt_ids: Sequence[int], top_logprobs: int, cancellation: Any, /
+    ) -> Generator[Token | None, None, None]: ...
+
+
 @dataclass(frozen=True)
 class Model:
     """A model that can make a token."""
@@ -63,6 +71,7 @@ class Model:
     vocabulary: Vocabulary
     generate: Generate
     embed: Embed
+    score: Score
     step: Callable[[], None]
     slots: int  # answers at a time
     new_cancellation: Callable[[], Cancellable]

@@ -198,13 +198,9 @@ def make_served(artefact: Artefact, settings: Settings) -> Served:
     from handler.api.options import Served
 
     defaults = artefact.sampling_defaults
+    bounds = (settings.max_tokens, settings.max_tokens_cap)
     return Served(
-        artefact.model_id,
-        artefact.vocab_size,
-        defaults,
-        settings.max_tokens,
-        settings.max_tokens_cap,
-        embeddings=artefact.embeddings,
+        artefact.model_id, artefact.vocab_size, defaults, *bounds, artefact.embeddings, settings.model_aliases
     )
 
 
@@ -225,6 +221,7 @@ def _model(
         vocabulary=prompts.tokenizer,
         generate=engine.answer,
         embed=engine.embed,
+        score=engine.score,
         step=engine.step,
         slots=engine.slots.count,
         new_cancellation=Cancellation,

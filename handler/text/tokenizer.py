@@ -78,9 +78,14 @@ class Tokenizer:
         begun = ids[: len(self._prefix_ids)] == self._prefix_ids
         return ([] if begun else self._prefix_ids) + ids + self._suffix_ids
 
-    def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """Decode ids to the bytes of their text; special tokens and ids that no token has give nothing."""
-        return self._decode(list(ids), special=False)
+    def decode_bytes(self, ids: Sequence[int], *, special: bool = False) -> bytes:
+        """Decode ids to the bytes of their text; ids that no token has give nothing.
+
+        Args:
+            ids: Of tokens.
+            special: Whether special tokens give their names, not nothing.
+        """
+        return self._decode(list(ids), special=special)
 
     def token_bytes(self, id: int) -> bytes:
         """Return the bytes that one token stands for inside a text; a special token gives its name."""
