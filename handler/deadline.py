@@ -35,45 +35,64 @@ class Deadline:
         return time.time() >= self.at
 
 
+class Expiry:
+    """Uses a cancellation when a deadline comes, as long as it is entered; several generators may share it.
+
+    Args:
+        deadline: When.
+        cancellation: Ends the engine's step in flight.
+    """
+
+    def __init__(self, deadline: Deadline, cancellation: Cancellable) -> None:
+        self._deadline = deadline
+        self._cancellation = cancellation
+        self._expired = threading.Event()
+        self._made = False  # whether any of them gave anything
+        self._timer = threading.Timer(deadline.left_s(), self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Expiry:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._timer.cancel()
+
+    def until(self, tokens: Generator[T | None, None, None]) -> Generator[T | None, None, None]:
+        """Pass tokens on until the deadline, which also ends a prefill in its middle.
+
+        Args:
+            tokens: The engine's; closed at the end.
+
+        Raises:
+            TimeUp: The deadline came after some tokens, of this generator or another one.
+            DeadlineExceeded: It came before the first.
+            Cancelled: Somebody else used the cancellation.
+        """
+        try:
+            with closing(tokens):
+                for token in tokens:
+                    self._made = self._made or token is not None
+                    yield token
+                    # The timer's clock stands still in a machine that is paused; this one doesn't.
+                    if self._deadline.passed:
+                        raise self._late()
+        except Cancelled:
+            if not self._expired.is_set():
+                raise
+            raise self._late() from None
+
+    def _expire(self) -> None:
+        self._expired.set()
+        self._cancellation.cancel()
+
+    def _late(self) -> TimeUp | DeadlineExceeded:
+        return TimeUp() if self._made else DeadlineExceeded()
+
+
 def until(
     deadline: Deadline, tokens: Generator[T | None, None, None], cancellation: Cancellable
 ) -> Generator[T | None, None, None]:
-    """Pass tokens on until the deadline, which also ends a prefill in its middle.
-
-    Args:
-        deadline: When to stop.
-        tokens: The engine's; closed at the end.
-        cancellation: Ends the engine's step in flight.
-
-    Raises:
-        TimeUp: The deadline came after some tokens.
-        DeadlineExceeded: It came before the first.
-        Cancelled: Somebody else used the cancellation.
-    """
-    expired = threading.Event()
-
-    def expire() -> None:
-        expired.set()
-        cancellation.cancel()
-
-    timer = threading.Timer(deadline.left_s(), expire)
-    timer.daemon = True
-    timer.start()
-    made = False
-    try:
-        with closing(tokens):
-            for token in tokens:
-                made = made or token is not None
-                yield token
-                if deadline.passed:  # The timer's clock stands still in a machine that is paused; this one doesn't.
-                    raise _late(made)
-    except Cancelled:
-        if not expired.is_set():
-            raise
-        raise _late(made) from None
-    finally:
-        timer.cancel()
-
-
-def _late(made: bool) -> TimeUp | DeadlineExceeded:
-    return TimeUp() if made else DeadlineExceeded()
+    """Pass one generator's tokens on until the deadline; `Expiry.until`."""
+    with Expiry(deadline, cancellation) as expiry:
+        yield from expiry.until(tokens)

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -31,7 +32,7 @@ class Record:
     finish_reason: str | None = None
     timings: dict[str, Any] = field(default_factory=dict)
     prompt: Any = None  # these two are written with FIREBRICK_LOG_TEXT=1 only
-    answer: str = ""
+    answers: dict[int, str] = field(default_factory=dict)  # by choice
 
 
 class Log:
@@ -76,8 +77,14 @@ class Log:
             **record.timings,
         }
         if self.texts:
-            members |= {"prompt": record.prompt, "answer": record.answer}
+            members |= {"prompt": record.prompt, **_answer(record.answers)}
         self.event("request", **{name: value for name, value in members.items() if value is not None})
+
+
+def _answer(texts: Mapping[int, str]) -> dict[str, Any]:
+    if len(texts) > 1:
+        return {"answers": [texts[index] for index in sorted(texts)]}
+    return {"answer": "".join(texts.values())}
 
 
 class Notices(logging.Handler):

@@ -30,6 +30,14 @@ class Generate(Protocol):
     ) -> Generator[Token | None, None, None]: ...
 
 
+class Score(Protocol):
+    """The engine's `score`: a prompt's tokens from the second one on, and None where it takes a step to go on."""
+
+    def __call__(
+        self, prompt_ids: Sequence[int], top_logprobs: int, cancellation: Any, /
+    ) -> Generator[Token | None, None, None]: ...
+
+
 @dataclass(frozen=True)
 class Model:
     """A model that can make a token."""
@@ -38,6 +46,7 @@ class Model:
     prompts: Prompts
     vocabulary: Vocabulary
     generate: Generate
+    score: Score
     step: Callable[[], None]
     slots: int  # answers at a time
     new_cancellation: Callable[[], Cancellable]

@@ -31,10 +31,17 @@ class Ticket(Generic[T]):
     Args:
         work: Makes the generator, in the worker thread.
         cancellation: Ends it, in the middle of a step if need be.
+        wants: How many slots it can use; it runs as soon as it gets one.
+
+    Attributes:
+        slots: How many it may use now. It is given more when they are free; those that it has are its own until it
+            wants fewer.
     """
 
-    def __init__(self, work: Work[T], cancellation: Cancellable) -> None:
+    def __init__(self, work: Work[T], cancellation: Cancellable, wants: int = 1) -> None:
         self.work = work
+        self.wants = wants
+        self.slots = 0
         self._cancellation = cancellation
         self._items: asyncio.Queue[T | None] = asyncio.Queue()
         self._error: Exception | None = None
@@ -81,7 +88,7 @@ class Scheduler(Generic[T]):
 
     Args:
         queue: How many tickets may wait.
-        slots: How many may run.
+        slots: How many may be used at a time.
         step: Brings those forward that give None; never called where none does.
     """
 
@@ -90,7 +97,7 @@ class Scheduler(Generic[T]):
         self._slots = slots
         self._step = step
         self._waiting: deque[Ticket[T]] = deque()
-        self._running: set[Ticket[T]] = set()
+        self._running: dict[Ticket[T], None] = {}  # the oldest first
         self._worker_jobs: SimpleQueue[_Job[T]] | None = None
         self._typical_s = 1.0
         self._idle = asyncio.Event()
@@ -106,9 +113,13 @@ class Scheduler(Generic[T]):
         """
         if self.draining:
             raise ShuttingDown()
-        if len(self._running) >= self._slots and len(self._waiting) >= self._queue:
+        if not self._free and len(self._waiting) >= self._queue:
             expected_s = math.ceil(self._typical_s * (len(self._waiting) + 1) / self._slots)
             raise QueueFull(len(self._waiting), min(max(expected_s, 1), LONGEST_RETRY_AFTER_S))
+
+    @property
+    def _free(self) -> int:
+        return self._slots - sum(ticket.slots for ticket in self._running)
 
     def submit(self, ticket: Ticket[T]) -> None:
         """Start the ticket's work, or let it wait.
@@ -135,6 +146,12 @@ class Scheduler(Generic[T]):
             ticket.end(Cancelled())
             self._start_next()
 
+    def want(self, ticket: Ticket[T], wants: int) -> None:
+        """Tell how many slots a running ticket still can use, one at least; it uses no more than that already."""
+        ticket.wants = max(1, wants)
+        ticket.slots = min(ticket.slots, ticket.wants)
+        self._start_next()
+
     async def drain(self, grace_s: float) -> None:
         """Take no more, wait for what is here, and after the grace period end it."""
         self.draining = True
@@ -146,10 +163,13 @@ class Scheduler(Generic[T]):
             await self._idle.wait()
 
     def _start_next(self) -> None:
-        while self._waiting and len(self._running) < self._slots:
+        while self._waiting and self._free:
             ticket = self._waiting.popleft()
-            self._running.add(ticket)
+            ticket.slots = 1
+            self._running[ticket] = None
             self._jobs().put(_Job(ticket, asyncio.get_running_loop()))
+        for ticket in self._running:
+            ticket.slots += min(self._free, ticket.wants - ticket.slots)
         if not self._running:
             self._idle.set()
 
@@ -174,7 +194,7 @@ class Scheduler(Generic[T]):
 
     def _finish(self, ticket: Ticket[T], error: Exception | None, seconds: float) -> None:
         self._typical_s += (seconds - self._typical_s) / 4
-        self._running.discard(ticket)
+        self._running.pop(ticket, None)
         ticket.end(error)
         self._start_next()
 

@@ -27,6 +27,7 @@ class Settings:
     max_body: int = 6 * MIB  # FIREBRICK_MAX_BODY: bytes; Lambda's own limit
     max_tokens: int | None = None  # FIREBRICK_MAX_TOKENS: for requests that name none
     max_tokens_cap: int | None = None  # FIREBRICK_MAX_TOKENS_CAP: no answer gets more, whatever its request names
+    model_aliases: tuple[str, ...] = ()  # FIREBRICK_MODEL_ALIASES: further names of the model; "*" for any
     max_response: int = 190 * 10**6  # FIREBRICK_MAX_RESPONSE: bytes; Lambda cuts a streamed answer at 200 MB
     idle_s: float = 60.0  # FIREBRICK_IDLE_S: a client may send, or take, nothing for so long
     head_s: float = 10.0  # FIREBRICK_HEAD_S: a request's line and headers may take so long
@@ -166,6 +167,13 @@ def _true(key: str, value: str) -> bool:
     return known[value.lower()]
 
 
+def _names(key: str, value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(name.isprintable() and name for name in names):
+        raise SettingsError(key, value, "names with commas between them, or * for any name")
+    return names
+
+
 def _metrics_name(key: str, value: str) -> str:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html: Namespace
     if not (value.isascii() and value.isprintable() and value.strip() and len(value) <= 255 and value[0] != ":"):
@@ -191,6 +199,7 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "max_body": _integer(1, 2**31),
     "max_tokens": _integer(1, 2**31),
     "max_tokens_cap": _integer(1, 2**31),
+    "model_aliases": _names,
     "max_response": _integer(1024, 2**31),
     "idle_s": _seconds(1),
     "head_s": _seconds(1),

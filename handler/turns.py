@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable
-from contextlib import closing
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence, Set
+from contextlib import ExitStack, closing
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -68,6 +68,52 @@ def stepped(items: Generator[T | None, None, None], step: Callable[[], None]) ->
                 step()
             else:
                 yield item
+
+
+def side_by_side(
+    works: Sequence[tuple[Hashable, Work[T]]], at_once: Callable[[], int]
+) -> Generator[tuple[int, T] | None, None, None]:
+    """Several generators as one, a few of them at a time, in their order.
+
+    Args:
+        works: Each with its group. Of a group the first runs without the others until it has given something: they
+            can use what it has found.
+        at_once: How many may run now; at least one does.
+
+    Yields:
+        Which one, and its item; None where none of those that run can go on without a step.
+    """
+    waiting, begun = dict(enumerate(works)), set[Hashable]()
+    running: dict[int, Generator[T | None, None, None]] = {}
+    try:
+        while waiting or running:
+            while len(running) < max(1, at_once()) and (index := _next(works, waiting, running, begun)) is not None:
+                running[index] = _begin(waiting.pop(index)[1])
+            news = False  # whether another one may begin
+            for index, chain in list(running.items()):
+                for item in chain:
+                    if item is None:
+                        break
+                    news = news or works[index][0] not in begun
+                    begun.add(works[index][0])
+                    yield index, item
+                else:
+                    del running[index]
+                    news = True
+            if not news:
+                yield None
+    finally:
+        with ExitStack() as closed:
+            for chain in running.values():
+                closed.callback(chain.close)
+
+
+def _next(
+    works: Sequence[tuple[Hashable, Work[T]]], waiting: Iterable[int], running: Iterable[int], begun: Set[Hashable]
+) -> int | None:
+    """Which may run now: the first whose group has none that others wait for."""
+    alone = {works[index][0] for index in running} - begun
+    return next((index for index in waiting if works[index][0] not in alone), None)
 
 
 def _begin(work: Work[T]) -> Generator[T | None, None, None]:

@@ -14,6 +14,9 @@ from handler.api.events import Envelope
 from handler.api.members import Members
 from handler.api.options import Options, Served, parse_options
 from handler.api.prompt import Prompts, TextTask
+from handler.api.refused import CHAT as CHAT_ONLY
+from handler.api.refused import refuse
+from handler.api.rendering import Opening, parse_opening, parse_variables
 from handler.api.tools import parse_functions, parse_tools
 from handler.errors import InvalidValue, MissingParameter, UnsupportedParameter
 from handler.text.deltas import CallDelta, Delta, ScoredToken
@@ -37,6 +40,8 @@ class ChatRequest:
     template_variables: Mapping[str, Any] = field(default_factory=dict)
     tools: Tools | None = None
     functions: bool = False  # the older form of tools, in which the answer is then written
+    opening: Opening = "answer"
+    add_special: bool = False  # whether the rendered text gets what the checkpoint puts around a raw one
 
     @property
     def logged(self) -> object:
@@ -45,10 +50,12 @@ class ChatRequest:
     @property
     def conversation(self) -> Conversation:
         """What is said so far, and what may be called."""
-        return Conversation(self.messages, self.tools, self.template_variables)
+        return Conversation(
+            self.messages, self.tools, self.template_variables, opening=self.opening, add_special=self.add_special
+        )
 
     def tasks(self, prompts: Prompts) -> Sequence[TextTask]:
-        return [self.conversation.task(prompts, self.options)]
+        return self.conversation.task(prompts, self.options).choices(self.options.n)
 
     def prompt_ids(self, prompts: Prompts) -> Sequence[int]:
         """Render the messages and encode them.
@@ -69,7 +76,7 @@ def parse_chat(values: Mapping[str, Any], served: Served) -> ChatRequest:
         ApiError: It is refused; the error names the parameter and the bad value.
     """
     members = Members(values)
-    _refuse(members)
+    refuse(members, CHAT_ONLY)
     messages = members.array("messages")
     if messages is None:
         raise MissingParameter("messages")
@@ -86,11 +93,14 @@ def parse_chat(values: Mapping[str, Any], served: Served) -> ChatRequest:
         )
     newer = members.integer("max_completion_tokens", 1)
     older = members.integer("max_tokens", 1)
+    parsed = tuple(parse_message(item, f"messages[{index}]") for index, item in enumerate(messages))
     return ChatRequest(
-        messages=tuple(parse_message(item, f"messages[{index}]") for index, item in enumerate(messages)),
-        template_variables=members.mapping("chat_template_kwargs") or {},
+        messages=parsed,
+        template_variables=parse_variables(members),
         tools=tools if functions is None else functions,
         functions=functions is not None,
+        opening=parse_opening(members, parsed[-1]["role"]),
+        add_special=members.boolean("add_special_tokens") or False,
         options=parse_options(
             members,
             served,
@@ -98,12 +108,6 @@ def parse_chat(values: Mapping[str, Any], served: Served) -> ChatRequest:
             top_logprobs=(top or 0) if wanted else None,
         ),
     )
-
-
-def _refuse(members: Members) -> None:
-    members.refuse("audio", "audio is not supported")
-    members.refuse("modalities", "only text is supported", ["text"])
-    members.refuse("n", "only one choice a request is supported", 1)
 
 
 class ChatAnswer:
@@ -206,12 +210,12 @@ def _describe() -> Description:
     )
     top_logprobs = nullable("integer", minimum=0, maximum=MAX_TOP_LOGPROBS, description="With logprobs = true only.")
     request = object_of(
-        ["model", "messages"],
+        ["messages"],
         messages=array(reference("Message"), minItems=1),
         max_completion_tokens=nullable("integer", minimum=1),
         logprobs=nullable("boolean"),
         top_logprobs=top_logprobs,
-        chat_template_kwargs=nullable("object", description="An extension: more variables for the chat template."),
+        **schemas.RENDERING,
         tools=nothing,
         functions=nothing,
         tool_choice=no_choice,

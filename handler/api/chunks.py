@@ -67,10 +67,10 @@ def scores(tokens: Iterable[ScoredToken]) -> list[dict[str, Any]]:
     ]
 
 
-def finite(logprob: float) -> float:
-    """Return a log probability that JSON can write."""
-    return max(logprob, LEAST_LOGPROB)
+def finite(logprob: float | None) -> float | None:
+    """Return a log probability that JSON can write; a prompt's first token has none."""
+    return None if logprob is None else max(logprob, LEAST_LOGPROB)
 
 
-def _scored(text: bytes, logprob: float) -> dict[str, Any]:
+def _scored(text: bytes, logprob: float | None) -> dict[str, Any]:
     return {"token": text.decode(errors="replace"), "logprob": finite(logprob), "bytes": list(text)}

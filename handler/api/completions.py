@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from handler.api.chunks import Chunks, finite
-from handler.api.contents import parse_prompt
+from handler.api.contents import MAX_PROMPTS, Prompt, parse_prompts
 from handler.api.endpoint import Endpoint
 from handler.api.events import Envelope
 from handler.api.members import Members
-from handler.api.options import Options, Served, parse_options
-from handler.api.prompt import Prompts, TextTask
+from handler.api.options import MAX_CHOICES, Options, Served, parse_options
+from handler.api.prompt import Echo, Prompts, TextTask
+from handler.api.refused import COMPLETION, refuse
+from handler.errors import UnsupportedParameter
 from handler.text.deltas import Delta, ScoredToken
+from handler.text.detokenizer import located
 from handler.text.meter import Meter
+from handler.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from handler.api.schemas import Description
@@ -25,31 +29,61 @@ DEFAULT_MAX_TOKENS = 16  # What OpenAI's legacy endpoint gives when a request na
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """A body of /v1/completions; the prompt is a text or token ids."""
+    """A body of /v1/completions.
+
+    Attributes:
+        prompts: Texts, or token ids.
+        options: What all endpoints understand.
+        echo: Whether each answer begins with its prompt.
+        add_special: Whether a text gets what the checkpoint puts around one, such as a BOS.
+    """
 
     id_prefix: ClassVar[str] = "cmpl-"
 
-    prompt: str | tuple[int, ...]
+    prompts: tuple[Prompt, ...]
     options: Options
+    echo: bool = False
+    add_special: bool = True
 
     @property
     def logged(self) -> object:
-        return self.prompt
+        return self.prompts if len(self.prompts) > 1 else self.prompts[0]
 
     def tasks(self, prompts: Prompts) -> Sequence[TextTask]:
-        return [prompts.text_task(self.prompt_ids(prompts), self.options, "prompt")]
+        return [task for prompt in self.prompts for task in self._task(prompt, prompts).choices(self.options.n)]
+
+    def _task(self, prompt: Prompt, prompts: Prompts) -> TextTask:
+        ids = self._ids(prompt, prompts)
+        echo = _echo(prompt, ids, prompts.tokenizer, self.options.ending.special) if self.echo else None
+        return prompts.text_task(ids, self.options, "prompt", echo=echo)
 
     def prompt_ids(self, prompts: Prompts) -> Sequence[int]:
-        """Encode a text; ids are taken as they are.
+        """Encode the first prompt.
 
         Raises:
             ApiError: The tokenizer refuses the text.
         """
-        given = self.prompt
-        return prompts.tokenizer.encode_prompt(given) if isinstance(given, str) else given
+        return self._ids(self.prompts[0], prompts)
+
+    def _ids(self, prompt: Prompt, prompts: Prompts) -> Sequence[int]:
+        if not isinstance(prompt, str):
+            return prompt
+        tokenizer = prompts.tokenizer
+        return tokenizer.encode_prompt(prompt) if self.add_special else tokenizer.encode(prompt)
 
     def answer(self, envelope: Envelope, meter: Meter) -> CompletionAnswer:
         return CompletionAnswer(envelope, meter, self.options.include_usage)
+
+
+def _echo(prompt: Prompt, ids: Sequence[int], tokenizer: Tokenizer, special: bool) -> Echo:
+    if not isinstance(prompt, str):
+        return Echo(*located(tokenizer, ids, special))
+    # Special tokens that the text spells are part of it; those that were put around it aren't.
+    spelt = tokenizer.encode(prompt)
+    before = next(at for at in range(len(ids) - len(spelt) + 1) if list(ids[at : at + len(spelt)]) == spelt)
+    _, offsets = located(tokenizer, spelt, special=True)
+    after = len(ids) - before - len(spelt)
+    return Echo(prompt, [*[0] * before, *(min(at, len(prompt)) for at in offsets), *[len(prompt)] * after])
 
 
 def parse_completion(values: Mapping[str, Any], served: Served) -> CompletionRequest:
@@ -59,24 +93,31 @@ def parse_completion(values: Mapping[str, Any], served: Served) -> CompletionReq
         ApiError: It is refused; the error names the parameter and the bad value.
     """
     members = Members(values)
-    _refuse(members)
-    max_tokens = members.integer("max_tokens", 1)
-    return CompletionRequest(
-        prompt=parse_prompt(members.get("prompt"), served.vocab_size),
+    refuse(members, COMPLETION)
+    prompts = parse_prompts(members.get("prompt"), served.vocab_size)
+    echo = members.boolean("echo") or False
+    request = CompletionRequest(
+        prompts=prompts,
         options=parse_options(
             members,
             served,
-            max_tokens=max_tokens or served.max_tokens or DEFAULT_MAX_TOKENS,
+            max_tokens=_max_tokens(members, served, echo),
             top_logprobs=members.integer("logprobs", 0, MAX_LOGPROBS),
         ),
+        echo=echo,
+        add_special=members.boolean("add_special_tokens") is not False,
     )
+    best_of = members.integer("best_of", 1)
+    if best_of is not None and best_of != request.options.n:
+        raise UnsupportedParameter("best_of", "answers aren't judged; use n, of which best_of may be the same", best_of)
+    return request
 
 
-def _refuse(members: Members) -> None:
-    members.refuse("n", "only one choice a request is supported", 1)
-    members.refuse("best_of", "only one choice a request is supported", 1)
-    members.refuse("echo", "the prompt can't be echoed", False)
-    members.refuse("suffix", "text can't be inserted before a suffix", "")
+def _max_tokens(members: Members, served: Served, echo: bool) -> int:
+    given = members.integer("max_tokens", 0 if echo else 1)
+    if given is not None:
+        return given
+    return served.max_tokens or max(DEFAULT_MAX_TOKENS, members.integer("min_tokens", 0) or 0)
 
 
 class CompletionAnswer:
@@ -108,9 +149,7 @@ class CompletionAnswer:
     def logprobs(self, tokens: tuple[ScoredToken, ...]) -> dict[str, Any] | None:
         if not tokens:
             return None
-        alternatives = [
-            {text.decode(errors="replace"): finite(logprob) for text, logprob in token.alternatives} for token in tokens
-        ]
+        alternatives = [_alternatives(token) for token in tokens]
         return {
             "tokens": [token.raw.decode(errors="replace") for token in tokens],
             "token_logprobs": [finite(token.logprob) for token in tokens],
@@ -119,22 +158,31 @@ class CompletionAnswer:
         }
 
 
+def _alternatives(token: ScoredToken) -> dict[str, float | None] | None:
+    if token.logprob is None:
+        return None
+    # Halves of characters look alike: the likeliest of them, which comes first, stands for all.
+    return {text.decode(errors="replace"): finite(logprob) for text, logprob in reversed(token.alternatives)}
+
+
 def _describe() -> Description:
     from handler.api import schemas
     from handler.api.schemas import array, nullable, object_of, reference
 
     token_ids = array(reference("TokenId"), minItems=1)
-    one_of = {"minItems": 1, "maxItems": 1}
-    prompt = {"anyOf": [schemas.STRING, array(schemas.STRING, **one_of), token_ids, array(token_ids, **one_of)]}
+    several = {"minItems": 1, "maxItems": MAX_PROMPTS}
+    one = {"anyOf": [schemas.STRING, token_ids]}
+    prompt = {"anyOf": [schemas.STRING, token_ids, array(one, **several)]}
     request = object_of(
-        ["model", "prompt"],
+        ["prompt"],
         prompt=prompt,
         logprobs=nullable("integer", minimum=0, maximum=MAX_LOGPROBS),
-        echo={"enum": [False, None]},
-        suffix={"enum": ["", None]},
-        best_of=schemas.ONE,
+        echo=nullable("boolean", description="The prompt comes before its answer."),
+        best_of=nullable("integer", minimum=1, maximum=MAX_CHOICES, description="The same as n, if it is given."),
+        add_special_tokens=nullable("boolean", description="An extension, for a BOS; true by default."),
         **schemas.OPTIONS,
     )
+    request["properties"]["max_tokens"] = nullable("integer", minimum=0, description="0 with echo only.")
     return schemas.Description(
         summary="Continue a text",
         request="CompletionRequest",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from handler.api.members import Members, check_text, parse_object
+from handler.api.members import Members, check_text, check_token_ids, parse_object
 from handler.errors import (
     InvalidType,
     InvalidValue,
@@ -155,8 +155,12 @@ def _text_part(value: object, path: str) -> str:
     return text
 
 
-def parse_prompt(value: object, vocab_size: int) -> str | tuple[int, ...]:
-    """Check the prompt of a completion: a text, token ids, or an array of one of these.
+Prompt = str | tuple[int, ...]
+MAX_PROMPTS = 128
+
+
+def parse_prompts(value: object, vocab_size: int) -> tuple[Prompt, ...]:
+    """Check the prompts of a completion: a text, token ids, or an array of these.
 
     Raises:
         ApiError: It is refused; the error names the member and the bad value.
@@ -164,26 +168,19 @@ def parse_prompt(value: object, vocab_size: int) -> str | tuple[int, ...]:
     if value is None:
         raise MissingParameter("prompt")
     if not isinstance(value, list):
-        return check_text(value, "prompt", "a string or an array of token ids")
+        return (check_text(value, "prompt", "a string or an array of token ids"),)
     if not value:
         raise InvalidValue("prompt", "a string or at least one token id", value)
-    if isinstance(value[0], str | list):
-        if len(value) > 1:
-            raise UnsupportedParameter("prompt", "several prompts in one request are not supported", value)
-        return check_text(value[0], "prompt[0]") if isinstance(value[0], str) else _ids(value[0], vocab_size)
-    return _ids(value, vocab_size)
+    if not isinstance(value[0], str | list):
+        return (check_token_ids(value, "prompt", vocab_size),)
+    if len(value) > MAX_PROMPTS:
+        raise InvalidValue("prompt", f"at most {MAX_PROMPTS} prompts", f"{len(value)} of them")
+    return tuple(_prompt(prompt, f"prompt[{index}]", vocab_size) for index, prompt in enumerate(value))
 
 
-def _ids(values: list[object], vocab_size: int) -> tuple[int, ...]:
-    if not values:
-        raise InvalidValue("prompt[0]", "at least one token id", values)
-    ids = []
-    for index, value in enumerate(values):
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidType(f"prompt[{index}]", "a token id", value)
-        if not 0 <= value < vocab_size:
-            raise InvalidValue(f"prompt[{index}]", f"a token id below {vocab_size}", value)
-        ids.append(value)
-    return tuple(ids)
+def _prompt(value: object, path: str, vocab_size: int) -> Prompt:
+    if not isinstance(value, list):
+        return check_text(value, path, "a string or an array of token ids")
+    if not value:
+        raise InvalidValue(path, "at least one token id", value)
+    return check_token_ids(value, path, vocab_size)

@@ -9,6 +9,7 @@ from typing import Any
 from handler.api.answering import plan_answer
 from handler.api.options import Options
 from handler.api.prompt import Prompts, TextTask
+from handler.api.rendering import Opening
 from handler.errors import InvalidValue
 from handler.text.grammar import Grammar
 from handler.text.tools import Tools
@@ -26,12 +27,16 @@ class Conversation:
         tools: None where there are none.
         template_variables: Further variables of the template.
         param: The body's member that it came from, for errors.
+        opening: What the model is to go on with.
+        add_special: Whether the rendered text gets what the checkpoint puts around a raw one.
     """
 
     messages: tuple[Message, ...]
     tools: Tools | None = None
     template_variables: Mapping[str, Any] = field(default_factory=dict)
     param: str = "messages"
+    opening: Opening = "answer"
+    add_special: bool = False
 
     def prompt_ids(self, prompts: Prompts, grammar: Grammar | None = None) -> Sequence[int]:
         """Render it and encode that.
@@ -62,11 +67,13 @@ class Conversation:
             raise InvalidValue("chat_template_kwargs", expected, taken[0])
         # For templates that have a place for it; a request's own variable of this name comes first.
         announced = {"json_schema": grammar.schema if grammar is not None else None}
-        return template.render(self.messages, {**announced, **self.template_variables}, tools=self.tools)
+        variables = {**announced, **self.template_variables}
+        return template.render(self.messages, variables, self.tools, self.opening)
 
     def _encode(self, prompts: Prompts, text: str) -> Sequence[int]:
         # The template writes the BOS itself; like Hugging Face's apply_chat_template, nothing is added to it.
-        return prompts.tokenizer.encode(text, special=True, param=self.param)
+        encode = prompts.tokenizer.encode_prompt if self.add_special else prompts.tokenizer.encode
+        return encode(text, param=self.param)
 
     def task(self, prompts: Prompts, options: Options, grammar: Grammar | None = None) -> TextTask:
         """Say what the engine is to do: with tools, a grammar where one is due, and a reader that finds calls.

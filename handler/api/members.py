@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from handler.errors import (
@@ -56,6 +56,25 @@ def check_text(value: object, path: str, expected: str = "a string") -> str:
     except UnicodeEncodeError as error:
         raise InvalidText(path) from error
     return value
+
+
+def check_token_ids(values: Sequence[object], path: str, vocab_size: int) -> tuple[int, ...]:
+    """Return token ids; 3.0 is one, as in JSON Schema.
+
+    Raises:
+        InvalidType: One isn't an integer.
+        InvalidValue: The vocabulary has no such id.
+    """
+    ids = []
+    for index, value in enumerate(values):
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidType(f"{path}[{index}]", "a token id", value)
+        if not 0 <= value < vocab_size:
+            raise InvalidValue(f"{path}[{index}]", f"a token id below {vocab_size}", value)
+        ids.append(value)
+    return tuple(ids)
 
 
 class Members:

@@ -1,22 +1,27 @@
 """The members of a body that all endpoints understand, checked once at the edge.
 
-Unknown members are ignored, as OpenAI's clients expect; what is known and not done here is refused by name. A
-member that is null counts as absent.
+Unknown members are ignored, as OpenAI's clients expect; what is known and not done here is refused by name, see
+`handler.api.refused`. A member that is null counts as absent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from handler.api.constraints import parse_grammar
-from handler.api.members import Members, check_text
+from handler.api.members import Members, check_text, check_token_ids
+from handler.api.refused import TEXT, refuse
 from handler.engine.sampling import SamplingParams
-from handler.errors import InvalidType, InvalidValue, MissingParameter, ModelNotFound
+from handler.errors import InvalidType, InvalidValue, ModelNotFound
+from handler.text.deltas import Ending
 from handler.text.grammar import Grammar
 
 MAX_STOPS = 4
+MAX_STOP_IDS = 64
+MAX_CHOICES = 16
+ANY_NAME = "*"
 SEED_RANGE = (-(2**63), 2**63 - 1)
 
 
@@ -44,10 +49,17 @@ class Served:
     defaults: Defaults
     max_tokens: int | None = None  # for requests that name no number
     max_tokens_cap: int | None = None  # no answer gets more
+    aliases: tuple[str, ...] = ()  # further names of the model; "*" for any
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the model is called: its whole id, the last part of it, and its aliases."""
+        names = (self.model_id, self.model_id.rsplit("/", 1)[-1], *self.aliases)
+        return tuple(dict.fromkeys(name for name in names if name != ANY_NAME))
 
     def accepts(self, model: str) -> bool:
-        """Whether a request's model means this one: by its whole id, or by the last part of it."""
-        return model in (self.model_id, self.model_id.rsplit("/", 1)[-1])
+        """Whether a request's model means this one."""
+        return ANY_NAME in self.aliases or model in self.names
 
 
 @dataclass(frozen=True)
@@ -61,10 +73,12 @@ class Options:
     stream: bool
     include_usage: bool
     grammar: Grammar | None = None  # None: free text
+    n: int = 1  # choices of a prompt
+    ending: Ending = field(default_factory=Ending)
 
 
 def parse_options(members: Members, served: Served, max_tokens: int | None, top_logprobs: int | None) -> Options:
-    """Check what all endpoints understand.
+    """Check what all endpoints understand, and refuse what none does.
 
     Args:
         members: The body's.
@@ -75,15 +89,20 @@ def parse_options(members: Members, served: Served, max_tokens: int | None, top_
     Raises:
         ApiError: A member is refused; the error names it and the bad value.
     """
+    refuse(members, TEXT)
     stream = members.boolean("stream") or False
+    max_tokens = _capped(max_tokens, served.max_tokens_cap)
+    ending = _ending(members, served.vocab_size, max_tokens)
     return Options(
         model=_model(members, served),
-        sampling=_sampling(members, served, top_logprobs),
-        max_tokens=_capped(max_tokens, served.max_tokens_cap),
+        sampling=_sampling(members, served, top_logprobs, ending.min_tokens),
+        max_tokens=max_tokens,
         stop=_stop(members.get("stop")),
         stream=stream,
         include_usage=_include_usage(members, stream),
         grammar=parse_grammar(members),
+        n=members.integer("n", 1, MAX_CHOICES) or 1,
+        ending=ending,
     )
 
 
@@ -94,14 +113,12 @@ def _capped(max_tokens: int | None, cap: int | None) -> int | None:
 
 def _model(members: Members, served: Served) -> str:
     model = members.text("model")
-    if model is None:
-        raise MissingParameter("model")
-    if not served.accepts(model):
+    if model is not None and not served.accepts(model):
         raise ModelNotFound(model, served.model_id)
     return served.model_id
 
 
-def _sampling(members: Members, served: Served, top_logprobs: int | None) -> SamplingParams:
+def _sampling(members: Members, served: Served, top_logprobs: int | None, min_tokens: int) -> SamplingParams:
     defaults = served.defaults
 
     def number(name: str, low: float, high: float, default: float, above: bool = False) -> float:
@@ -121,6 +138,7 @@ def _sampling(members: Members, served: Served, top_logprobs: int | None) -> Sam
         logit_bias=_logit_bias(members, served.vocab_size),
         seed=members.integer("seed", *SEED_RANGE),
         top_logprobs=top_logprobs,
+        min_tokens=min_tokens,
     )
 
 
@@ -155,6 +173,22 @@ def _stop_string(value: object, path: str) -> str:
     if not text:
         raise InvalidValue(path, "a string of at least one character", text)
     return text
+
+
+def _ending(members: Members, vocab_size: int, max_tokens: int | None) -> Ending:
+    min_tokens = members.integer("min_tokens", 0) or 0
+    if max_tokens is not None and min_tokens > max_tokens:
+        raise InvalidValue("min_tokens", f"no more than the {max_tokens} tokens that the answer may have", min_tokens)
+    ids = members.array("stop_token_ids") or []
+    if len(ids) > MAX_STOP_IDS:
+        raise InvalidValue("stop_token_ids", f"at most {MAX_STOP_IDS} token ids", ids)
+    return Ending(
+        stop_ids=frozenset(check_token_ids(ids, "stop_token_ids", vocab_size)),
+        ignore_eos=members.boolean("ignore_eos") or False,
+        min_tokens=min_tokens,
+        include_stop=members.boolean("include_stop_str_in_output") or False,
+        special=members.boolean("skip_special_tokens") is False,
+    )
 
 
 def _include_usage(members: Members, stream: bool) -> bool:

@@ -74,7 +74,10 @@ def _parse(path: Path, served: Served) -> Request:
         reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise PromptRefused(path, reason) from None
     body = _body(path, text) | {"model": served.model_id}
-    return parse_completion(body, served) if "prompt" in body else parse_chat(body, served)
+    request = parse_completion(body, served) if "prompt" in body else parse_chat(body, served)
+    if isinstance(request, CompletionRequest) and len(request.prompts) > 1:
+        raise PromptRefused(path, f"it has {len(request.prompts)} prompts; give each a file")
+    return request
 
 
 def _body(path: Path, text: str) -> dict[str, Any]:
@@ -104,9 +107,9 @@ def _continued(request: Request) -> Iterator[Request]:
         role = "assistant" if request.messages[-1]["role"] == "user" else "user"
         for probe in PROBES:
             yield replace(request, messages=(*request.messages, {"role": role, "content": probe}))
-    elif isinstance(request.prompt, str):
+    elif isinstance(prompt := request.prompts[0], str):
         for probe in PROBES:
-            yield replace(request, prompt=request.prompt + probe)
+            yield replace(request, prompts=(prompt + probe,))
     else:
         yield request  # ids merge with nothing
 

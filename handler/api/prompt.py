@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from handler.api.options import Options
 from handler.engine.constraint import Constraint
 from handler.engine.sampling import SamplingParams
 from handler.errors import ContextLengthExceeded, EmptyPrompt, NoChatTemplate
+from handler.text.deltas import Ending
 from handler.text.grammar import Grammar
 from handler.text.reading import Reader
 from handler.text.tokenizer import Tokenizer
@@ -19,17 +20,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Echo:
+    """A prompt that comes before its answer.
+
+    Attributes:
+        text: The prompt's.
+        offsets: Where in it the text of each of its tokens begins, in characters.
+    """
+
+    text: str
+    offsets: Sequence[int]
+
+
+@dataclass(frozen=True)
 class TextTask:
     """Text that is to be generated.
 
     Attributes:
-        prompt_ids: Token ids; at least one.
-        max_tokens: As many as were asked for and fit the context.
+        prompt_ids: Token ids; at least one. Choices of one prompt share them.
+        max_tokens: As many as were asked for and fit the context; 0 only where there is an echo.
         sampling: How tokens are chosen.
         stop: Strings that end it.
         constraint: Makes the state of a grammar that it must follow; None for free text.
         reader: Makes who tells words, thoughts and calls apart; None where all of it is words.
         shown: Special tokens that the reader sees: their texts by their ids.
+        ending: What else there is to say of its end.
+        echo: What comes before it; with log-probabilities, if the sampling asks for any.
     """
 
     prompt_ids: Sequence[int]
@@ -39,6 +55,21 @@ class TextTask:
     constraint: Callable[[], Constraint] | None = None
     reader: Callable[[], Reader] | None = None
     shown: Mapping[int, bytes] = field(default_factory=dict)
+    ending: Ending = field(default_factory=Ending)
+    echo: Echo | None = None
+
+    def choices(self, count: int) -> Sequence[TextTask]:
+        """Return as many tasks for answers to the same prompt.
+
+        The seed of the one with an index is the first one's plus the index, as vLLM and llama.cpp have it.
+        """
+        return [replace(self, sampling=_of_choice(self.sampling, index)) for index in range(count)]
+
+
+def _of_choice(sampling: SamplingParams, index: int) -> SamplingParams:
+    seed = sampling.seed
+    # A seed and its negative give the same random numbers, so it goes away from 0.
+    return sampling if seed is None else replace(sampling, seed=seed + index if seed >= 0 else seed - index)
 
 
 class Compiler(Protocol):
@@ -89,6 +120,7 @@ class Prompts:
         *,
         grammar: Grammar | None = None,
         reader: Callable[[], Reader] | None = None,
+        echo: Echo | None = None,
     ) -> TextTask:
         """Hold a prompt against the context, and compile the grammar that its answer must follow.
 
@@ -98,6 +130,7 @@ class Prompts:
             param: The body's member that the prompt came from, for errors.
             grammar: Instead of the options' own.
             reader: Makes who tells words, thoughts and calls apart; None where all of it is words.
+            echo: What comes before the answer.
 
         Raises:
             ApiError: The grammar can't be followed.
@@ -107,9 +140,10 @@ class Prompts:
         if not prompt_ids:
             raise EmptyPrompt(param)
         room = self.context_length - len(prompt_ids)
-        if room < 1:
+        if room < (0 if options.max_tokens == 0 else 1):
             raise ContextLengthExceeded(param, len(prompt_ids), self.context_length)
         max_tokens = room if options.max_tokens is None else min(options.max_tokens, room)
         grammar = grammar or options.grammar
         constraint = self.grammars.compile(grammar) if grammar is not None else None
-        return TextTask(prompt_ids, max_tokens, options.sampling, options.stop, constraint, reader)
+        task = TextTask(prompt_ids, max_tokens, options.sampling, options.stop, constraint, reader)
+        return replace(task, ending=options.ending, echo=echo)

@@ -52,7 +52,6 @@ STRING: Schema = {"type": "string"}
 INTEGER: Schema = {"type": "integer"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 TEXT: Schema = {"type": "string", "minLength": 1}
-ONE = nullable("integer", enum=[1, None])
 _MILLISECONDS = nullable("number", minimum=0)
 
 _STOP = {"oneOf": [TEXT, {"type": "null"}, array(TEXT, maxItems=4)]}
@@ -81,7 +80,22 @@ OPTIONS: dict[str, Schema] = {
     "stop": _STOP,
     "stream": nullable("boolean"),
     "stream_options": _STREAM_OPTIONS,
-    "n": ONE,
+    "n": nullable("integer", minimum=1, maximum=16, description="Choices of one prompt."),
+    "stop_token_ids": nullable("array", items=reference("TokenId"), maxItems=64, description="An extension."),
+    "ignore_eos": nullable("boolean", description="An extension: the model's own end of a text is no end."),
+    "min_tokens": nullable("integer", minimum=0, description="An extension: the answer doesn't end before."),
+    "include_stop_str_in_output": nullable("boolean", description="An extension."),
+    "skip_special_tokens": nullable("boolean", description="An extension; true by default."),
+}
+
+# What handler.api.rendering understands.
+RENDERING: dict[str, Schema] = {
+    "add_generation_prompt": nullable("boolean", description="An extension; true by default."),
+    "continue_final_message": nullable("boolean", description="An extension: the assistant's last message goes on."),
+    "chat_template_kwargs": nullable("object", description="An extension: more variables for the chat template."),
+    "reasoning_effort": nullable("string", description="A variable of the chat template."),
+    "enable_thinking": nullable("boolean", description="An extension: a variable of the chat template."),
+    "add_special_tokens": nullable("boolean", description="An extension, for a BOS; false by default."),
 }
 
 _USAGE = object_of(
@@ -104,7 +118,10 @@ _TIMINGS = object_of(
     stopped_by={"const": "deadline", "description": "Only if the function's deadline cut the answer off."},
 )
 SHARED: dict[str, Schema] = {
-    "ModelId": {"type": "string", "description": "The id of /v1/models, or the last part of it."},
+    "ModelId": {
+        "type": "string",
+        "description": "An id of /v1/models, or the last part of it.",
+    },
     "TokenId": COUNT,
     "Usage": _USAGE,
     "Timings": _TIMINGS,
@@ -112,7 +129,7 @@ SHARED: dict[str, Schema] = {
 
 
 def answer(object: str, **said: Schema) -> Schema:
-    """Describe an answer of OpenAI's with one choice.
+    """Describe an answer of OpenAI's.
 
     Args:
         object: What it calls itself.
@@ -120,7 +137,7 @@ def answer(object: str, **said: Schema) -> Schema:
     """
     choice = object_of(
         ["index", *said, "logprobs", "finish_reason"],
-        index={"const": 0},
+        index=COUNT,
         **said,
         logprobs=nullable("object"),
         finish_reason={"enum": ["stop", "length"]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Collection, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from handler.artefact import GRAPH, Artefact
 from handler.engine.cancellation import Cancellation
@@ -19,10 +21,11 @@ from handler.engine.costs import Costs
 from handler.engine.drafting import NoDrafter, PromptLookup
 from handler.engine.kernels import cheap_rows, library_of
 from handler.engine.sampling import Sampler, SamplingParams
+from handler.engine.scoring import Scoring
 from handler.engine.sequence import Answer, Token
 from handler.engine.session import create_session
 from handler.engine.slots import Prefix, Slots
-from handler.engine.step import Step
+from handler.engine.step import SHARED_ROWS, Step
 from handler.engine.weights import Weights
 from handler.errors import Cancelled, Interrupted
 from handler.turns import stepped
@@ -32,6 +35,7 @@ PREFILL_WAIT_S = 0.4  # how long others may wait for a part of a prompt
 QUERY_ROWS = 96  # of a block in the native attention's prefill, see docs/kernels.md
 MOST_ROWS = 32  # of a step: above 47, AMX computes with other numbers than for one row
 MOST_READY = 16  # tokens that nobody has taken yet, then the sequence waits
+KEPT_LOGITS = 8  # prompts whose last logits are kept, for further answers to them
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class Engine:
         # Cut there, a chunk of a prompt gives the same bits as whole; stock operators promise no such thing.
         self._block = max(1, QUERY_ROWS * artefact.num_key_value_heads // artefact.num_attention_heads)
         self._divisible = artefact.kernels == "native"
-        self._answers: list[Answer] = []
+        self._answers: list[Answer | Scoring] = []
+        self._known = OrderedDict[tuple[int, ...], NDArray[np.float32]]()  # prompt → logits behind it (1, vocab_size)
         self._lock = threading.RLock()
         self._decoded_at = 0.0
         self._prefill_rate = 0.0  # tokens per second
@@ -179,20 +184,40 @@ class Engine:
         self._check(prompt_ids, max_tokens)
         answer = self._admit(prompt_ids, params, max_tokens, stop_ids, cancellation, constraint)
         try:
-            while True:
-                if cancellation.cancelled:
-                    raise Cancelled
-                over = answer.ended or answer.error is not None  # looked at first: another thread may make the last one
-                if answer.ready:
-                    yield answer.ready.popleft()
-                elif not over:
-                    yield None
-                elif answer.error is not None:
-                    raise answer.error
-                else:
-                    return
+            yield from _items(answer)
         finally:
             self._dismiss(answer)
+
+    def score(
+        self, prompt_ids: Sequence[int], top_logprobs: int, cancellation: Cancellation
+    ) -> Generator[Token | None, None, None]:
+        """Say how likely each token of a prompt is behind those before it.
+
+        All of it is run, whatever the cache holds; the cache then holds it. It takes a slot when the first token is
+        asked for; closing it gives the slot back.
+
+        Args:
+            prompt_ids: from one token id to `context_length`, each below `vocab_size`.
+            top_logprobs: how many alternatives to report with each token.
+            cancellation: ends it from outside.
+
+        Yields:
+            the tokens from the second one on; None where it takes a `step` to go on.
+
+        Raises:
+            Cancelled: `cancellation` was used.
+            LookupError: no slot is free; that is a bug of the caller.
+            ValueError: the length or ids are out of range; that is a bug of the caller.
+        """
+        self._check(prompt_ids, 0, least=0)
+        with self._lock:
+            slot, _ = self.slots.take(())
+            scoring = Scoring(prompt_ids, slot, top_logprobs, cancellation)
+            self._answers.append(scoring)
+        try:
+            yield from _items(scoring)
+        finally:
+            self._dismiss(scoring)
 
     def step(self) -> None:
         """Bring the answers forward: a part of one prompt, or a token, with luck several, of each that decodes.
@@ -202,7 +227,8 @@ class Engine:
         with self._lock:
             alive = [answer for answer in self._answers if not (answer.error or answer.cancellation.cancelled)]
             prefilling = self._next_prompt([answer for answer in alive if answer.prefilling])
-            decoding = [answer for answer in alive if answer.decoding and len(answer.ready) < MOST_READY]
+            answers = [answer for answer in alive if isinstance(answer, Answer)]
+            decoding = [answer for answer in answers if answer.decoding and len(answer.ready) < MOST_READY]
             waited_s = time.perf_counter() - self._decoded_at
             if prefilling is not None and (not decoding or waited_s < PREFILL_WAIT_S):
                 self._prefill(prefilling)
@@ -210,7 +236,7 @@ class Engine:
                 self._decode(decoding)
                 self._decoded_at = time.perf_counter()
 
-    def _next_prompt(self, answers: Sequence[Answer]) -> Answer | None:
+    def _next_prompt(self, answers: Sequence[Answer | Scoring]) -> Answer | Scoring | None:
         """The oldest, and every other time one that a part is enough for: a short one needn't wait for a long one."""
         self._oldest_first = not self._oldest_first
         if not self._oldest_first:
@@ -219,8 +245,8 @@ class Engine:
             answers = [*short, *answers]
         return answers[0] if answers else None
 
-    def _check(self, prompt_ids: Sequence[int], max_tokens: int) -> None:
-        if not prompt_ids or max_tokens < 1 or len(prompt_ids) + max_tokens > self.context_length:
+    def _check(self, prompt_ids: Sequence[int], max_tokens: int, least: int = 1) -> None:
+        if not prompt_ids or max_tokens < least or len(prompt_ids) + max_tokens > self.context_length:
             raise ValueError(f"{len(prompt_ids)} + {max_tokens} tokens in a context of {self.context_length}")
         if min(prompt_ids) < 0 or max(prompt_ids) >= self.vocab_size:
             raise ValueError(f"token ids beyond the vocabulary of {self.vocab_size}")
@@ -238,43 +264,70 @@ class Engine:
             sampler = Sampler(params, prompt_ids, self.vocab_size)
             guesses = self.options.lookup and self._rows > 1
             drafter = PromptLookup(prompt_ids) if guesses else NoDrafter()
-            slot, cached = self.slots.take(prompt_ids)
+            known = self._known.get(tuple(prompt_ids))
+            slot, cached = self.slots.take(prompt_ids, known is not None)
             answer = Answer(
                 prompt_ids, slot, cached, sampler, params, max_tokens, stop_ids, cancellation, drafter, constraint
             )
             self._answers.append(answer)
+            if known is not None and cached == len(prompt_ids):
+                self._accept(answer, known)
             return answer
 
-    def _dismiss(self, answer: Answer) -> None:
+    def _dismiss(self, answer: Answer | Scoring) -> None:
         with self._lock:
             self._answers.remove(answer)
             self.slots.hold(answer.slot, answer.ids[: answer.position])
             self.slots.release(answer.slot)
 
-    def _prefill(self, answer: Answer) -> None:
+    def _prefill(self, answer: Answer | Scoring) -> None:
         """Run a part of a prompt; with the last one comes the first token."""
-        if answer.position == answer.cached_tokens:
-            answer.position = answer.cached_tokens = self.slots.look_again(answer.slot, answer.ids)
+        if answer.reuses and answer.position == answer.cached_tokens:
+            known = self._known.get(tuple(answer.ids))
+            answer.position = self.slots.look_again(answer.slot, answer.ids, known is not None)
+            answer.cached_tokens = answer.position
+            if known is not None and answer.position == answer.prompt_length:
+                self._accept(answer, known)
+                return
         start, count = answer.position, self._part(answer)
-        last = start + count == answer.prompt_length
+        wanted = answer.wanted(count)
         ids = np.array([answer.ids[start : start + count]], dtype=np.int64)
         began = time.perf_counter()
         try:
-            logits = self.steps.run([answer.slot], ids, [start], [count - 1] if last else [], [answer.cancellation])
+            logits = self.steps.run([answer.slot], ids, [start], wanted, [answer.cancellation])
             answer.position += count
             # From now on, another prompt may begin as this one does.
             self.slots.hold(answer.slot, answer.ids[: answer.position])
-            if last:
+            if answer.position == answer.prompt_length and self.options.keep_prefixes:
+                self._know(answer.ids, logits[-1:])
+            if len(logits):
                 answer.accept(logits)
         except Interrupted:
             return
         except Exception as error:
             answer.error = error
+        if isinstance(answer, Scoring):
+            return
         rate = count / (time.perf_counter() - began)
         self._prefill_rate += (rate - self._prefill_rate) / (2 if self._prefill_rate else 1)
 
-    def _part(self, answer: Answer) -> int:
+    def _accept(self, answer: Answer | Scoring, logits: NDArray[np.float32]) -> None:
+        try:
+            answer.accept(logits)
+        except Exception as error:
+            answer.error = error
+
+    def _know(self, ids: Sequence[int], logits: NDArray[np.float32]) -> None:
+        """Keep what comes behind a prompt: the next answer to it then begins with the very same numbers."""
+        self._known[tuple(ids)] = logits.copy()
+        self._known.move_to_end(tuple(ids))
+        if len(self._known) > KEPT_LOGITS:
+            self._known.popitem(last=False)
+
+    def _part(self, answer: Answer | Scoring) -> int:
         """How many tokens of a prompt to run: the rest of a chunk, or less of it where others may be there or come."""
+        if isinstance(answer, Scoring):  # whose logits would take much memory
+            return min(SHARED_ROWS, answer.prompt_length - answer.position)
         done = (answer.position - answer.cached_tokens) % self.options.prefill_chunk
         rest = min(self.options.prefill_chunk - done, answer.prompt_length - answer.position)
         if self.slots.count == 1 or not self._divisible:
@@ -323,4 +376,20 @@ class Engine:
                 except Exception as error:
                     answer.error = error
                 row += len(ids)
+            return
+
+
+def _items(answer: Answer | Scoring) -> Generator[Token | None, None, None]:
+    """What is ready of an answer, until it is over; None where there is nothing yet."""
+    while True:
+        if answer.cancellation.cancelled:
+            raise Cancelled
+        over = answer.ended or answer.error is not None  # looked at first: another thread may make the last one
+        if answer.ready:
+            yield answer.ready.popleft()
+        elif not over:
+            yield None
+        elif answer.error is not None:
+            raise answer.error
+        else:
             return

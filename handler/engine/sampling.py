@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,7 @@ class SamplingParams:
         logit_bias: added to the logits, by token id.
         seed: same seed, same tokens; None draws a fresh one.
         top_logprobs: how many alternatives to report with each token; None for no log-probabilities at all.
+        min_tokens: before so many tokens, none that would end the answer is chosen.
     """
 
     temperature: float = 1.0
@@ -47,6 +48,7 @@ class SamplingParams:
     logit_bias: Mapping[int, float] | None = None
     seed: int | None = None
     top_logprobs: int | None = None
+    min_tokens: int = 0
 
 
 class Sampler:
@@ -65,15 +67,23 @@ class Sampler:
         self._bias_ids = np.fromiter(bias.keys(), dtype=np.int64, count=len(bias))
         self._bias = np.fromiter(bias.values(), dtype=np.float32, count=len(bias))
 
-    def sample(self, logits: NDArray[np.float32], allowed: NDArray[np.uint8] | None = None) -> int:
+    def sample(
+        self, logits: NDArray[np.float32], allowed: NDArray[np.uint8] | None = None, avoided: Collection[int] = ()
+    ) -> int:
         """Choose the next token.
 
         Args:
             logits: float32 `(vocab_size,)`; left as they are.
             allowed: the tokens to choose among, a bit each, lowest bit first: uint8 `(ceil(vocab_size / 8),)` or more;
                 None for all.
+            avoided: tokens that are chosen only if there is no other.
         """
         adjusted = self._adjust(logits)
+        if allowed is not None and avoided:
+            allowed = _without(allowed, avoided)
+        elif avoided:
+            adjusted = adjusted.copy()
+            adjusted[list(avoided)] = -np.inf
         return self.take(self._pick(adjusted) if allowed is None else self._pick_among(adjusted, allowed))
 
     def _pick_among(self, logits: NDArray[np.float32], allowed: NDArray[np.uint8]) -> int:
@@ -119,6 +129,14 @@ class Sampler:
         # Where rounding leads beyond the end, the last token might be one that can't come.
         position = drawn if drawn < len(probabilities) else int(probabilities.argmax())
         return position if ids is None else int(ids[position])
+
+
+def _without(allowed: NDArray[np.uint8], avoided: Collection[int]) -> NDArray[np.uint8]:
+    """A mask without some tokens, unless that would leave none."""
+    others = allowed.copy()
+    for id in avoided:
+        others[id // 8] &= 255 - (1 << id % 8)
+    return others if others.any() else allowed
 
 
 def _softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

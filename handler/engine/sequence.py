@@ -47,6 +47,8 @@ class Answer:
         error: what ended it, if not itself.
     """
 
+    reuses = True  # what the cache holds of its prompt
+
     def __init__(
         self,
         prompt_ids: Sequence[int],
@@ -72,6 +74,7 @@ class Answer:
         self._sampler = sampler
         self._top_logprobs = params.top_logprobs
         self._left = max_tokens
+        self._may_end_at = max_tokens - params.min_tokens  # while more are left, it may not end
         self._stop_ids = stop_ids
         self._drafter = drafter
         self._constraint = constraint
@@ -92,6 +95,10 @@ class Answer:
     def decoding(self) -> bool:
         """Whether a step would give a next token."""
         return self.position >= self.prompt_length and not self.ended
+
+    def wanted(self, count: int) -> Sequence[int]:
+        """Which of the prompt's next `count` tokens logits are computed for: the last one of all."""
+        return [count - 1] if self.position + count == self.prompt_length else []
 
     def next_ids(self, most: int, most_forced: int) -> Sequence[int]:
         """What the next step runs: the latest token, and guesses of those that follow it.
@@ -152,7 +159,8 @@ class Answer:
 
     def _next(self, logits: NDArray[np.float32]) -> int:
         constraint = self._constraint
+        avoided = self._stop_ids if self._left > self._may_end_at else ()
         if constraint is None:
-            return self._sampler.sample(logits)
+            return self._sampler.sample(logits, avoided=avoided)
         forced = constraint.forced()
-        return self._sampler.take(forced[0]) if forced else self._sampler.sample(logits, constraint.allowed())
+        return self._sampler.take(forced[0]) if forced else self._sampler.sample(logits, constraint.allowed(), avoided)

@@ -76,7 +76,7 @@ class Slots:
         """A slot's part of the cache: `{layer}.{part}` → `(num_key_value_heads, positions, …)`."""
         return {name: array[slot] for name, array in self.cache.items()}
 
-    def take(self, ids: Sequence[int]) -> tuple[int, int]:
+    def take(self, ids: Sequence[int], whole: bool = False) -> tuple[int, int]:
         """Take a free slot for a prompt.
 
         The tokens that it has in common with the beginning of what some slot holds, or of a prefix, are in the slot
@@ -85,9 +85,10 @@ class Slots:
 
         Args:
             ids: of the prompt.
+            whole: whether the logits behind it are known, so that not even its last token need be run.
 
         Returns:
-            the slot, and how many of the prompt's tokens it holds: never all, for the last one gives the logits.
+            the slot, and how many of the prompt's tokens it holds: all only if `whole`, for the last one gives logits.
 
         Raises:
             LookupError: none is free; that is a bug of the caller.
@@ -95,7 +96,7 @@ class Slots:
         if not self._free:
             raise LookupError(f"all {self.count} slots are taken")
         oldest = next(iter(self._free))
-        best, cached = self._best(ids)
+        best, cached = self._best(ids, whole)
         prefix, length = self._best_prefix(ids)
         if prefix is not None and length > cached:
             slot, cached = oldest, length
@@ -110,17 +111,18 @@ class Slots:
         self._held[slot] = ids[:cached]
         return slot, cached
 
-    def look_again(self, slot: int, ids: Sequence[int]) -> int:
+    def look_again(self, slot: int, ids: Sequence[int], whole: bool = False) -> int:
         """Before the first token of a prompt is run: others may hold more of it by now than when it took its slot.
 
         Args:
             slot: the prompt's.
             ids: of the prompt.
+            whole: as for `take`.
 
         Returns:
             how many of its tokens the slot holds now.
         """
-        best, cached = self._best(ids)
+        best, cached = self._best(ids, whole)
         if cached > len(self._held[slot]):
             self._copy(self.arrays(best), slot, cached)
             self._held[slot] = ids[:cached]
@@ -137,13 +139,13 @@ class Slots:
             give_back(self.cache, slot, self._most_kept)
         self._free[slot] = None
 
-    def _best(self, ids: Sequence[int]) -> tuple[int, int]:
+    def _best(self, ids: Sequence[int], whole: bool) -> tuple[int, int]:
         """The slot that holds the most of a prompt, and how much; among equals one that is free, the oldest."""
         taken = (slot for slot in range(self.count) if slot not in self._free)
         order = (*self._free, *taken)
         commons = {slot: common(self._held[slot], ids) if self._keep else 0 for slot in order}
         best = max(order, key=lambda slot: commons[slot])
-        cached = min(commons[best], len(ids) - 1)
+        cached = min(commons[best], len(ids) if whole else len(ids) - 1)
         return best, cached if cached >= LEAST else 0
 
     def _best_prefix(self, ids: Sequence[int]) -> tuple[Prefix | None, int]:

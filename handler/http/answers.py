@@ -71,7 +71,11 @@ class Answers:
         loop = asyncio.get_running_loop()
         generation = await loop.run_in_executor(self._text_thread, self._prepare, body, record)
         cancellation = self._model.new_cancellation()
-        ticket = Ticket(lambda: generate(self._model, generation, cancellation), cancellation)
+        ticket: Ticket[Delta] = Ticket(
+            lambda: generate(self._model, generation, cancellation, lambda: ticket.slots),
+            cancellation,
+            wants=len(generation.tasks),
+        )
         self._scheduler.submit(ticket)
         try:
             async with (
@@ -120,9 +124,11 @@ class Answers:
 
     async def _noted(self, ticket: Ticket[Delta], record: Record) -> AsyncGenerator[Delta, None]:
         async for delta in ticket.items():
-            record.finish_reason = delta.finish_reason
+            if delta.finish_reason:
+                record.finish_reason = delta.finish_reason
+                self._scheduler.want(ticket, ticket.wants - 1)
             if self._log.texts:
-                record.answer += delta.text
+                record.answers[delta.index] = record.answers.get(delta.index, "") + delta.text
             yield delta
 
     async def _whole(

@@ -20,6 +20,7 @@ from handler.api.completions import COMPLETIONS
 from handler.api.endpoint import Calculation
 from handler.api.events import json_bytes
 from handler.api.messages.endpoint import MESSAGE_COUNT, MESSAGES
+from handler.api.options import ANY_NAME
 from handler.api.responses.endpoint import RESPONSE_COUNT, RESPONSES
 from handler.errors import ModelNotFound, NothingStored, ShuttingDown
 from handler.http.answers import Answers
@@ -117,14 +118,15 @@ def _openapi(model: Model) -> Callable[[Request], object]:
     async def openapi(request: Request) -> Response:
         from handler.http.openapi import describe  # Start-up doesn't need it.
 
-        return _json(describe(ENDPOINTS, CALCULATIONS, model.served.model_id, model.served.vocab_size))
+        return _json(describe(ENDPOINTS, CALCULATIONS, model.served))
 
     return openapi
 
 
 def _models(model: Model) -> Callable[[Request], object]:
     async def models(request: Request) -> Response:
-        return _json({"object": "list", "data": [_card(model)]})
+        names = (model.served.model_id, *(name for name in model.served.aliases if name != ANY_NAME))
+        return _json({"object": "list", "data": [_card(model, name) for name in dict.fromkeys(names)]})
 
     return models
 
@@ -134,7 +136,7 @@ def _model(model: Model) -> Callable[[Request], object]:
         name = request.path_params["model"]
         if not model.served.accepts(name):
             raise ModelNotFound(name, model.served.model_id)
-        return _json(_card(model))
+        return _json(_card(model, name if name in model.served.aliases else model.served.model_id))
 
     return one_model
 
@@ -143,11 +145,12 @@ async def _stored_response(request: Request) -> Response:
     raise NothingStored(request.path_params["id"].partition("/")[0])
 
 
-def _card(model: Model) -> dict[str, object]:
+def _card(model: Model, name: str) -> dict[str, object]:
     return {
-        "id": model.served.model_id,
+        "id": name,
         "object": "model",
         "created": model.created,
         "owned_by": "firebrick",
+        "root": model.served.model_id,
         "context_length": model.context_length,
     }

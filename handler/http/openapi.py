@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from handler.api.endpoint import Calculation, Endpoint
+from handler.api.options import ANY_NAME, Served
 from handler.api.schemas import (
     INTEGER,
     SHARED,
@@ -30,6 +31,7 @@ _CARD = object_of(
     object={"const": "model"},
     created=INTEGER,
     owned_by=STRING,
+    root=STRING,
     context_length=INTEGER,
 )
 _ERROR = object_of(
@@ -117,28 +119,25 @@ _DESCRIPTION: dict[str, Any] = {
 }
 
 
-def describe(
-    endpoints: Sequence[Endpoint], calculations: Sequence[Calculation], model_id: str, vocab_size: int
-) -> Schema:
+def describe(endpoints: Sequence[Endpoint], calculations: Sequence[Calculation], served: Served) -> Schema:
     """Return the OpenAPI description of a server.
 
     Args:
         endpoints: What it answers.
         calculations: What it answers without its engine.
-        model_id: The model that it serves.
-        vocab_size: The model's.
+        served: The model's names and its vocabulary.
     """
     generated = {endpoint.path: endpoint.describe() for endpoint in endpoints}
     calculated = {calculation.path: calculation.describe() for calculation in calculations}
     paths = {path: _generation(part) for path, part in generated.items()}
     paths |= {path: _calculation(part) for path, part in calculated.items()}
     parts = [*generated.values(), *calculated.values()]
-    names = list(dict.fromkeys([model_id, model_id.rsplit("/", 1)[-1]]))
+    names = {} if ANY_NAME in served.aliases else {"enum": [*served.names, None]}
     schemas = {
         **_SCHEMAS,
         **{name: schema for part in parts for name, schema in part.schemas.items()},
-        "ModelId": SHARED["ModelId"] | {"enum": names},
-        "TokenId": SHARED["TokenId"] | {"exclusiveMaximum": vocab_size},
+        "ModelId": SHARED["ModelId"] | names,
+        "TokenId": SHARED["TokenId"] | {"exclusiveMaximum": served.vocab_size},
     }
     return {
         **_DESCRIPTION,

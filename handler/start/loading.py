@@ -179,7 +179,8 @@ def make_served(artefact: Artefact, settings: Settings) -> Served:
     from handler.api.options import Served
 
     defaults = artefact.sampling_defaults
-    return Served(artefact.model_id, artefact.vocab_size, defaults, settings.max_tokens, settings.max_tokens_cap)
+    bounds = (settings.max_tokens, settings.max_tokens_cap)
+    return Served(artefact.model_id, artefact.vocab_size, defaults, *bounds, settings.model_aliases)
 
 
 def _model(
@@ -198,6 +199,7 @@ def _model(
         prompts=prompts,
         vocabulary=prompts.tokenizer,
         generate=engine.answer,
+        score=engine.score,
         step=engine.step,
         slots=engine.slots.count,
         new_cancellation=Cancellation,

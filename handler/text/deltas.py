@@ -29,16 +29,19 @@ class Token(Protocol):
 class Vocabulary(Protocol):
     """What text deltas need of a tokenizer."""
 
-    def decode_bytes(self, ids: Sequence[int]) -> bytes: ...
+    def decode_bytes(self, ids: Sequence[int], *, special: bool = False) -> bytes: ...
     def token_bytes(self, id: int) -> bytes: ...
 
 
 @dataclass(frozen=True)
 class ScoredToken:
-    """One token with its log probability, and where its text begins in the answer."""
+    """One token with its log probability, and where its text begins in the answer.
+
+    The first token of a prompt that is echoed has no probability: it follows nothing.
+    """
 
     raw: bytes
-    logprob: float
+    logprob: float | None
     alternatives: tuple[tuple[bytes, float], ...]
     offset: int  # characters
 
@@ -85,6 +88,25 @@ class Delta:
     stopped_by: str | None = None
 
 
+@dataclass(frozen=True)
+class Ending:
+    """What else there is to say of an answer's end.
+
+    Attributes:
+        stop_ids: Tokens that end it, beside the model's own.
+        ignore_eos: Whether the model's own don't.
+        min_tokens: No stop string counts before so many; tokens that end it aren't even chosen.
+        include_stop: Whether a stop string is part of the answer.
+        special: Whether special tokens are, with their names.
+    """
+
+    stop_ids: frozenset[int] = frozenset()
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    include_stop: bool = False
+    special: bool = False
+
+
 def joined(deltas: Iterable[Delta]) -> tuple[Delta, ...]:
     """Put all deltas of an answer together: each choice is one large delta."""
     choices: dict[int, list[Delta]] = {}
@@ -119,7 +141,12 @@ def _joined_calls(given: Iterable[Delta]) -> tuple[CallDelta, ...]:
 
 
 def text_deltas(
-    tokens: Generator[Token | None, None, None], vocabulary: Vocabulary, stop: Sequence[str], max_tokens: int
+    tokens: Generator[Token | None, None, None],
+    vocabulary: Vocabulary,
+    stop: Sequence[str],
+    max_tokens: int,
+    ending: Ending | None = None,
+    offset: int = 0,
 ) -> Generator[Delta | None, None, None]:
     """Turn tokens into text.
 
@@ -128,12 +155,16 @@ def text_deltas(
         vocabulary: The model's tokenizer.
         stop: The stop strings.
         max_tokens: As many tokens mean that the engine was cut off.
+        ending: What else there is to say of the end.
+        offset: Characters before the answer's text, where it comes behind its prompt.
 
     Yields:
         A delta a token, possibly empty, then one with the finish reason and what was held back: "length" if `tokens`
         raises `TimeUp`. None for None.
     """
-    detokenizer, stop_strings, scores = Detokenizer(vocabulary), StopStrings(stop), _Scores(vocabulary)
+    ending = ending or Ending()
+    detokenizer = Detokenizer(vocabulary, ending.special)
+    stop_strings, scores = StopStrings(stop, ending.include_stop), _Scores(vocabulary, offset)
     count = decoded = sent = 0
     reason: FinishReason = "length"
     with closing(tokens), suppress(TimeUp):
@@ -145,7 +176,7 @@ def text_deltas(
             scores.add(token, decoded)
             text = detokenizer.push(token.id)
             decoded += len(text)
-            text = stop_strings.push(text)
+            text = stop_strings.push(text) if count > ending.min_tokens else text
             sent += len(text)
             yield Delta(text, scores.take(sent))
             if stop_strings.found is not None:
@@ -155,22 +186,41 @@ def text_deltas(
     yield Delta(stop_strings.flush(), scores.take(None), reason)
 
 
+def prompt_scores(
+    tokens: Sequence[Token], vocabulary: Vocabulary, first_id: int, offsets: Sequence[int]
+) -> tuple[ScoredToken, ...]:
+    """Name the tokens of a prompt.
+
+    Args:
+        tokens: All but the first, with their scores.
+        vocabulary: The model's tokenizer.
+        first_id: The first, which has no score.
+        offsets: Where the text of each begins, of the first as well.
+    """
+    first = ScoredToken(vocabulary.token_bytes(first_id), None, (), offsets[0])
+    return first, *(_scored(token, vocabulary, at) for token, at in zip(tokens, offsets[1:], strict=True))
+
+
+def _scored(token: Token, vocabulary: Vocabulary, offset: int) -> ScoredToken:
+    name = vocabulary.token_bytes
+    alternatives = tuple((name(id), logprob) for id, logprob in token.top_logprobs)
+    return ScoredToken(name(token.id), token.logprob, alternatives, offset)
+
+
 class _Scores:
     """Holds each token's score back until the first character of its text is sent."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, start: int) -> None:
         self._vocabulary = vocabulary
+        self._start = start
         self._waiting: list[ScoredToken] = []
 
     def add(self, token: Token, offset: int) -> None:
-        if token.logprob is None:
-            return
-        name = self._vocabulary.token_bytes
-        alternatives = tuple((name(id), logprob) for id, logprob in token.top_logprobs)
-        self._waiting.append(ScoredToken(name(token.id), token.logprob, alternatives, offset))
+        if token.logprob is not None:
+            self._waiting.append(_scored(token, self._vocabulary, self._start + offset))
 
     def take(self, sent: int | None) -> tuple[ScoredToken, ...]:
         """Take the scores of tokens that begin before `sent` characters; None takes all."""
-        count = sum(1 for token in self._waiting if sent is None or token.offset < sent)
+        count = sum(1 for token in self._waiting if sent is None or token.offset < self._start + sent)
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return tuple(taken)

@@ -10,8 +10,8 @@ from typing import Protocol
 class BytesDecoder(Protocol):
     """What the detokenizer needs of a tokenizer."""
 
-    def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """Decode ids to the bytes of their text."""
+    def decode_bytes(self, ids: Sequence[int], *, special: bool = False) -> bytes:
+        """Decode ids to the bytes of their text; special tokens give nothing, or their names."""
         ...
 
 
@@ -22,8 +22,9 @@ class Detokenizer:
     one that gave bytes. A character that is still incomplete at the very end is never emitted.
     """
 
-    def __init__(self, tokenizer: BytesDecoder) -> None:
+    def __init__(self, tokenizer: BytesDecoder, special: bool = False) -> None:
         self._tokenizer = tokenizer
+        self._special = special  # whether special tokens are text
         self._window: list[int] = []  # ids that the next one is decoded behind
         self._window_bytes = b""
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
@@ -31,7 +32,7 @@ class Detokenizer:
     def push(self, id: int) -> str:
         """Take one more id; return the text that is certain now."""
         window = [*self._window, id]
-        window_bytes = self._tokenizer.decode_bytes(window)
+        window_bytes = self._tokenizer.decode_bytes(window, special=self._special)
         delta = window_bytes[len(self._window_bytes) :]
         if delta or not self._window_bytes:
             self._move(id, window, window_bytes)
@@ -39,8 +40,18 @@ class Detokenizer:
 
     def _move(self, id: int, window: list[int], window_bytes: bytes) -> None:
         # The window begins with a token that gives bytes alone: whatever a decoder strips, it strips there.
-        alone = self._tokenizer.decode_bytes([id])
+        alone = self._tokenizer.decode_bytes([id], special=self._special)
         self._window, self._window_bytes = ([id], alone) if alone else (window, window_bytes)
+
+
+def located(tokenizer: BytesDecoder, ids: Sequence[int], special: bool = False) -> tuple[str, Sequence[int]]:
+    """Decode ids, and say where in the text each one's begins, in characters."""
+    detokenizer, parts, offsets, length = Detokenizer(tokenizer, special), list[str](), list[int](), 0
+    for id in ids:
+        offsets.append(length)
+        parts.append(detokenizer.push(id))
+        length += len(parts[-1])
+    return "".join(parts), offsets
 
 
 class StopStrings:
@@ -48,10 +59,15 @@ class StopStrings:
 
     What may still become a stop string is held back. If one character completes several, the one that began
     first wins, so the cut doesn't depend on how the text was split into deltas.
+
+    Args:
+        stops: The strings.
+        include: Whether the cut is behind the stop string, not before it.
     """
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], include: bool = False) -> None:
         self._stops = tuple(stops)
+        self._include = include
         self._held = ""
         self.found: str | None = None  # the stop string that ended the text
 
@@ -62,9 +78,9 @@ class StopStrings:
         text = self._held + delta
         matches = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if matches:
-            end, at = min(matches)
-            self.found, self._held = text[at:end], ""
-            return text[:at]
+            end, start = min(matches)
+            self.found, self._held = text[start:end], ""
+            return text[: end if self._include else start]
         held = max(overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]

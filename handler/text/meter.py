@@ -25,27 +25,44 @@ class Meter:
     first_token_at: float | None = None
     last_token_at: float | None = None
     stopped_by: Literal["deadline"] | None = None
+    _begun: set[int] = field(default_factory=set)  # prompts whose answers have a token
 
     def start(self) -> None:
         """The engine begins."""
         self.started_at = time.perf_counter()
 
-    def count(self, tokens: Generator[Token | None, None, None]) -> Generator[Token | None, None, None]:
-        """Pass the tokens on, counting them, and None as it is; note if time is up."""
+    def count(
+        self, tokens: Generator[Token | None, None, None], prompt: int = 0
+    ) -> Generator[Token | None, None, None]:
+        """Pass the tokens of a choice on, counting them, and None as it is; note if time is up.
+
+        Args:
+            tokens: The engine's; closed at the end.
+            prompt: Which one it is an answer to: what was cached of a prompt counts once.
+        """
         with closing(tokens):
             try:
                 for token in tokens:
                     if token is not None:
-                        self._note(token)
+                        self._note(token, prompt)
                     yield token
             except TimeUp:
                 self.stopped_by = "deadline"
                 raise
 
-    def _note(self, token: Token) -> None:
+    def scored(self, prompt: int) -> None:
+        """A prompt was read for its scores: what is cached of it now is this request's own work."""
+        self._begun.add(prompt)
+        if self.first_token_at is None:
+            self.first_token_at = time.perf_counter()
+
+    def _note(self, token: Token, prompt: int) -> None:
         self.last_token_at = time.perf_counter()
         if self.first_token_at is None:
-            self.first_token_at, self.cached_tokens = self.last_token_at, token.cached_tokens
+            self.first_token_at = self.last_token_at
+        if prompt not in self._begun:
+            self._begun.add(prompt)
+            self.cached_tokens += token.cached_tokens
         self.completion_tokens += 1
 
     def usage(self) -> dict[str, Any]:

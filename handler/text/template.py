@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
@@ -16,6 +16,7 @@ from handler.text.announcing import Given, ways
 from handler.text.families import Formats, detect
 from handler.text.tools import Tools
 
+MARK = "<<this message goes on>>"  # no text of anybody's
 RESERVED_VARIABLES = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 
 
@@ -48,7 +49,11 @@ class ChatTemplate:
         return RESERVED_VARIABLES | self._special_tokens.keys()
 
     def render(
-        self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any], tools: Tools | None = None
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        variables: Mapping[str, Any],
+        tools: Tools | None = None,
+        opening: Literal["answer", "message", "nothing"] = "answer",
     ) -> str:
         """Write a conversation down, up to where the assistant's answer begins.
 
@@ -57,6 +62,8 @@ class ChatTemplate:
                 are objects.
             variables: Further variables of the template, such as enable_thinking.
             tools: What may be called; announced in words if the template has no place for them.
+            opening: What the model is to go on with: a new answer; the last message, whose end is then cut off; or
+                nothing that the template announces.
 
         Raises:
             TemplateFailed: The template refuses the messages or can't deal with them.
@@ -64,21 +71,38 @@ class ChatTemplate:
         first: TemplateFailed | None = None
         for given in ways(messages, tools, self.formats.tool_format):
             try:
-                return self._render(given, variables)
+                return self._render(given, variables, opening)
             except TemplateFailed as error:
                 first = first or error
         assert first is not None
         raise first
 
-    def _render(self, given: Given, variables: Mapping[str, Any]) -> str:
+    def _render(self, given: Given, variables: Mapping[str, Any], opening: str) -> str:
         values = {
             **self._special_tokens,
             **variables,
             "messages": [dict(message) for message in given.messages],
             "tools": given.tools,
             "documents": None,
-            "add_generation_prompt": True,
+            "add_generation_prompt": opening == "answer",
         }
+        if opening == "message":
+            return self._continued(values)
+        return self._rendered(values)
+
+    def _continued(self, values: dict[str, Any]) -> str:
+        """Write a conversation down as far as the end of its last message's content."""
+        *before, last = values["messages"]
+        content = last.get("content") or ""
+        mark = MARK
+        while mark in content:
+            mark += MARK
+        text = self._rendered({**values, "messages": [*before, {**last, "content": content + mark}]})
+        if mark not in text:
+            raise TemplateFailed("the last message's content isn't written down as it is, so it can't be continued")
+        return text[: text.rindex(mark)]
+
+    def _rendered(self, values: Mapping[str, Any]) -> str:
         try:
             return self._template.render(values)
         except Exception as error:  # A template is a program: it can fail in every way that Python can.

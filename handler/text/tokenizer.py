@@ -63,20 +63,29 @@ class Tokenizer:
         except UnicodeEncodeError as error:
             raise InvalidText(param) from error
 
-    def encode_prompt(self, text: str) -> list[int]:
+    def encode_prompt(self, text: str, param: str = "prompt") -> list[int]:
         """Encode a raw prompt as the checkpoint's post-processor wants it; a BOS in the text isn't doubled.
+
+        Args:
+            text: Any text.
+            param: The request's member that an error names.
 
         Raises:
             InvalidText: The text holds a lone surrogate.
             RunTooLong: The text has a word, or a gap between words, that the tokenizer can't take.
         """
-        ids = self.encode(text, special=True)
+        ids = self.encode(text, special=True, param=param)
         begun = ids[: len(self._prefix_ids)] == self._prefix_ids
         return ([] if begun else self._prefix_ids) + ids + self._suffix_ids
 
-    def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """Decode ids to the bytes of their text; special tokens and ids that no token has give nothing."""
-        return self._decode(list(ids), special=False)
+    def decode_bytes(self, ids: Sequence[int], *, special: bool = False) -> bytes:
+        """Decode ids to the bytes of their text; ids that no token has give nothing.
+
+        Args:
+            ids: Of tokens.
+            special: Whether special tokens give their names, not nothing.
+        """
+        return self._decode(list(ids), special=special)
 
     def token_bytes(self, id: int) -> bytes:
         """Return the bytes that one token stands for inside a text; a special token gives its name."""

@@ -17,15 +17,25 @@ from handler.worker.telemetry import Telemetry
 T = TypeVar("T")
 
 
-def answered(model: Model, job: Job, generation: Generation, telemetry: Telemetry) -> Generator[None, None, Result]:
+def answered(
+    model: Model, job: Job, generation: Generation, telemetry: Telemetry, at_once: int = 1
+) -> Generator[None, None, Result]:
     """Generate an answer, giving None where that takes a step.
+
+    Args:
+        model: What answers.
+        job: Asks.
+        generation: Of the answer.
+        telemetry: Who is told.
+        at_once: How many choices may be made side by side.
 
     Raises:
         DeadlineExceeded: There was no token before the deadline.
     """
     waited_ms = job.waited_ms(time.time())
     deltas: list[Delta] = []
-    with telemetry.segment("answer"), closing(generate(model, generation, model.new_cancellation())) as items:
+    choices = generate(model, generation, model.new_cancellation(), lambda: at_once)
+    with telemetry.segment("answer"), closing(choices) as items:
         for delta in items:
             if delta is None:
                 yield

@@ -104,6 +104,4 @@ def _request(values: Mapping[str, Any], served: Served) -> Request:
     if len(given) > 1:
         raise InvalidValue(given[1], f"left out where there is a {given[0]}", values[given[1]])
     Members(values).refuse("stream", "a result comes as a whole", False)
-    # One function serves one model: who invokes it has chosen it already.
-    values = values if values.get("model") is not None else {**values, "model": served.model_id}
     return ENDPOINTS[given[0]].parse(values, served)

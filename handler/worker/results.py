@@ -27,18 +27,30 @@ def result_of(generation: Generation, choices: Sequence[Delta]) -> Result:
         generation: Of the answer.
         choices: All deltas of each, joined.
     """
-    (delta,) = choices
-    logprobs = generation.answer.logprobs(delta.tokens)
+    written = [_choice(generation, delta) for delta in choices]
+    several = {"choices": [{"index": index, **choice} for index, choice in enumerate(written)]}
     return {
         **generation.envelope.members(),
+        **(several if len(generation.tasks) > 1 else written[0]),
+        "usage": generation.meter.usage(),
+        "timings": generation.meter.timings(),
+    }
+
+
+def _choice(generation: Generation, delta: Delta) -> dict[str, Any]:
+    logprobs = generation.answer.logprobs(delta.tokens)
+    return {
         "text": delta.text,
         **({"reasoning_content": delta.reasoning} if delta.reasoning else {}),
         **({"tool_calls": [tool_call(call) for call in delta.calls]} if delta.calls else {}),
         "finish_reason": delta.finish_reason,
-        "usage": generation.meter.usage(),
-        "timings": generation.meter.timings(),
         **({"logprobs": logprobs} if logprobs else {}),
     }
+
+
+def said(result: Result) -> tuple[Mapping[str, Any], ...]:
+    """Return the choices of a result: one has its members in the result itself."""
+    return tuple(result["choices"]) if "choices" in result else (result,)
 
 
 def cut_off(result: Result) -> bool:

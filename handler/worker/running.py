@@ -64,7 +64,8 @@ class Running:
 
     def learn(self, entry: _Entry, timings: Mapping[str, Any]) -> None:
         """Let the pace know how an answer went."""
-        self._pace.observe(timings, entry.at_once)
+        if entry.single:
+            self._pace.observe(timings, entry.at_once)
 
     def note_step(self) -> None:
         """Take note of who is there in a step."""
@@ -72,7 +73,7 @@ class Running:
             entry.note(len(self._entries))
 
     def _has_room(self, generation: Generation) -> bool:
-        needs = [*(entry.tokens for entry in self._entries), _tokens(generation)]
+        needs = [*(entry.tokens for entry in self._entries), generation.longest]
         return self._room is None or self._room.fits(needs)
 
     def _in_time(self, generation: Generation, left_s: float) -> bool:
@@ -89,8 +90,13 @@ class _Entry:
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
-        self.tokens = _tokens(generation)
+        self.tokens = generation.longest  # its choices come one after the other
         self._steps = self._company = 0
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one choice: then its times are those of one prompt and its tokens."""
+        return len(self._generation.tasks) == 1
 
     @property
     def prefilling(self) -> bool:
@@ -112,7 +118,3 @@ class _Entry:
         if not self.prefilling:
             self._steps += 1
             self._company += running
-
-
-def _tokens(generation: Generation) -> int:
-    return generation.meter.prompt_tokens + generation.max_tokens

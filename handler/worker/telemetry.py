@@ -15,7 +15,7 @@ from aws_lambda_powertools.metrics import Metrics
 from handler.errors import ApiError, NotEnoughTime
 from handler.metrics import UNITS, answer_values
 from handler.worker.jobs import Job
-from handler.worker.results import Result
+from handler.worker.results import Result, said
 
 SERVICE = "firebrick-worker"
 NAMESPACE = "Firebrick"
@@ -69,8 +69,11 @@ class Telemetry:
         timings = result["timings"]
         # The engine's own queue is empty here: what a job waits in is SQS.
         self._count(answer_values({**timings, "queue_ms": waited_ms}))
-        texts = {"prompt": job.request.logged, "answer": result["text"]} if self._texts else {}
-        members = {"finish_reason": result["finish_reason"], **timings, **texts}
+        choices = said(result)
+        spoken = [choice["text"] for choice in choices]
+        answers = {"answer": spoken[0]} if len(spoken) == 1 else {"answers": spoken}
+        texts = {"prompt": job.request.logged, **answers} if self._texts else {}
+        members = {"finish_reason": choices[-1]["finish_reason"], **timings, **texts}
         self._log.info("answered", extra=_named(job.source, job.id, job.idempotency_key) | members)
 
     def repeated(self, job: Job) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from handler.deadline import Deadline
 from handler.errors import ApiError, GenerationFailed, ResponseTooLarge, ResultsBucketMissing
-from handler.generation import prepare
+from handler.generation import Generation, prepare
 from handler.model import Model
 from handler.worker.answering import answered, finish
 from handler.worker.batch import answer_batch
@@ -100,9 +100,19 @@ class Worker:
 
     def _run(self, job: Job, deadline: Deadline) -> Result:
         generation = prepare(self._model, job.request, job.id, time.perf_counter(), deadline)
-        result = finish(answered(self._model, job, generation, self._telemetry), self._model.step)
-        self._pace.observe(result["timings"])
+        at_once = _at_once(self._model, generation)
+        result = finish(answered(self._model, job, generation, self._telemetry, at_once), self._model.step)
+        if len(generation.tasks) == 1:
+            self._pace.observe(result["timings"])
         return result
+
+
+def _at_once(model: Model, generation: Generation) -> int:
+    """How many choices of an answer that is alone there are slots and memory for."""
+    room, most = model.room, min(model.slots, len(generation.tasks))
+    if room is None:
+        return most
+    return next((count for count in range(most, 1, -1) if room.fits([generation.longest] * count)), 1)
 
 
 def _required(results: Results | None, what: str) -> Results:

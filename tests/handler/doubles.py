@@ -72,6 +72,7 @@ class ScriptedEngine:
         calls: The prompts that it was asked.
         cached_tokens: How many of the prompt's tokens it claims to have had in its cache.
         closed: How many generations have ended, in whatever way.
+        scored: The prompts whose scores were asked for.
     """
 
     text: str = "hello world"
@@ -81,6 +82,7 @@ class ScriptedEngine:
     cached_tokens: int = 0
     calls: list[list[int]] = field(default_factory=list)
     closed: int = 0
+    scored: list[list[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -111,6 +113,15 @@ class ScriptedEngine:
         finally:
             self.closed += 1
 
+    def score(
+        self, prompt_ids: Sequence[int], top_logprobs: int, cancellation: Cancellation, /
+    ) -> Generator[Token, None, None]:
+        """Find each token of the prompt less likely than the one before."""
+        self.scored.append(list(prompt_ids))
+        for place, id in enumerate(prompt_ids[1:], 1):
+            self._wait(cancellation)
+            yield Token(id, -float(place), tuple((id + n, -float(place) - n) for n in range(top_logprobs)))
+
     def _wait(self, cancellation: Cancellation) -> None:
         while not self.gate.wait(0.001) or cancellation.cancelled:
             if cancellation.cancelled:
@@ -132,6 +143,7 @@ def byte_model(engine: ScriptedEngine, context_length: int, template: str | None
         prompts=prompts,
         vocabulary=prompts.tokenizer,
         generate=engine.generate,
+        score=engine.score,
         step=lambda: None,
         slots=1,
         new_cancellation=Cancellation,

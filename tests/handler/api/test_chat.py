@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -8,7 +9,9 @@ from hypothesis import given
 
 from handler.api.chat import parse_chat
 from handler.errors import ApiError, InvalidValue, NoChatTemplate
-from tests.handler.api.answers import streamed, whole
+from handler.text.deltas import Delta
+from handler.text.meter import Meter
+from tests.handler.api.answers import ENVELOPE, streamed, whole
 from tests.handler.api.bodies import ANY_JSON
 from tests.handler.api.requests import MESSAGES, SERVED, chat, refusal
 from tests.handler.doubles import BOS, TEMPLATE, byte_prompts
@@ -50,8 +53,12 @@ def test_asking_for_nothing_is_no_asking() -> None:
         ({"logprobs": 1}, "logprobs"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
-        ({"n": 2}, "n"),
+        ({"n": 17}, "n"),
         ({"n": True}, "n"),
+        ({"best_of": 2}, "best_of"),
+        ({"verbosity": "low"}, "verbosity"),
+        ({"add_generation_prompt": 1}, "add_generation_prompt"),
+        ({"reasoning_effort": 3}, "reasoning_effort"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"functions": [{}]}, "functions[0].name"),
         ({"tool_choice": "required"}, "tool_choice"),
@@ -130,3 +137,45 @@ def test_a_token_has_its_bytes_and_its_alternatives() -> None:
     assert (token["token"], token["logprob"], token["bytes"]) == ("a\ufffd", -0.5, [97, 255])
     assert [(other["token"], other["logprob"]) for other in token["top_logprobs"]] == [("b", -1.0), ("c", -9999.0)]
     assert streamed(chat())[1]["choices"][0]["logprobs"]["content"] == [token]
+
+
+# ---------------------------------------------------------------- choices and openings
+
+
+def test_choices_share_their_prompt_and_have_seeds_of_their_own() -> None:
+    tasks = chat(n=3, seed=-4).tasks(byte_prompts(TEMPLATE))
+    assert len({id(task.prompt_ids) for task in tasks}) == 1
+    assert [task.sampling.seed for task in tasks] == [-4, -5, -6]
+
+
+def test_without_a_seed_all_choices_draw_freely() -> None:
+    assert [task.sampling.seed for task in chat(n=2).tasks(byte_prompts(TEMPLATE))] == [None, None]
+
+
+def test_the_assistants_message_goes_on() -> None:
+    messages = [*MESSAGES, {"role": "assistant", "content": "so"}]
+    (task,) = chat(messages=messages, continue_final_message=True).tasks(byte_prompts(TEMPLATE))
+    assert bytes(task.prompt_ids[1:]) == b"user: hi\nassistant: so"
+
+
+@pytest.mark.parametrize(("given", "with_bos"), [({}, 1), ({"add_special_tokens": True}, 2)])
+def test_a_template_writes_its_own_bos_unless_another_is_wanted(given: dict[str, Any], with_bos: int) -> None:
+    template = TEMPLATE.replace("{{ bos_token }}", "" if with_bos == 2 else "{{ bos_token }}")
+    (task,) = chat(**given).tasks(byte_prompts(template))
+    assert task.prompt_ids[:2] == [BOS, *b"u"]
+
+
+def test_choices_of_a_stream_have_their_index() -> None:
+    answer = chat().answer(ENVELOPE, Meter(3, 0.0))
+    deltas = [Delta("a"), Delta("x", index=1), Delta("b", finish_reason="stop"), Delta("", (), "length", 1)]
+    events = [event for delta in deltas for event in answer.events(delta)]
+    choices = [json.loads(event[6:])["choices"][0] for event in events]
+    assert [(c["index"], c["delta"].get("role"), c["delta"].get("content"), c["finish_reason"]) for c in choices] == [
+        (0, "assistant", "", None),
+        (0, None, "a", None),
+        (1, "assistant", "", None),
+        (1, None, "x", None),
+        (0, None, "b", None),
+        (0, None, None, "stop"),
+        (1, None, None, "length"),
+    ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import given
 
 from handler.api.completions import parse_completion
 from handler.errors import ApiError
-from tests.handler.api.answers import streamed, whole
+from handler.text.deltas import Delta, ScoredToken
+from handler.text.meter import Meter
+from tests.handler.api.answers import ENVELOPE, streamed, whole
 from tests.handler.api.bodies import ANY_JSON
 from tests.handler.api.requests import SERVED, completion, refusal
 from tests.handler.doubles import BOS, byte_prompts
@@ -36,8 +39,12 @@ def test_asking_for_nothing_is_no_asking() -> None:
         ({"logprobs": 6}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
         ({"best_of": 2}, "best_of"),
-        ({"n": 2}, "n"),
-        ({"echo": True}, "echo"),
+        ({"n": 17}, "n"),
+        ({"n": 0}, "n"),
+        ({"n": 2, "best_of": 1}, "best_of"),
+        ({"echo": "yes"}, "echo"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 3, "min_tokens": 4}, "min_tokens"),
         ({"suffix": "x"}, "suffix"),
     ],
 )
@@ -63,6 +70,42 @@ def test_a_text_gets_a_bos_and_ids_are_taken_as_they_are(prompt: Any, ids: list[
     assert list(completion(prompt=prompt).tasks(byte_prompts(None))[0].prompt_ids) == ids
 
 
+def test_a_text_can_do_without_its_bos() -> None:
+    (task,) = completion(prompt="hi", add_special_tokens=False).tasks(byte_prompts(None))
+    assert list(task.prompt_ids) == [*b"hi"]
+
+
+def test_choices_of_each_prompt_follow_one_another() -> None:
+    tasks = completion(prompt=["a", "b"], n=2, best_of=2, seed=5).tasks(byte_prompts(None))
+    assert [bytes(task.prompt_ids[1:]) for task in tasks] == [b"a", b"a", b"b", b"b"]
+    assert tasks[0].prompt_ids is tasks[1].prompt_ids
+    assert [task.sampling.seed for task in tasks] == [5, 6, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "special", "text", "offsets"),
+    [
+        ("h\u00e9</s>!", True, "h\u00e9</s>!", [0, 0, 1, 1, 2, 6]),
+        ([BOS, 104, 257, 33], True, "h!", [0, 0, 1, 1]),
+        ([BOS, 104, 257, 33], False, "<s>h</s>!", [0, 3, 4, 8]),
+    ],
+)
+def test_an_echo_says_where_each_token_begins(prompt: Any, special: bool, text: str, offsets: list[int]) -> None:
+    served = replace(SERVED, vocab_size=300)
+    (task,) = completion(served, prompt=prompt, echo=True, skip_special_tokens=special).tasks(byte_prompts(None))
+    assert task.echo is not None
+    assert (task.echo.text, list(task.echo.offsets)) == (text, offsets)
+
+
+def test_an_echo_needs_no_answer_and_no_room_for_one() -> None:
+    (task,) = completion(prompt=[1] * 200, echo=True, max_tokens=0).tasks(byte_prompts(None, 200))
+    assert task.max_tokens == 0
+
+
+def test_without_max_tokens_there_are_as_many_as_there_must_be() -> None:
+    assert completion(min_tokens=20).options.max_tokens == 20
+
+
 # ---------------------------------------------------------------- answers
 
 
@@ -72,6 +115,14 @@ def test_a_stream_is_text_and_then_the_reason() -> None:
     assert [choice["text"] for choice in choices] == ["a", "b", "c", ""]
     assert [choice["finish_reason"] for choice in choices] == [None, None, None, "length"]
     assert done == "[DONE]"
+
+
+def test_the_first_token_of_an_echo_has_no_probability() -> None:
+    scores = (ScoredToken(b"a", None, (), 0), ScoredToken(b"b", -1.0, ((b"\xc3", -1.0), (b"\xc4", -2.0)), 1))
+    answer = completion(echo=True).answer(ENVELOPE, Meter(2, 0.0)).whole([Delta("ab", scores, "length")])
+    logprobs = answer["choices"][0]["logprobs"]
+    assert logprobs["token_logprobs"] == [None, -1.0]
+    assert logprobs["top_logprobs"] == [None, {"\ufffd": -1.0}]  # of two that look alike, the likelier
 
 
 def test_a_whole_completion_is_all_of_its_deltas() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from handler.api.contents import parse_message, parse_prompt
+from handler.api.contents import parse_message, parse_prompts
 from handler.errors import ApiError
 
 IMAGE = [{"type": "image_url", "image_url": {"url": "x"}}]
@@ -93,10 +93,19 @@ def test_a_bad_message_is_refused_by_its_path(message: Any, param: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "expected"), [("a", "a"), (["a"], "a"), ([1, 2], (1, 2)), ([[1, 2]], (1, 2)), ([1.0], (1,))]
+    ("prompt", "expected"),
+    [
+        ("a", ("a",)),
+        (["a"], ("a",)),
+        ([1, 2], ((1, 2),)),
+        ([[1, 2]], ((1, 2),)),
+        ([1.0], ((1,),)),
+        (["a", "b", "a"], ("a", "b", "a")),
+        ([[1], "b", [2, 3]], ((1,), "b", (2, 3))),
+    ],
 )
-def test_a_prompt_is_a_text_or_ids(prompt: Any, expected: Any) -> None:
-    assert parse_prompt(prompt, 100) == expected
+def test_prompts_are_texts_or_ids(prompt: Any, expected: Any) -> None:
+    assert parse_prompts(prompt, 100) == expected
 
 
 @pytest.mark.parametrize(
@@ -106,8 +115,10 @@ def test_a_prompt_is_a_text_or_ids(prompt: Any, expected: Any) -> None:
         ({}, "prompt"),
         ([], "prompt"),
         ([[]], "prompt[0]"),
-        (["a", "b"], "prompt"),
-        ([[1], [2]], "prompt"),
+        (["a"] * 129, "prompt"),
+        (["a", 1], "prompt[1]"),
+        ([[1], [2, 100]], "prompt[1][1]"),
+        ([[1], []], "prompt[1]"),
         ([1, "a"], "prompt[1]"),
         ([True], "prompt[0]"),
         ([100], "prompt[0]"),
@@ -117,5 +128,5 @@ def test_a_prompt_is_a_text_or_ids(prompt: Any, expected: Any) -> None:
 )
 def test_a_bad_prompt_is_refused_by_its_path(prompt: Any, param: str) -> None:
     with pytest.raises(ApiError) as caught:
-        parse_prompt(prompt, 100)
+        parse_prompts(prompt, 100)
     assert (caught.value.status, caught.value.param) == (400, param)

@@ -7,6 +7,7 @@ import pytest
 
 from handler.api.members import Members
 from handler.api.options import Options, Served, parse_options
+from handler.text.deltas import Ending
 from tests.handler.api.requests import SERVED, chat, completion, refusal
 
 
@@ -81,13 +82,54 @@ def test_logit_bias_names_ids() -> None:
         ({"logit_bias": {"+1": 1}}, "logit_bias"),
         ({"logit_bias": {"٣": 1}}, "logit_bias"),
         ({"logit_bias": {"1": 101}}, "logit_bias.1"),
-        ({"model": None}, "model"),
         ({"model": 5}, "model"),
+        ({"n": 0}, "n"),
+        ({"n": 17}, "n"),
+        ({"n": 1.5}, "n"),
+        ({"min_tokens": -1}, "min_tokens"),
+        ({"min_tokens": 9, "max_tokens": 8}, "min_tokens"),
+        ({"stop_token_ids": 5}, "stop_token_ids"),
+        ({"stop_token_ids": [1, 100]}, "stop_token_ids[1]"),
+        ({"stop_token_ids": [1] * 65}, "stop_token_ids"),
+        ({"ignore_eos": 1}, "ignore_eos"),
+        ({"skip_special_tokens": "no"}, "skip_special_tokens"),
+        ({"include_stop_str_in_output": "no"}, "include_stop_str_in_output"),
+        ({"mirostat": 2}, "mirostat"),
     ],
 )
 def test_a_bad_option_is_refused_by_name(request_of: Any, members: dict[str, Any], param: str) -> None:
     error = refusal(request_of, **members)
     assert (error.status, error.param) == (400, param)
+
+
+def test_what_ends_an_answer_can_be_chosen() -> None:
+    ending = options(
+        stop_token_ids=[5, 7.0], ignore_eos=True, include_stop_str_in_output=True, skip_special_tokens=False
+    ).ending
+    assert ending == Ending(frozenset([5, 7]), ignore_eos=True, include_stop=True, special=True)
+    assert options(stop_token_ids=[], ignore_eos=False, skip_special_tokens=True).ending == Ending()
+
+
+def test_the_end_may_have_to_wait() -> None:
+    found = options(min_tokens=4)
+    assert (found.ending.min_tokens, found.sampling.min_tokens) == (4, 4)
+
+
+def test_a_request_needs_no_model() -> None:
+    assert options(model=None).model == "owner/name"
+
+
+def test_aliases_are_names_of_the_model() -> None:
+    served = replace(SERVED, aliases=("gpt-4o", "name"))
+    assert served.names == ("owner/name", "name", "gpt-4o")
+    assert options(served, model="gpt-4o").model == "owner/name"
+    assert refusal(lambda **given: options(served, **given), model="gpt-5").code == "model_not_found"
+
+
+def test_a_star_stands_for_every_name() -> None:
+    served = replace(SERVED, aliases=("*",))
+    assert options(served, model="whatever").model == "owner/name"
+    assert "*" not in served.names
 
 
 def test_a_refusal_shows_the_bad_value() -> None:

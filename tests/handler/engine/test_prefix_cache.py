@@ -71,10 +71,21 @@ def test_a_chat_goes_on_where_it_was(native_artefact: Path, rescoring: Rescoring
         prompt += text(turn, 20)
 
 
-def test_a_prompt_that_comes_again_is_computed_from_its_last_token_on(native_artefact: Path) -> None:
+def test_a_prompt_that_comes_again_is_not_computed_at_all(native_artefact: Path) -> None:
     engine = load(native_artefact)
-    prompt = text(2, 2 * CHUNK + 1)
+    prompt = text(2, 2 * CHUNK + 7)
     first, again = ask(engine, prompt), ask(engine, prompt)
+    assert again[0].cached_tokens == len(prompt)
+    assert said(again) == said(first)
+
+
+def test_after_many_others_a_prompt_is_computed_from_its_last_token_on(
+    native_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handler.engine.engine.KEPT_LOGITS", 1)
+    engine = load(native_artefact, slots=2)
+    prompt = text(2, 2 * CHUNK + 1)
+    first, _, again = ask(engine, prompt), ask(engine, text(3, 40)), ask(engine, prompt)
     assert again[0].cached_tokens == 2 * CHUNK
     assert said(again) == said(first)  # the same chunks, so the same bits
 

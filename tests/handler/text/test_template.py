@@ -64,6 +64,30 @@ def test_a_request_may_set_variables() -> None:
     assert render("{{ enable_thinking }}", enable_thinking=False) == "False"
 
 
+CHAT = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<a>{% endif %}"
+)
+TURNS = [{"role": "u", "content": "hi"}, {"role": "a", "content": " so </s> it "}]
+
+
+@pytest.mark.parametrize(
+    ("opening", "text"),
+    [
+        ("answer", "<u>hi</s><a>so </s> it</s><a>"),
+        ("nothing", "<u>hi</s><a>so </s> it</s>"),
+        ("message", "<u>hi</s><a>so </s> it "),
+    ],
+)
+def test_a_model_goes_on_with_an_answer_a_message_or_nothing(opening: Any, text: str) -> None:
+    assert ChatTemplate(CHAT, {}).render(TURNS, {}, opening=opening) == text
+
+
+def test_a_message_that_the_template_hides_cannot_go_on() -> None:
+    with pytest.raises(TemplateFailed, match="can't be continued"):
+        ChatTemplate("{{ messages[0].content }}", {}).render(TURNS, {}, opening="message")
+
+
 def test_variables_of_the_request_itself_are_reserved() -> None:
     assert {"messages", "tools", "bos_token"} <= ChatTemplate("", {"bos_token": "<s>"}).reserved
 

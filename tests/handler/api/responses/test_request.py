@@ -75,7 +75,6 @@ def test_scores_are_given_if_they_are_included() -> None:
 @pytest.mark.parametrize(
     ("members", "param"),
     [
-        ({"model": None}, "model"),
         ({"input": None}, "input"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": "conv_1"}, "conversation"),
