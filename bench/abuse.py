@@ -101,22 +101,25 @@ class Strangers:
         reader, writer = await asyncio.open_connection(*self._address)
         answer = asyncio.create_task(reader.read())
         until = time.monotonic() + self._seconds
-        writer.write(b"GET /health HTTP/1.1\r\nx: ")
-        while not answer.done() and time.monotonic() < until:
-            writer.write(b"a")
-            await asyncio.sleep(BYTE_EVERY_S)
-        writer.close()
-        if answer.done():
-            return _ended(answer.result())
-        answer.cancel()
-        return "kept"
+        try:
+            writer.write(b"GET /health HTTP/1.1\r\nx: ")
+            while not answer.done() and time.monotonic() < until:
+                writer.write(b"a")
+                await writer.drain()
+                await asyncio.sleep(BYTE_EVERY_S)
+            return _ended(await answer) if answer.done() else "kept"
+        finally:
+            answer.cancel()
+            writer.close()
 
     async def bomb(self) -> str:
         """Send headers until the server has had enough."""
         reader, writer = await asyncio.open_connection(*self._address)
         writer.write(b"GET /health HTTP/1.1\r\nhost: x\r\n")
-        for _ in range(100):
-            writer.write(BOMB)
+        with suppress(ConnectionError):  # It has been refused already.
+            for _ in range(100):
+                writer.write(BOMB)
+                await writer.drain()
         try:
             return _ended(await asyncio.wait_for(reader.read(), PATIENCE_S))
         except TimeoutError:

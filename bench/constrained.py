@@ -12,12 +12,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from kitoken import Kitoken
@@ -26,9 +26,9 @@ from bench.engine import Loaded
 from bench.machine import print_ceiling
 from handler.artefact import TOKENIZER
 from handler.engine.cancellation import Cancellation
-from handler.engine.constraint import Constraint
 from handler.engine.engine import EngineOptions
 from handler.engine.sampling import Sampler, SamplingParams
+from handler.engine.sequence import Token
 from handler.text.grammar import Grammar
 from handler.text.grammars import Grammars
 from handler.text.tokenizer import Tokenizer
@@ -160,56 +160,75 @@ def masks(path: Path | None, rounds: int) -> dict[str, float]:
     }
 
 
+class Took(NamedTuple):
+    """Seconds of a token.
+
+    Attributes:
+        whole: all of them.
+        outside: of that, what wasn't onnxruntime's.
+    """
+
+    whole: float
+    outside: float
+
+
 class Decoding:
-    """Answers of a model, each with its speed."""
+    """A model's answers to a prompt, by engines that share a session."""
 
     def __init__(self, model_dir: Path, tokens: int) -> None:
         """Load the model; answers have `tokens` tokens at most."""
         loaded = Loaded(model_dir)
+        self._session = loaded.session
         artefact = loaded.artefact
+        options = EngineOptions(keep_prefixes=False, lookup=False)
+        self._free, _ = loaded.engine(options)
+        self._engine, _ = loaded.engine(options)
         self._tokenizer = Tokenizer.load(model_dir / TOKENIZER)
         self._grammars = Grammars(self._tokenizer, artefact.vocab_size, artefact.eos_token_ids)
-        self._engine, self.steps = loaded.engine(EngineOptions(keep_prefixes=False, lookup=False))
         self._prompt = self._tokenizer.encode("Tell me a story.")
         self._tokens = min(tokens, artefact.context_length - len(self._prompt))
 
-    def constraint(self, grammar: Grammar) -> Callable[[], Constraint]:
-        """Compile a grammar."""
-        return self._grammars.compile(grammar)
+    def in_turns(self, grammar: Grammar) -> tuple[list[Took], list[Took]]:
+        """Free and constrained answers, token by token in turns; gives what each token behind the first took."""
+        answers = [self._answer(None), self._answer(grammar)]
+        times: tuple[list[Took], list[Took]] = ([], [])
+        for _ in range(self._tokens):
+            for answer, took in zip(answers, times, strict=True):
+                started, before = time.perf_counter(), self._session.seconds
+                if next(answer, None) is not None:
+                    seconds = time.perf_counter() - started
+                    took.append(Took(seconds, seconds - (self._session.seconds - before)))
+        return times[0][1:], times[1][1:]
 
-    def tokens_per_second(
-        self, make: Callable[[], Constraint] | None, most: int | None = None
-    ) -> tuple[float, int, int]:
-        """Answer once; gives the speed behind the first token, and how many tokens and steps there were."""
-        constraint = make() if make is not None else None
-        count = min(most or self._tokens, self._tokens)
-        answer = self._engine.generate(self._prompt, GREEDY, count, (), Cancellation(), constraint)
-        next(answer)
-        steps, started = self.steps.count, time.perf_counter()
-        ids = [token.id for token in answer]
-        return len(ids) / (time.perf_counter() - started), len(ids), self.steps.count - steps
+    def _answer(self, grammar: Grammar | None) -> Generator[Token, None, None]:
+        engine = self._free if grammar is None else self._engine
+        constraint = self._grammars.compile(grammar)() if grammar is not None else None
+        return engine.generate(self._prompt, GREEDY, self._tokens, (), Cancellation(), constraint)
 
 
 def decoding(model_dir: Path, tokens: int, rounds: int) -> dict[str, Any]:
-    """Free and constrained answers in turns; ratios are medians of the rounds."""
+    """Compare tokens that are chosen by a grammar, and those of a schema with long keys, with free ones."""
     model = Decoding(model_dir, tokens)
-    text = model.constraint(ANY_TEXT)
-    keys = model.constraint(Grammar("json_schema", json.dumps(SCHEMA), "schema"))
-    rows = []
-    for _ in range(1 + rounds):
-        free, _, _ = model.tokens_per_second(None)
-        chosen, _, _ = model.tokens_per_second(text)
-        again, _, _ = model.tokens_per_second(None)
-        forced, count, steps = model.tokens_per_second(keys)
-        rows.append((free, chosen, forced, 2 * chosen / (free + again), 2 * forced / (free + again)))
-    free, chosen, forced, chosen_ratio, forced_ratio = (median(column) for column in zip(*rows[1:], strict=True))
+    keys = Grammar("json_schema", json.dumps(SCHEMA), "schema")
+    free: list[Took] = []
+    chosen: list[Took] = []
+    beside, forced = 0.0, 0.0
+    for number in range(1 + rounds):
+        turns, long = model.in_turns(ANY_TEXT), model.in_turns(keys)
+        if number:
+            free, chosen = free + turns[0], chosen + turns[1]
+            count = len(long[1])
+            beside += sum(took.whole for took in long[0][:count])
+            forced += sum(took.whole for took in long[1])
+    token, constrained = (median(took.whole for took in tooks) for tooks in (free, chosen))
     return {
-        "free_tokens_per_second": round(free, 1),
-        "constrained_tokens_per_second": round(chosen, 1),
-        "long_keys_tokens_per_second": round(forced, 1),
-        "constrained_ratio": round(chosen_ratio, 3),
-        "long_keys_ratio": round(forced_ratio, 3),
-        "long_keys": {"tokens": count, "steps": steps},
+        "free_tokens_per_second": round(1 / token, 1),
+        "constrained_tokens_per_second": round(1 / constrained, 1),
+        "long_keys_tokens_per_second": round(count * rounds / forced, 1),
+        "constrained_ratio": round(token / constrained, 3),
+        "long_keys_ratio": round(beside / forced, 3),
+        "outside_ms": round(median(took.outside for took in free) * 1e3, 3),
+        "constrained_outside_ms": round(median(took.outside for took in chosen) * 1e3, 3),
     }
 
 
@@ -238,7 +257,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"tokens/s: free {speed['free_tokens_per_second']:,}, constrained {speed['constrained_tokens_per_second']:,} "
         f"({speed['constrained_ratio']:.2f}), long keys {speed['long_keys_tokens_per_second']:,} "
-        f"({speed['long_keys_ratio']:.2f})"
+        f"({speed['long_keys_ratio']:.2f}); outside of onnxruntime {speed['outside_ms']:.3f} ms a token, "
+        f"constrained {speed['constrained_outside_ms']:.3f} ms"
     )
     figures = {"mask": mask, "decode": speed, "imported_at_start": imported_at_start(args.model_dir)}
     print(json.dumps({"bench": "constrained", "artefact": str(args.model_dir), **figures, "machine": machine}))

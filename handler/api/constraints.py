@@ -41,6 +41,7 @@ def _grammars(members: Members) -> Iterator[Grammar]:
         if value is not None:
             yield read(value, name)
     outputs = members.mapping("structured_outputs") or {}
+    Members(outputs, "structured_outputs.").refuse("structural_tag", "structural tags are not supported")
     for name, read in _STRUCTURED_OUTPUTS.items():
         value = outputs.get(name)
         if value is not None and value is not False:
@@ -88,7 +89,11 @@ def _schema(value: object, param: str) -> Grammar:
             raise InvalidValue(param, "a JSON Schema, as an object or as JSON in a string", value) from error
     if not isinstance(value, dict | bool):
         raise InvalidType(param, "a JSON Schema, which is an object", value)
-    return Grammar("json_schema", json.dumps(value, ensure_ascii=False), param)
+    try:
+        source = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise InvalidValue(param, "a JSON Schema of finite numbers, not nested too deeply", value) from error
+    return Grammar("json_schema", check_text(source, param), param)
 
 
 def _regex(value: object, param: str) -> Grammar:

@@ -56,6 +56,16 @@ ONE = nullable("integer", enum=[1, None])
 _MILLISECONDS = nullable("number", minimum=0)
 
 _STOP = {"oneOf": [TEXT, {"type": "null"}, array(TEXT, maxItems=4)]}
+_SCHEMA: Schema = {"type": ["object", "boolean", "string", "null"], "description": "A JSON Schema, or its JSON."}
+_FORMAT = nullable(
+    "object",
+    required=["type"],
+    properties={
+        "type": {"enum": ["text", "json_object", "json_schema"]},
+        "json_schema": nullable("object", required=["schema"], properties={"schema": _SCHEMA}),
+    },
+)
+_CHOICES = nullable("array", items={"type": "string"}, minItems=1)
 _STREAM_OPTIONS = nullable(
     "object", properties={"include_usage": nullable("boolean")}, description="With stream = true only."
 )
@@ -82,6 +92,16 @@ OPTIONS: dict[str, Schema] = {
     "stream": nullable("boolean"),
     "stream_options": _STREAM_OPTIONS,
     "n": ONE,
+    "response_format": _FORMAT,
+    "guided_json": _SCHEMA,
+    "guided_regex": nullable("string", description="An extension: what the answer matches."),
+    "guided_choice": {**_CHOICES, "description": "An extension: what the answer is one of."},
+    "guided_grammar": nullable("string", description="An extension: llguidance's Lark or llama.cpp's GBNF."),
+    "structured_outputs": nullable(
+        "object", description="An extension: one of json, json_object, regex, choice, grammar."
+    ),
+    "json_schema": _SCHEMA,
+    "grammar": nullable("string", description="An extension: llama.cpp's GBNF."),
 }
 
 _USAGE = object_of(

@@ -35,7 +35,7 @@ WARM_UP_S = 0.005  # a few layers of a 3B model, all of a small one
 PREFILL_WAIT_S = 0.4  # how long others may wait for a part of a prompt
 QUERY_ROWS = 96  # of a block in the native attention's prefill, see docs/kernels.md
 MOST_ROWS = 32  # of a step: above 47, AMX computes with other numbers than for one row
-LONG_STEP_S = 0.002  # many times what it takes to wake another thread
+LONG_STEP_S = 0.01  # many times what it takes to wake another thread, also where others want the processors
 MOST_READY = 16  # tokens that nobody has taken yet, then the sequence waits
 
 

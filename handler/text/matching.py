@@ -88,9 +88,10 @@ class Matching:
 
     def _settle(self) -> None:
         """Wait for the mask that is being computed: a matcher takes one caller at a time."""
-        if self._job is not None:
-            self._job.result()
-            self._job, self._ready = None, True
+        job, self._job = self._job, None
+        if job is not None and not job.cancel():  # on a busy machine it may not have begun
+            job.result()
+            self._ready = True
             self._is_stopped()
 
     def _fill(self) -> None:

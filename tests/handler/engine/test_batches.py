@@ -244,7 +244,9 @@ def test_no_more_answers_than_slots(native_artefact: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["allowed", "forced", "prepare", "advance"])
-def test_an_error_of_one_answer_is_its_own(native_artefact: Path, broken: str) -> None:
+def test_an_error_of_one_answer_is_its_own(native_artefact: Path, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handler.engine.engine.LONG_STEP_S", -1.0)  # so that every step is worth preparing for
+
     class Broken:
         ended = False
 

@@ -42,7 +42,7 @@ def test_it_is_there_without_a_key() -> None:
     [
         ("HEAD", "/", 200),
         ("POST", "/", 401),
-        ("GET", "//", 401),
+        ("GET", "/page", 401),
         ("GET", "/index.html", 401),
         ("GET", "/v1/models", 401),
     ],
