@@ -10,15 +10,14 @@ from dataclasses import dataclass, replace
 from handler.api.endpoint import Answer, Request
 from handler.api.events import Envelope
 from handler.api.prompt import EmbeddingTask, Task, TextTask
+from handler.choices import Choices
 from handler.deadline import Deadline, Expiry, until
 from handler.engine.cancellation import Cancellable
 from handler.errors import DeadlineExceeded, TimeUp
 from handler.model import Model
-from handler.text.deltas import Delta, ScoredToken, Token, prompt_scores, text_deltas
+from handler.text.deltas import Delta
 from handler.text.meter import Meter
-from handler.text.reading import read
-from handler.text.shown import Shown
-from handler.turns import Work, side_by_side
+from handler.turns import side_by_side
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,11 @@ class Generation:
     meter: Meter
     answer: Answer
     deadline: Deadline | None
+
+    @property
+    def side_by_side(self) -> int:
+        """How many slots it can use; inputs that become vectors take one between them."""
+        return max(1, sum(isinstance(task, TextTask) for task in self.tasks))
 
     @property
     def max_tokens(self) -> int:
@@ -104,7 +108,7 @@ def generate(
     texts = [task for task in generation.tasks if isinstance(task, TextTask)]
     watch = nullcontext() if generation.deadline is None else Expiry(generation.deadline, cancellation)
     with watch as expiry:
-        choices = _Choices(model, generation.meter, cancellation, expiry)
+        choices = Choices(model, generation.meter, cancellation, expiry)
         works = [(id(task.prompt_ids), choices.work(task)) for task in texts]
         with closing(side_by_side(works, at_once)) as deltas:
             for delta in deltas:
@@ -136,64 +140,3 @@ def _vectors(
                     continue
                 generation.meter.read(item.cached_tokens, last=index == len(inputs) - 1)
                 yield Delta("", index=index, embedding=item.vector)
-
-
-class _Choices:
-    """Makes the choices of one answer."""
-
-    def __init__(self, model: Model, meter: Meter, cancellation: Cancellable, expiry: Expiry | None) -> None:
-        self._model = model
-        self._meter = meter
-        self._cancellation = cancellation
-        self._expiry = expiry
-        self._scores: dict[int, tuple[ScoredToken, ...]] = {}  # of prompts
-
-    def work(self, task: TextTask) -> Work[Delta]:
-        return lambda: self._deltas(task)
-
-    def _deltas(self, task: TextTask) -> Generator[Delta | None, None, None]:
-        if task.echo is not None:
-            yield from self._echoed(task)
-        if task.max_tokens == 0:
-            yield Delta("", finish_reason="length")
-            return
-        model, ending = self._model, task.ending
-        constraint = task.constraint() if task.constraint is not None else None
-        stop_ids = frozenset() if ending.ignore_eos and constraint is None else model.stop_ids
-        tokens = model.generate(
-            task.prompt_ids, task.sampling, task.max_tokens, stop_ids | ending.stop_ids, self._cancellation, constraint
-        )
-        counted = self._meter.count(self._in_time(tokens), id(task.prompt_ids))
-        offset = len(task.echo.text) if task.echo is not None else 0
-        vocabulary = Shown(model.vocabulary, task.shown) if task.shown else model.vocabulary
-        deltas = text_deltas(counted, vocabulary, task.stop, task.max_tokens, ending, offset)
-        yield from deltas if task.reader is None else read(deltas, task.reader())
-
-    def _echoed(self, task: TextTask) -> Generator[Delta | None, None, None]:
-        """Give the prompt, with its scores if they are wanted; those of a prompt's first choice are all the others'."""
-        assert task.echo is not None
-        if task.sampling.top_logprobs is None:
-            yield Delta(task.echo.text)
-            return
-        key = id(task.prompt_ids)
-        if key not in self._scores:
-            tokens = yield from self._scored(task.prompt_ids, task.sampling.top_logprobs)
-            self._scores[key] = prompt_scores(tokens, self._model.vocabulary, task.prompt_ids[0], task.echo.offsets)
-        yield Delta(task.echo.text, self._scores[key])
-
-    def _scored(self, ids: Sequence[int], top_logprobs: int) -> Generator[None, None, Sequence[Token]]:
-        found: list[Token] = []
-        try:
-            with closing(self._in_time(self._model.score(ids, top_logprobs, self._cancellation))) as tokens:
-                for token in tokens:
-                    if token is None:
-                        yield None
-                    else:
-                        found.append(token)
-        except TimeUp:  # Some of the scores are no answer.
-            raise DeadlineExceeded() from None
-        self._meter.scored(id(ids))
-        return found
-
-    def _in_time(self, tokens: Generator[Token | None, None, None]) -> Generator[Token | None, None, None]:
-        return tokens if self._expiry is None else self._expiry.until(tokens)

@@ -70,8 +70,8 @@ class Model:
     prompts: Prompts
     vocabulary: Vocabulary
     generate: Generate
-    embed: Embed
     score: Score
+    embed: Embed
     step: Callable[[], None]
     slots: int  # answers at a time
     new_cancellation: Callable[[], Cancellable]

@@ -146,15 +146,15 @@ class Scheduler(Generic[T]):
             ticket.end(Cancelled())
             self._start_next()
 
-    async def idle(self) -> None:
-        """Wait until nothing waits or runs."""
-        await self._idle.wait()
-
     def want(self, ticket: Ticket[T], wants: int) -> None:
         """Tell how many slots a running ticket still can use, one at least; it uses no more than that already."""
         ticket.wants = max(1, wants)
         ticket.slots = min(ticket.slots, ticket.wants)
         self._start_next()
+
+    async def idle(self) -> None:
+        """Wait until nothing waits or runs."""
+        await self._idle.wait()
 
     async def drain(self, grace_s: float) -> None:
         """Take no more, wait for what is here, and after the grace period end it."""

@@ -206,8 +206,8 @@ def _describe() -> Description:
         max_completion_tokens=nullable("integer", minimum=1),
         logprobs=nullable("boolean"),
         top_logprobs=top_logprobs,
-        **tool_schemas.REQUEST,
         **schemas.RENDERING,
+        **tool_schemas.REQUEST,
         **schemas.OPTIONS,
     )
     return schemas.Description(

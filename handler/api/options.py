@@ -63,8 +63,8 @@ class Served:
     defaults: Defaults
     max_tokens: int | None = None  # for requests that name no number
     max_tokens_cap: int | None = None  # no answer gets more
-    embeddings: Embeddings | None = None  # None: it isn't meant for them
     aliases: tuple[str, ...] = ()  # further names of the model; "*" for any
+    embeddings: Embeddings | None = None  # None: it isn't meant for them
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,10 +129,10 @@ def _capped(max_tokens: int | None, cap: int | None) -> int | None:
 
 
 def parse_model(members: Members, served: Served) -> str:
-    """Return the id of the model that is served, which is the one that was asked for.
+    """Return the id of the model that is served, which is the one that was asked for, if any was.
 
     Raises:
-        ApiError: None was asked for, or another one.
+        ApiError: Another one was asked for.
     """
     model = members.text("model")
     if model is not None and not served.accepts(model):

@@ -91,6 +91,11 @@ OPTIONS: dict[str, Schema] = {
     "stream": nullable("boolean"),
     "stream_options": _STREAM_OPTIONS,
     "n": nullable("integer", minimum=1, maximum=16, description="Choices of one prompt."),
+    "stop_token_ids": nullable("array", items=reference("TokenId"), maxItems=64, description="An extension."),
+    "ignore_eos": nullable("boolean", description="An extension: the model's own end of a text is no end."),
+    "min_tokens": nullable("integer", minimum=0, description="An extension: the answer doesn't end before."),
+    "include_stop_str_in_output": nullable("boolean", description="An extension."),
+    "skip_special_tokens": nullable("boolean", description="An extension; true by default."),
     "response_format": _FORMAT,
     "guided_json": _SCHEMA,
     "guided_regex": nullable("string", description="An extension: what the answer matches."),
@@ -101,11 +106,6 @@ OPTIONS: dict[str, Schema] = {
     ),
     "json_schema": _SCHEMA,
     "grammar": nullable("string", description="An extension: llama.cpp's GBNF."),
-    "stop_token_ids": nullable("array", items=reference("TokenId"), maxItems=64, description="An extension."),
-    "ignore_eos": nullable("boolean", description="An extension: the model's own end of a text is no end."),
-    "min_tokens": nullable("integer", minimum=0, description="An extension: the answer doesn't end before."),
-    "include_stop_str_in_output": nullable("boolean", description="An extension."),
-    "skip_special_tokens": nullable("boolean", description="An extension; true by default."),
 }
 
 # What handler.api.rendering understands.

@@ -57,9 +57,9 @@ class Embedding:
         self._sum: NDArray[np.float64] | None = None
 
     @property
-    def reuses(self) -> bool:
-        """Whether what a cache holds of the text needn't be run: a mean wants the hidden states of all."""
-        return self._pooling != "mean"
+    def reusable(self) -> Sequence[int]:
+        """The ids that needn't be run where a cache holds them."""
+        return reusable(self.ids, self._pooling)
 
     @property
     def prefilling(self) -> bool:

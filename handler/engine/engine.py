@@ -33,7 +33,7 @@ from handler.errors import ArtefactDamaged, Cancelled, Interrupted
 from handler.turns import stepped
 
 T = TypeVar("T")
-Pending = Answer | Scoring | Embedding
+Work = Answer | Embedding | Scoring
 WARM_UP_S = 0.005  # a few layers of a 3B model, all of a small one
 PREFILL_WAIT_S = 0.4  # how long others may wait for a part of a prompt
 QUERY_ROWS = 96  # of a block in the native attention's prefill, see docs/kernels.md
@@ -101,7 +101,7 @@ class Engine:
         self._block = max(1, QUERY_ROWS * artefact.num_key_value_heads // artefact.num_attention_heads)
         self._divisible = artefact.kernels == "native"
         self._pooling = artefact.embeddings.pooling if artefact.embeddings else None
-        self._answers: list[Pending] = []
+        self._answers: list[Work] = []
         self._known = OrderedDict[tuple[int, ...], NDArray[np.float32]]()  # prompt → logits behind it (1, vocab_size)
         self._lock = threading.RLock()
         self._decoded_at = 0.0
@@ -199,31 +199,6 @@ class Engine:
         finally:
             self._dismiss(answer)
 
-    def embed(self, prompt_ids: Sequence[int], cancellation: Cancellation) -> Generator[Embedded | None, None, None]:
-        """Make a vector of a text, as the artefact says.
-
-        It takes a slot when it is first asked; closing it gives the slot back.
-
-        Args:
-            prompt_ids: from one token id to `context_length`, each below `vocab_size`.
-            cancellation: ends it from outside.
-
-        Yields:
-            the vector; before it None where it takes a `step` to go on.
-
-        Raises:
-            Cancelled: `cancellation` was used.
-            LookupError: no slot is free; that is a bug of the caller.
-            ValueError: the artefact gives no embeddings, or length or ids are out of range; that is a bug of the
-                caller.
-        """
-        self._check(prompt_ids, 0, least=0)
-        embedding = self._admit_embedding(prompt_ids, cancellation)
-        try:
-            yield from _items(embedding, embedding.ready)
-        finally:
-            self._dismiss(embedding)
-
     def score(
         self, prompt_ids: Sequence[int], top_logprobs: int, cancellation: Cancellation
     ) -> Generator[Token | None, None, None]:
@@ -255,6 +230,31 @@ class Engine:
         finally:
             self._dismiss(scoring)
 
+    def embed(self, prompt_ids: Sequence[int], cancellation: Cancellation) -> Generator[Embedded | None, None, None]:
+        """Make a vector of a text, as the artefact says.
+
+        It takes a slot when it is first asked; closing it gives the slot back.
+
+        Args:
+            prompt_ids: from one token id to `context_length`, each below `vocab_size`.
+            cancellation: ends it from outside.
+
+        Yields:
+            the vector; before it None where it takes a `step` to go on.
+
+        Raises:
+            Cancelled: `cancellation` was used.
+            LookupError: no slot is free; that is a bug of the caller.
+            ValueError: the artefact gives no embeddings, or length or ids are out of range; that is a bug of the
+                caller.
+        """
+        self._check(prompt_ids, 0, least=0)
+        embedding = self._admit_embedding(prompt_ids, cancellation)
+        try:
+            yield from _items(embedding, embedding.ready)
+        finally:
+            self._dismiss(embedding)
+
     def step(self) -> None:
         """Bring the answers forward: a part of one prompt, or a token, with luck several, of each that decodes.
 
@@ -272,7 +272,7 @@ class Engine:
                 self._decode(decoding)
                 self._decoded_at = time.perf_counter()
 
-    def _next_prompt(self, answers: Sequence[Pending]) -> Pending | None:
+    def _next_prompt(self, answers: Sequence[Work]) -> Work | None:
         """The oldest, and every other time one that a part is enough for: a short one needn't wait for a long one."""
         self._oldest_first = not self._oldest_first
         if not self._oldest_first:
@@ -319,22 +319,26 @@ class Engine:
             self._answers.append(embedding)
             return embedding
 
-    def _dismiss(self, answer: Pending) -> None:
+    def _dismiss(self, answer: Work) -> None:
         with self._lock:
             self._answers.remove(answer)
             self.slots.hold(answer.slot, answer.ids[: answer.position])
             self.slots.release(answer.slot)
 
-    def _prefill(self, answer: Pending) -> None:
+    def _prefill(self, answer: Work) -> None:
         """Run a part of a prompt; with the last one comes the first token, or the vector."""
-        if answer.reuses and answer.position == answer.cached_tokens and self._is_known(answer):
+        if answer.position == answer.cached_tokens and self._look_again(answer):
             return
         start, count = answer.position, self._part(answer)
         wanted = answer.wanted(count)
         ids = np.array([answer.ids[start : start + count]], dtype=np.int64)
         began = time.perf_counter()
         try:
-            rows = self._run(answer, ids, start, wanted)
+            watched = [answer.cancellation]
+            if isinstance(answer, Embedding):
+                rows = self.steps.states(answer.slot, ids, start, wanted, watched)
+            else:
+                rows = self.steps.run([answer.slot], ids, [start], wanted, watched)
             answer.position += count
             # From now on, another prompt may begin as this one does.
             self.slots.hold(answer.slot, answer.ids[: answer.position])
@@ -351,23 +355,17 @@ class Engine:
         rate = count / (time.perf_counter() - began)
         self._prefill_rate += (rate - self._prefill_rate) / (2 if self._prefill_rate else 1)
 
-    def _is_known(self, answer: Pending) -> bool:
-        """Look what the cache holds of a prompt by now; whether that, and what comes behind it, is all it takes."""
+    def _look_again(self, answer: Work) -> bool:
+        """Before a prompt's first part: use what others have found out meanwhile; tells whether it is all."""
         known = self._known.get(tuple(answer.ids)) if isinstance(answer, Answer) else None
-        answer.position = self.slots.look_again(answer.slot, answer.ids, known is not None)
+        answer.position = self.slots.look_again(answer.slot, answer.reusable, known is not None)
         answer.cached_tokens = answer.position
-        if known is None or answer.position < answer.prompt_length:
+        if known is None or not isinstance(answer, Answer) or answer.position < answer.prompt_length:
             return False
         self._accept(answer, known)
         return True
 
-    def _run(self, answer: Pending, ids: NDArray[np.int64], start: int, wanted: Sequence[int]) -> NDArray[np.float32]:
-        watched = [answer.cancellation]
-        if isinstance(answer, Embedding):
-            return self.steps.states(answer.slot, ids, start, wanted, watched)
-        return self.steps.run([answer.slot], ids, [start], wanted, watched)
-
-    def _accept(self, answer: Pending, logits: NDArray[np.float32]) -> None:
+    def _accept(self, answer: Answer, logits: NDArray[np.float32]) -> None:
         try:
             answer.accept(logits)
         except Exception as error:
@@ -382,7 +380,7 @@ class Engine:
         if len(self._known) > KEPT_LOGITS:
             self._known.popitem(last=False)
 
-    def _part(self, answer: Pending) -> int:
+    def _part(self, answer: Work) -> int:
         """How many tokens of a prompt to run: the rest of a chunk, or less of it where others may be there or come."""
         if isinstance(answer, Scoring):  # whose logits would take much memory
             return min(SHARED_ROWS, answer.prompt_length - answer.position)
@@ -439,7 +437,7 @@ class Engine:
             return
 
 
-def _items(answer: Pending, ready: deque[T]) -> Generator[T | None, None, None]:
+def _items(answer: Work, ready: deque[T]) -> Generator[T | None, None, None]:
     """What is ready of an answer, until it is over; None where there is nothing yet."""
     while True:
         if answer.cancellation.cancelled:

@@ -21,15 +21,14 @@ class Scoring:
         prompt_length: how many they are.
         position: how many of them the cache holds.
         slot: where.
-        cached_tokens: how many it held at first: none, for what was computed before has left no logits.
+        cached_tokens: how many it held at first.
         cancellation: ends it from outside.
         ready: tokens with their scores, from the second one on, that nobody has taken yet.
         ended: whether no more will come.
         error: what ended it, if not itself.
     """
 
-    reuses = False
-    decoding = False
+    reusable: Sequence[int] = ()  # ids that needn't be run: what was computed before has left no logits
 
     def __init__(self, ids: Sequence[int], slot: int, top_logprobs: int, cancellation: Cancellation) -> None:
         """Begin with an empty slot."""

@@ -47,8 +47,6 @@ class Answer:
         error: what ended it, if not itself.
     """
 
-    reuses = True  # what the cache holds of its prompt
-
     def __init__(
         self,
         prompt_ids: Sequence[int],
@@ -95,6 +93,11 @@ class Answer:
     def decoding(self) -> bool:
         """Whether a step would give a next token."""
         return self.position >= self.prompt_length and not self.ended
+
+    @property
+    def reusable(self) -> Sequence[int]:
+        """The ids that needn't be run where a cache holds them."""
+        return self.ids
 
     def wanted(self, count: int) -> Sequence[int]:
         """Which of the prompt's next `count` tokens logits are computed for: the last one of all."""

@@ -74,7 +74,7 @@ class Answers:
         ticket: Ticket[Delta] = Ticket(
             lambda: generate(self._model, generation, cancellation, lambda: ticket.slots),
             cancellation,
-            wants=len(generation.tasks),
+            wants=generation.side_by_side,
         )
         self._scheduler.submit(ticket)
         try:

@@ -198,9 +198,14 @@ def make_served(artefact: Artefact, settings: Settings) -> Served:
     from handler.api.options import Served
 
     defaults = artefact.sampling_defaults
-    bounds = (settings.max_tokens, settings.max_tokens_cap)
     return Served(
-        artefact.model_id, artefact.vocab_size, defaults, *bounds, artefact.embeddings, settings.model_aliases
+        artefact.model_id,
+        artefact.vocab_size,
+        defaults,
+        settings.max_tokens,
+        settings.max_tokens_cap,
+        settings.model_aliases,
+        artefact.embeddings,
     )
 
 
@@ -220,8 +225,8 @@ def _model(
         prompts=prompts,
         vocabulary=prompts.tokenizer,
         generate=engine.answer,
-        embed=engine.embed,
         score=engine.score,
+        embed=engine.embed,
         step=engine.step,
         slots=engine.slots.count,
         new_cancellation=Cancellation,

@@ -70,7 +70,7 @@ class Telemetry:
         # The engine's own queue is empty here: what a job waits in is SQS.
         self._count(answer_values({**timings, "queue_ms": waited_ms}))
         choices = said(result)
-        spoken = [choice.get("text") for choice in choices]  # vectors have none, and no reason
+        spoken = [choice.get("text") for choice in choices]  # vectors have none
         answers = {"answer": spoken[0]} if len(spoken) == 1 else {"answers": spoken}
         texts = {"prompt": job.request.logged, **answers} if self._texts else {}
         members = {"finish_reason": choices[-1].get("finish_reason"), **timings, **texts}

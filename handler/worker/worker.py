@@ -131,7 +131,7 @@ class Worker:
 
 def _at_once(model: Model, generation: Generation) -> int:
     """How many choices of an answer that is alone there are slots and memory for."""
-    room, most = model.room, min(model.slots, len(generation.tasks))
+    room, most = model.room, min(model.slots, generation.side_by_side)
     if room is None:
         return most
     return next((count for count in range(most, 1, -1) if room.fits([generation.longest] * count)), 1)

@@ -116,6 +116,15 @@ class ScriptedEngine:
         finally:
             self.closed += 1
 
+    def score(
+        self, prompt_ids: Sequence[int], top_logprobs: int, cancellation: Cancellation, /
+    ) -> Generator[Token, None, None]:
+        """Find each token of the prompt less likely than the one before."""
+        self.scored.append(list(prompt_ids))
+        for place, id in enumerate(prompt_ids[1:], 1):
+            self._wait(cancellation)
+            yield Token(id, -float(place), tuple((id + n, -float(place) - n) for n in range(top_logprobs)))
+
     def embed(self, prompt_ids: Sequence[int], cancellation: Cancellation, /) -> Generator[Embedded, None, None]:
         """Yield a vector of as many ones as there are ids, then zeros."""
         self.calls.append(list(prompt_ids))
@@ -129,15 +138,6 @@ class ScriptedEngine:
             yield Embedded(vector, self.cached_tokens)
         finally:
             self.closed += 1
-
-    def score(
-        self, prompt_ids: Sequence[int], top_logprobs: int, cancellation: Cancellation, /
-    ) -> Generator[Token, None, None]:
-        """Find each token of the prompt less likely than the one before."""
-        self.scored.append(list(prompt_ids))
-        for place, id in enumerate(prompt_ids[1:], 1):
-            self._wait(cancellation)
-            yield Token(id, -float(place), tuple((id + n, -float(place) - n) for n in range(top_logprobs)))
 
     def _wait(self, cancellation: Cancellation) -> None:
         while not self.gate.wait(0.001) or cancellation.cancelled:
@@ -162,8 +162,8 @@ def byte_model(
         prompts=prompts,
         vocabulary=prompts.tokenizer,
         generate=engine.generate,
-        embed=engine.embed,
         score=engine.score,
+        embed=engine.embed,
         step=lambda: None,
         slots=1,
         new_cancellation=Cancellation,
