@@ -19,6 +19,9 @@ Case = schemathesis.Case[Any]
 
 # What a schema can't say: these depend on another member, on the vocabulary, or on the prompt's length in tokens.
 DEPENDENT = {"top_logprobs", "stream_options", "logit_bias", "prompt", "messages", "chat_template_kwargs"}
+# Nor whether a text is a grammar, and one that can be followed.
+DEPENDENT |= {"response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar"}
+DEPENDENT |= {"structured_outputs", "json_schema", "grammar"}
 
 
 @pytest.fixture(scope="module")

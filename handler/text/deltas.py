@@ -24,6 +24,8 @@ class Token(Protocol):
     def top_logprobs(self) -> tuple[tuple[int, float], ...]: ...
     @property
     def cached_tokens(self) -> int: ...
+    @property
+    def whole(self) -> bool: ...
 
 
 class Vocabulary(Protocol):
@@ -119,7 +121,7 @@ def text_deltas(
         tokens: The engine's; closed at the end, and as soon as a stop string is complete.
         vocabulary: The model's tokenizer.
         stop: The stop strings.
-        max_tokens: As many tokens mean that the engine was cut off.
+        max_tokens: As many tokens mean that the engine was cut off, unless the last one makes the answer whole.
 
     Yields:
         A delta a token, possibly empty, then one with the finish reason and what was held back: "length" if `tokens`
@@ -127,13 +129,14 @@ def text_deltas(
     """
     detokenizer, stop_strings, scores = Detokenizer(vocabulary), StopStrings(stop), _Scores(vocabulary)
     count = decoded = sent = 0
+    whole = False
     reason: FinishReason = "length"
     with closing(tokens), suppress(TimeUp):
         for token in tokens:
             if token is None:
                 yield None
                 continue
-            count += 1
+            count, whole = count + 1, token.whole
             scores.add(token, decoded)
             text = detokenizer.push(token.id)
             decoded += len(text)
@@ -143,7 +146,7 @@ def text_deltas(
             if stop_strings.found:
                 yield Delta("", finish_reason="stop")
                 return
-        reason = "length" if count >= max_tokens else "stop"
+        reason = "length" if count >= max_tokens and not whole else "stop"
     yield Delta(stop_strings.flush(), scores.take(None), reason)
 
 
