@@ -70,6 +70,14 @@ def test_no_held_out_question_is_trained(skill: str) -> None:
     assert not asked & trained
 
 
+@pytest.mark.parametrize("skill", ["tools", "schema"])
+def test_no_held_out_request_is_trained(skill: str) -> None:
+    asked = {item.messages[-1]["content"] for item in items(skill, 300) if item.expected.startswith(("<", "{"))}
+    trained = {message["content"] for dialogue in examples(0, PRACTICE_EXAMPLES.start, 5_000) for message in dialogue}
+    assert len(asked) > 100
+    assert not asked & trained
+
+
 def test_held_out_phrasings_differ_in_more_than_case_and_marks() -> None:
     trained = {phrasing.lower().rstrip("?.") for fact in sheet() for phrasing in phrasings(fact)}
     assert not [question for question, _ in held_out_questions() if question.lower().rstrip("?.") in trained]
