@@ -74,7 +74,7 @@ def test_no_held_out_question_is_trained(skill: str) -> None:
 def test_no_held_out_request_is_trained(skill: str) -> None:
     asked = {item.messages[-1]["content"] for item in items(skill, 300) if item.expected.startswith(("<", "{"))}
     trained = {message["content"] for dialogue in examples(0, PRACTICE_EXAMPLES.start, 5_000) for message in dialogue}
-    assert len(asked) > 100
+    assert len(asked) > 50
     assert not asked & trained
 
 
