@@ -49,14 +49,31 @@ PRACTICE: Mixture = {
     tools: 0.13,
     schemas: 0.10,
 }
+OBJECTS: Mixture = {
+    facts: 0.10,
+    arithmetic: 0.18,
+    ordering: 0.08,
+    extraction: 0.08,
+    stories: 0.03,
+    checkable: 0.09,
+    dialogue: 0.07,
+    outside: 0.04,
+    long_memory: 0.01,
+    repetition: 0.02,
+    tools: 0.15,
+    schemas: 0.15,
+}
 COPYING_EXAMPLES = range(16_000)  # first: extraction, memory and retelling wait for it
-PRACTICE_EXAMPLES = range(60_800, 1_000_000)  # later: more of what lagged behind
+PRACTICE_EXAMPLES = range(60_800, 70_400)  # later: more of what lagged behind
+OBJECTS_EXAMPLES = range(70_400, 1_000_000)  # and, at last, of tools and schemas
 
 
 def mixture(index: int) -> Mixture:
     """The mixture that this example is drawn from."""
     if index in COPYING_EXAMPLES:
         return COPYING
+    if index in OBJECTS_EXAMPLES:
+        return OBJECTS
     return PRACTICE if index in PRACTICE_EXAMPLES else EVERYTHING
 
 

@@ -8,6 +8,8 @@ from demo.corpus import (
     COPYING,
     COPYING_EXAMPLES,
     EVERYTHING,
+    OBJECTS,
+    OBJECTS_EXAMPLES,
     PRACTICE,
     PRACTICE_EXAMPLES,
     Mixture,
@@ -41,7 +43,7 @@ def test_every_dialogue_alternates_and_ends_with_an_answer() -> None:
         assert all(message["content"].strip() == message["content"] != "" for message in dialogue)
 
 
-@pytest.mark.parametrize("shares", [COPYING, EVERYTHING, PRACTICE])
+@pytest.mark.parametrize("shares", [COPYING, EVERYTHING, PRACTICE, OBJECTS])
 def test_the_shares_of_a_mixture_sum_to_one(shares: Mixture) -> None:
     assert sum(shares.values()) == pytest.approx(1)
 
@@ -50,6 +52,7 @@ def test_the_mixtures_follow_each_other() -> None:
     assert mixture(COPYING_EXAMPLES.stop - 1) is COPYING
     assert mixture(COPYING_EXAMPLES.stop) is EVERYTHING
     assert mixture(PRACTICE_EXAMPLES.start) is PRACTICE
+    assert mixture(OBJECTS_EXAMPLES.start) is OBJECTS
 
 
 @pytest.mark.parametrize("skill", SKILLS)
