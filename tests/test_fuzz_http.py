@@ -34,6 +34,15 @@ DEPENDENT = {
         "function_call",
         "output_config",
         "stop_sequences",
+        "response_format",
+        "structured_outputs",
+        "json_schema",
+        "grammar",
+        "guided_json",
+        "guided_regex",
+        "guided_choice",
+        "guided_grammar",
+        "continue_final_message",
     ),
 }
 PATHS = [
