@@ -43,6 +43,7 @@ DEPENDENT = {
         "guided_choice",
         "guided_grammar",
         "continue_final_message",
+        "min_tokens",
     ),
 }
 PATHS = [
