@@ -22,7 +22,7 @@ Case = schemathesis.Case[Any]
 DEPENDENT = {
     *("top_logprobs", "stream_options", "logit_bias", "prompt", "messages", "chat_template_kwargs"),
     *("input", "dimensions", "include", "metadata", "reasoning", "text", "output_config", "stop_sequences"),
-    *("tools", "tool_choice", "functions", "function_call"),
+    *("tools", "tool_choice", "functions", "function_call", "continue_final_message", "min_tokens"),
     # Nor whether a text is a grammar, and one that can be followed.
     *("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
     *("structured_outputs", "json_schema", "grammar"),
