@@ -75,6 +75,8 @@ def describe_directory(directory: Path) -> str:
         lines.append(
             f"  chat       tools as {d['tool_format']}, thoughts {'as ' if thoughts != 'none' else ''}{thoughts}"
         )
+    if d.get("embeddings"):
+        lines.append(f"  embeddings {d['embeddings']['pooling']}{', no text' if d['embeddings']['only'] else ''}")
     if facts["prefixes"]:
         lines.append(f"  prefixes   of {', '.join(f'{tokens:,}' for tokens in facts['prefixes'])} tokens")
     lines += [f"  {size:>14,}  {name}" for name, size in facts["files"].items()]

@@ -21,20 +21,11 @@ Case = schemathesis.Case[Any]
 # What a schema can't say: these depend on another member, on the vocabulary, or on the prompt's length in tokens.
 DEPENDENT = {
     *("top_logprobs", "stream_options", "logit_bias", "prompt", "messages", "chat_template_kwargs"),
-    *(
-        "input",
-        "dimensions",
-        "include",
-        "metadata",
-        "reasoning",
-        "text",
-        "tools",
-        "tool_choice",
-        "functions",
-        "function_call",
-        "output_config",
-        "stop_sequences",
-    ),
+    *("input", "dimensions", "include", "metadata", "reasoning", "text", "output_config", "stop_sequences"),
+    *("tools", "tool_choice", "functions", "function_call", "continue_final_message", "min_tokens"),
+    # Nor whether a text is a grammar, and one that can be followed.
+    *("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
+    *("structured_outputs", "json_schema", "grammar"),
 }
 PATHS = [
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/responses/input_tokens"),

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from handler.api.answering import plan_answer
 from handler.api.options import Options
 from handler.api.prompt import Prompts, TextTask
 from handler.api.rendering import Opening
@@ -88,7 +87,11 @@ class Conversation:
         """
         grammar = grammar or options.grammar
         text = self.prompt_text(prompts, grammar)
-        plan = plan_answer(prompts, text, self.tools, grammar)
         ids = self._encode(prompts, text)
+        if self.tools is None and prompts.chat_template().formats.reasoning_format is None:
+            return prompts.text_task(ids, options, self.param, grammar=grammar)
+        from handler.api.answering import plan_answer  # most servers never need it, and all would wait for it
+
+        plan = plan_answer(prompts, text, self.tools, grammar)
         task = prompts.text_task(ids, options, self.param, grammar=plan.grammar, reader=plan.reader)
         return replace(task, shown=plan.shown)

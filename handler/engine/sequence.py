@@ -24,12 +24,14 @@ class Token:
         logprob: natural logarithm of its probability by the model's own distribution, if it was asked for.
         top_logprobs: the likeliest tokens at its place, likeliest first.
         cached_tokens: how many tokens of the prompt were found in the cache.
+        whole: whether nothing may follow it.
     """
 
     id: int
     logprob: float | None = None
     top_logprobs: tuple[tuple[int, float], ...] = ()
     cached_tokens: int = 0
+    whole: bool = False
 
 
 class Answer:
@@ -153,13 +155,14 @@ class Answer:
             return token
         if self._constraint is not None:
             self._constraint.advance(token)
+        whole = self._constraint is not None and self._constraint.ended
         if self._top_logprobs is None:
-            self.ready.append(Token(token, cached_tokens=self.cached_tokens))
+            self.ready.append(Token(token, cached_tokens=self.cached_tokens, whole=whole))
         else:
             logprob, top = log_probabilities(logits, token, self._top_logprobs)
-            self.ready.append(Token(token, logprob, top, self.cached_tokens))
+            self.ready.append(Token(token, logprob, top, self.cached_tokens, whole))
         self._left -= 1
-        self.ended = self._left == 0 or (self._constraint is not None and self._constraint.ended)
+        self.ended = whole or self._left == 0
         return token
 
     def _next(self, logits: NDArray[np.float32]) -> int:

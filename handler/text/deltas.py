@@ -28,6 +28,8 @@ class Token(Protocol):
     def top_logprobs(self) -> tuple[tuple[int, float], ...]: ...
     @property
     def cached_tokens(self) -> int: ...
+    @property
+    def whole(self) -> bool: ...
 
 
 class Vocabulary(Protocol):
@@ -161,7 +163,7 @@ def text_deltas(
         tokens: The engine's; closed at the end, and as soon as a stop string is complete.
         vocabulary: The model's tokenizer.
         stop: The stop strings.
-        max_tokens: As many tokens mean that the engine was cut off.
+        max_tokens: As many tokens mean that the engine was cut off, unless the last one makes the answer whole.
         ending: What else there is to say of the end.
         offset: Characters before the answer's text, where it comes behind its prompt.
 
@@ -173,13 +175,14 @@ def text_deltas(
     detokenizer = Detokenizer(vocabulary, ending.special)
     stop_strings, scores = StopStrings(stop, ending.include_stop), _Scores(vocabulary, offset)
     count = decoded = sent = 0
+    whole = False
     reason: FinishReason = "length"
     with closing(tokens), suppress(TimeUp):
         for token in tokens:
             if token is None:
                 yield None
                 continue
-            count += 1
+            count, whole = count + 1, token.whole
             scores.add(token, decoded)
             text = detokenizer.push(token.id)
             decoded += len(text)
@@ -189,7 +192,7 @@ def text_deltas(
             if stop_strings.found is not None:
                 yield Delta("", finish_reason="stop", stopped_by=stop_strings.found)
                 return
-        reason = "length" if count >= max_tokens else "stop"
+        reason = "length" if count >= max_tokens and not whole else "stop"
     yield Delta(stop_strings.flush(), scores.take(None), reason)
 
 

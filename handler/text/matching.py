@@ -15,6 +15,7 @@ from handler.errors import GrammarExhausted
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
+LONGEST = 300  # characters of a message
 # Every other reason is a limit, and what was written till then isn't whole.
 WHOLE = ("NoExtension", "NoExtensionBias", "EndOfSentence")
 
@@ -113,5 +114,6 @@ class Matching:
 
 
 def first_line(message: str) -> str:
-    """What llguidance says, without the state that it dumps behind."""
-    return message.partition("\n<")[0].strip().replace("\n", " ")
+    """What llguidance says in one line, without the state and the lists that it adds."""
+    text = " ".join(message.partition("\n<")[0].split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -93,6 +93,16 @@ def test_lookup_names_the_tasks_that_there_are(demo_artefact: Path) -> None:
     assert "no task poetry; there are extraction" in done.stderr
 
 
+@needs_library
+def test_constrained_tells_masks_and_both_ratios(native_artefact: Path) -> None:
+    result = run("bench.constrained", str(native_artefact), "--rounds", "1", "--tokens", "24")
+    assert result["mask"]["tokens"] == 128_256
+    assert result["mask"]["mask_ms"] > 0
+    assert result["decode"]["constrained_ratio"] > 0
+    assert result["decode"]["long_keys_ratio"] > 0
+    assert not result["imported_at_start"]
+
+
 def test_a_server_that_is_measured_is_never_stopped_by_its_log(demo_artefact: Path) -> None:
     with Server(demo_artefact, FIREBRICK_VERIFY="quick", FIREBRICK_LOG_TEXT="1") as server:
         for n in range(20):

@@ -47,8 +47,9 @@ def client_of(server: Server, api_key: str = "secret") -> anthropic.Anthropic:
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> anthropic.Anthropic:
-    return client_of(server)
+def client(server: Server) -> Iterator[anthropic.Anthropic]:
+    with client_of(server) as client:
+        yield client
 
 
 def test_an_answer_is_complete_by_the_clients_types(client: anthropic.Anthropic, server: Server) -> None:
@@ -76,6 +77,15 @@ def test_events_are_valid_by_the_clients_types(server: Server) -> None:
     for name, data in parsed(httpx.post(f"{server.url}/v1/messages", json=body, headers=headers, timeout=60).content):
         if name != "ping":
             EVENT.validate_python(data, strict=True)
+
+
+def test_an_answer_that_the_client_has_begun_goes_on(client: anthropic.Anthropic, server: Server) -> None:
+    options: dict[str, Any] = {"model": server.model, "max_tokens": 100, "extra_body": GREEDY}
+    whole = client.messages.create(**options, messages=QUESTION).content[0]
+    begun: MessageParam = {"role": "assistant", "content": "A cold start is"}
+    rest = client.messages.create(**options, messages=[*QUESTION, begun]).content[0]
+    assert whole.type == rest.type == "text"
+    assert whole.text == "A cold start is" + rest.text
 
 
 def test_why_it_stopped(client: anthropic.Anthropic, server: Server) -> None:
@@ -150,5 +160,5 @@ def test_errors_are_the_clients_own_classes(client: anthropic.Anthropic, server:
         client.messages.create(model="claude", **options)
     with pytest.raises(anthropic.BadRequestError, match="temperature"):
         client.messages.create(model=server.model, extra_body={"temperature": 2}, **options)
-    with pytest.raises(anthropic.AuthenticationError):
-        client_of(server, "wrong").messages.create(model=server.model, **options)
+    with client_of(server, "wrong") as stranger, pytest.raises(anthropic.AuthenticationError):
+        stranger.messages.create(model=server.model, **options)

@@ -45,8 +45,9 @@ def server(demo_artefact: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> openai.OpenAI:
-    return server.client()
+def client(server: Server) -> Iterator[openai.OpenAI]:
+    with server.client() as client:
+        yield client
 
 
 def test_an_answer_is_complete_by_the_clients_types(client: openai.OpenAI, server: Server) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from bench.checkpoint import write_checkpoint
 from model_export.convert import convert
-from model_export.errors import CheckpointMismatch, OptionInvalid, PoolingUnsupported
+from model_export.errors import ArchitectureUnsupported, CheckpointMismatch, OptionInvalid, PoolingUnsupported
+from model_export.inspect import describe_directory
 from model_export.verify import main as verify
 from tests.configs import CONFIGS
 from tests.model_export.helpers import (
@@ -69,6 +70,7 @@ def test_one_whose_head_was_its_own_gives_embeddings_only(tmp_path: Path, archit
     directory = bare(tmp_path, UNTIED, architectures=[architecture])
     artefact = export_to(directory, tmp_path / "a", quantization="none", embeddings="last")
     assert only(artefact)
+    assert "embeddings last, no text" in describe_directory(artefact)
     ids = some_ids(20, 300)
     states = Graph(artefact).states(ids[None, :], [20], range(20))
     assert difference(states, checkpoint_states(directory, ids)) < 1e-5
@@ -103,3 +105,9 @@ def test_a_head_that_is_missing_beside_full_names_is_an_error(tmp_path: Path) ->
     write_safetensors(directory / "model.safetensors", names, data)
     with pytest.raises(CheckpointMismatch, match=r"lm_head\.weight missing"):
         export_to(directory, tmp_path / "a", embeddings="last")
+
+
+def test_a_decoder_that_looks_both_ways_is_refused(tmp_path: Path) -> None:
+    directory = bare(tmp_path, TIED, is_causal=False)
+    with pytest.raises(ArchitectureUnsupported, match="is_causal"):
+        export_to(directory, tmp_path / "a", embeddings="mean")

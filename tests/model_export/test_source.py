@@ -45,23 +45,28 @@ class Hub(BaseHTTPRequestHandler):
         elif parts[:4] == ["api", "models", "owner", "model"]:
             self._tree() if "tree" in parts else self._info()
         elif parts[:3] == ["owner", "model", "resolve"]:
-            self.requested.append(parts[-1])
-            self._send(200, (self.files / parts[-1]).read_bytes(), {"X-Repo-Commit": COMMIT, "ETag": f'"{parts[-1]}"'})
+            name = "/".join(parts[4:])
+            self.requested.append(name)
+            etag = f'"{name.replace("/", "-")}"'
+            self._send(200, (self.files / name).read_bytes(), {"X-Repo-Commit": COMMIT, "ETag": etag})
         else:
             self._refuse(404, "", "not here")
 
     do_HEAD = do_GET  # noqa: N815  the name that http.server looks for
 
     def _info(self) -> None:
-        siblings = [{"rfilename": path.name} for path in sorted(self.files.iterdir())]
+        siblings = [{"rfilename": name} for name in self._names()]
         self._send(200, json.dumps({"id": "owner/model", "sha": COMMIT, "siblings": siblings}).encode(), {})
 
     def _tree(self) -> None:
         entries = [
-            {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": path.name}
-            for path in sorted(self.files.iterdir())
+            {"type": "file", "path": name, "size": (self.files / name).stat().st_size, "oid": name}
+            for name in self._names()
         ]
         self._send(200, json.dumps(entries).encode(), {})
+
+    def _names(self) -> list[str]:
+        return sorted(str(path.relative_to(self.files)) for path in self.files.rglob("*") if path.is_file())
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         headers = {"X-Error-Message": message, **({"X-Error-Code": code} if code else {})}
@@ -150,6 +155,15 @@ def test_a_model_of_the_hub_is_downloaded_and_exported(hub: type[Hub], tmp_path:
     ours = tree(export_to(hub.files, tmp_path / "ours", name="x"))
     theirs = tree(export_to(source.directory, tmp_path / "theirs", name="x"))
     assert ours == theirs
+
+
+def test_of_folders_only_what_says_how_vectors_are_made_is_wanted(hub: type[Hub]) -> None:
+    for name in ("1_Pooling/config.json", "original/consolidated.00.pth", "2_Dense/model.safetensors"):
+        (hub.files / name).parent.mkdir()
+        (hub.files / name).write_text("{}")
+    directory = resolve("owner/model", None).directory
+    assert (directory / "1_Pooling" / "config.json").is_file()
+    assert {name for name in hub.requested if "/" in name} == {"1_Pooling/config.json"}
 
 
 def test_what_was_downloaded_once_is_there_without_a_net(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.page.chat import Chat
 from tests.server import Server
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 KEY = "a-key-of-our-own"
+PATIENCE_MS = 60_000  # A busy machine is no failure.
 
 
 @pytest.fixture(scope="package")
@@ -22,6 +23,7 @@ def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip(f"no browser here ({', '.join(NAMES)}); `make page-tools` installs one")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         # Its sandbox wants a user who isn't root; what is shown here is our own.
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
@@ -49,7 +51,7 @@ def locked_server(demo_artefact: Path) -> Iterator[Server]:
 def page(browser: Browser) -> Iterator[Page]:
     """A window without a history, whose scripts may not fail and which no policy had to stop."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))

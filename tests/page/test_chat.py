@@ -41,6 +41,7 @@ def test_the_second_turn_finds_the_first_in_the_cache(chat: Chat) -> None:
 
 def test_the_text_grows_before_its_end(chat: Chat, demo_artefact: Path) -> None:
     chat.slow_down(demo_artefact)
+    chat.page.get_by_label("Most tokens").fill("300")
     chat.page.evaluate(WATCH)
     chat.ask("Tell me a story.")
     chat.answer()

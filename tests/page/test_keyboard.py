@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.page.chat import Chat
+from tests.page.conftest import PATIENCE_MS
 from tests.server import Server
 
 FOCUSED = "document.activeElement.id || document.activeElement.textContent.trim()"
@@ -76,6 +77,7 @@ def test_every_control_has_a_name(chat: Chat, page: Page) -> None:
 @pytest.fixture
 def phone(browser: Browser, server: Server) -> Iterator[Chat]:
     context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    context.set_default_timeout(PATIENCE_MS)
     yield Chat(context.new_page(), server.url)
     context.close()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from handler.api.conversation import Conversation
+from handler.api.conversation import Conversation, Message
 from handler.api.events import Envelope
 from handler.api.forms import following, json_grammar
 from handler.api.members import Members, check_text
@@ -15,6 +15,7 @@ from handler.api.messages.calls import parse_calls
 from handler.api.messages.content import parse_messages
 from handler.api.options import Options, Served, parse_options
 from handler.api.prompt import Prompts, TextTask
+from handler.api.rendering import Opening, parse_variables
 from handler.api.thinking import effort_variables
 from handler.errors import InvalidValue, MissingParameter
 from handler.text.grammar import Grammar
@@ -77,9 +78,15 @@ def parse_conversation(members: Members) -> Conversation:
     """
     messages = parse_messages(members.get("messages"), members.get("system"))
     effort = Members(members.mapping("output_config") or {}, "output_config.").text("effort")
-    variables = {**effort_variables(effort, "output_config.effort"), **_thinking(members)}
-    variables |= members.mapping("chat_template_kwargs") or {}
-    return Conversation(messages, parse_calls(members), variables)
+    variables = {**effort_variables(effort, "output_config.effort"), **_thinking(members), **parse_variables(members)}
+    return Conversation(messages, parse_calls(members), variables, opening=_opening(messages))
+
+
+def _opening(messages: Sequence[Message]) -> Opening:
+    last = messages[-1]
+    if "tool_calls" in last:
+        raise InvalidValue("messages", "ended by the tool_result of each tool_use", messages)
+    return "message" if last["role"] == "assistant" else "answer"  # What the client has begun goes on.
 
 
 def _thinking(members: Members) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from handler.api.forms import following
 from handler.api.members import Members, check_text
 from handler.api.options import Options, Served, parse_options
 from handler.api.prompt import Prompts, TextTask
+from handler.api.rendering import parse_variables
 from handler.api.responses.answer import ResponseAnswer
 from handler.api.responses.calls import parse_calls, told_tools
 from handler.api.responses.format import parse_form
@@ -69,7 +70,7 @@ def parse_response(values: Mapping[str, Any], served: Served) -> ResponseRequest
     )
     instructions = members.text("instructions")
     effort = Members(members.mapping("reasoning") or {}, "reasoning.").text("effort")
-    variables = effort_variables(effort, "reasoning.effort") | (members.mapping("chat_template_kwargs") or {})
+    variables = {**effort_variables(effort, "reasoning.effort"), **parse_variables(members)}
     conversation = Conversation(parse_input(members.get("input"), instructions), tools, variables, "input")
     told = {
         "instructions": instructions,

@@ -1,4 +1,4 @@
-"""instructor: an object in each of its modes."""
+"""instructor: an object through a tool and by a schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Person(BaseModel):
 
 
 plain = OpenAI(base_url=f"{os.environ['BASE_URL']}/v1", api_key=os.environ["API_KEY"], max_retries=0)
-for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON, instructor.Mode.JSON_SCHEMA):
+for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA):
     client = instructor.from_openai(plain, mode=mode)
     person = client.chat.completions.create(
         model=os.environ["MODEL"],

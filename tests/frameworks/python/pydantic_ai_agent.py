@@ -24,17 +24,18 @@ assert Agent(model, model_settings=settings).run_sync("Hello!").output
 for kind in (ToolOutput(Person), NativeOutput(Person)):
     assert isinstance(Agent(model, output_type=kind, model_settings=settings).run_sync(text).output, Person), kind
 
-told: list[str] = []
-agent = Agent(model, output_type=Person, model_settings=settings)
+cities: list[str] = []
+agent = Agent(model, model_settings=settings)
 
 
 @agent.tool_plain
-def note(text: str) -> str:
-    """Take a note."""
-    told.append(text)
-    return "Noted."
+def get_weather(city: str) -> str:
+    """The weather in a city."""
+    cities.append(city)
+    return '{"weather": "rain", "temperature": 12}'
 
 
-agent.run_sync(text, model_settings=settings)
+assert agent.run_sync("What is the weather in Oslo?").output
+assert cities == ["Oslo"], cities
 responses = OpenAIResponsesModel(os.environ["MODEL"], provider=provider)
 assert Agent(responses, model_settings=settings).run_sync("Hello!").output

@@ -13,6 +13,7 @@ from tests.handler.api.bodies import ANY_JSON
 from tests.handler.api.requests import MESSAGES, SERVED, refusal
 from tests.handler.doubles import BOS, TEMPLATE, byte_prompts
 
+USE = {"type": "tool_use", "id": "toolu_1", "name": "add", "input": {}}
 ADD = {"name": "add", "input_schema": {"type": "object"}}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
@@ -30,6 +31,12 @@ def test_null_and_what_is_ignored_are_not_given() -> None:
 def test_the_prompt_is_the_rendered_template() -> None:
     [task] = message(system="Be brief.").tasks(byte_prompts(TEMPLATE))
     assert (task.prompt_ids, task.max_tokens) == ([BOS, *b"system: Be brief.\nuser: hi\nassistant:"], 9)
+
+
+def test_an_answer_that_the_client_has_begun_goes_on() -> None:
+    messages = [*MESSAGES, {"role": "assistant", "content": "Well,"}]
+    [task] = message(messages=messages).tasks(byte_prompts(TEMPLATE))
+    assert bytes(task.prompt_ids[1:]).endswith(b"assistant: Well,")
 
 
 def test_many_stop_sequences_are_taken() -> None:
@@ -76,6 +83,7 @@ def test_a_schema_is_what_the_text_must_follow(path: str) -> None:
         ({"max_tokens": None}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"messages": None}, "messages"),
+        ({"messages": [*MESSAGES, {"role": "assistant", "content": [USE]}]}, "messages"),
         ({"system": 1}, "system"),
         ({"system": [{"type": "image"}]}, "system[0].type"),
         ({"temperature": 1.5}, "temperature"),
