@@ -23,6 +23,7 @@ DEPENDENT = {
     *("top_logprobs", "stream_options", "logit_bias", "prompt", "messages", "chat_template_kwargs"),
     *("input", "dimensions", "include", "metadata", "reasoning", "text", "output_config", "stop_sequences"),
     *("tools", "tool_choice", "functions", "function_call", "continue_final_message", "min_tokens"),
+    *("best_of", "max_tokens", "content"),
     # Nor whether a text is a grammar, and one that can be followed.
     *("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
     *("structured_outputs", "json_schema", "grammar"),
@@ -30,6 +31,7 @@ DEPENDENT = {
 PATHS = [
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/responses/input_tokens"),
     *("/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings"),
+    *("/tokenize", "/detokenize", "/apply-template"),
 ]
 
 

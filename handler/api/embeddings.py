@@ -213,12 +213,11 @@ def _describe() -> Description:
     token_ids = array(reference("TokenId"), minItems=1)
     several = {"minItems": 1, "maxItems": MAX_INPUTS}
     request = object_of(
-        ["model", "input"],
+        ["input"],
         model=reference("ModelId"),
         input={"anyOf": [TEXT, array(TEXT, **several), token_ids, array(token_ids, **several)]},
         dimensions=nullable("integer", minimum=1, description="At most the model's hidden size."),
         encoding_format={"enum": [*get_args(Encoding), None]},
-        user=nullable("string"),
     )
     vector = {"anyOf": [array({"type": "number"}), {**STRING, "contentEncoding": "base64"}]}
     datum = object_of(["object", "index", "embedding"], object={"const": "embedding"}, index=COUNT, embedding=vector)

@@ -61,7 +61,7 @@ _FORMAT = nullable(
     required=["type"],
     properties={
         "type": {"enum": ["text", "json_object", "json_schema"]},
-        "json_schema": nullable("object", required=["schema"], properties={"schema": _SCHEMA}),
+        "json_schema": {"description": "With type json_schema: an object whose schema is a JSON Schema."},
     },
 )
 _CHOICES = nullable("array", items={"type": "string"}, minItems=1)
@@ -84,7 +84,7 @@ OPTIONS: dict[str, Schema] = {
         "object",
         description="Token ids and what is added to their logits.",
         propertyNames={"pattern": "^[0-9]{1,11}$"},
-        additionalProperties={"type": "number", "minimum": -100, "maximum": 100},
+        additionalProperties=nullable("number", minimum=-100, maximum=100),
     ),
     "seed": nullable("integer", minimum=-(2**63), maximum=2**63 - 1),
     "stop": _STOP,
@@ -139,7 +139,7 @@ _TIMINGS = object_of(
 )
 SHARED: dict[str, Schema] = {
     "ModelId": {
-        "type": "string",
+        "type": ["string", "null"],
         "description": "An id of /v1/models, or the last part of it.",
     },
     "TokenId": COUNT,

@@ -10,6 +10,7 @@ from handler.api.endpoint import Calculation
 from handler.api.members import Members, check_token_ids
 from handler.api.options import Served
 from handler.api.prompt import Prompts
+from handler.api.rendering import parse_opening, parse_variables
 from handler.errors import InvalidValue, MissingParameter
 from handler.text.tokenizer import Tokenizer
 
@@ -52,10 +53,12 @@ def _encode(members: Members, values: Mapping[str, Any], served: Served, prompts
         return parse_chat(values, served).prompt_ids(prompts)
     text = members.text(given[0]) or ""
     older, newer = members.boolean("add_special"), members.boolean("add_special_tokens")
-    special = next((value for value in (older, newer) if value is not None), given == ["prompt"])
-    if special:
+    special = members.boolean("parse_special") is not False
+    parse_opening(members, None)  # which a text has no use for
+    parse_variables(members)
+    if next((value for value in (older, newer) if value is not None), given == ["prompt"]):
         return prompts.tokenizer.encode_prompt(text, given[0])
-    return prompts.tokenizer.encode(text, special=members.boolean("parse_special") is not False, param=given[0])
+    return prompts.tokenizer.encode(text, special=special, param=given[0])
 
 
 def _piece(tokenizer: Tokenizer, id: int) -> str | list[int]:

@@ -24,7 +24,7 @@ _CONTENT: Schema = {"oneOf": [STRING, array(_TEXT_PART, minItems=1)]}
 _GIVEN_CALL = object_of(
     ["id", "function"],
     id=STRING,
-    type={"const": "function"},
+    type={"enum": ["function", None]},
     function=object_of(
         ["name"], name=STRING, arguments={"description": "A JSON object, in a string; left out for none."}
     ),

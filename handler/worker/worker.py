@@ -122,14 +122,14 @@ class Worker:
 
     def _run(self, job: Job, deadline: Deadline) -> Result:
         generation = prepare(self._model, job.request, job.id, time.perf_counter(), deadline)
-        at_once = _at_once(self._model, generation)
+        at_once = choices_at_once(self._model, generation)
         result = finish(answered(self._model, job, generation, self._telemetry, at_once), self._model.step)
         if len(generation.tasks) == 1:
             self._pace.observe(result["timings"])
         return result
 
 
-def _at_once(model: Model, generation: Generation) -> int:
+def choices_at_once(model: Model, generation: Generation) -> int:
     """How many choices of an answer that is alone there are slots and memory for."""
     room, most = model.room, min(model.slots, generation.side_by_side)
     if room is None:

@@ -67,7 +67,7 @@ _PROMPT: dict[str, Schema] = {
     "thinking": nullable("object", required=["type"], properties={"type": {"enum": list(THINKING)}}),
 }
 _REQUEST = object_of(
-    ["model", "max_tokens", "messages"],
+    ["max_tokens", "messages"],
     **_PROMPT,
     max_tokens={"type": "integer", "minimum": 1},
     temperature=nullable("number", minimum=0, maximum=1),
@@ -115,5 +115,5 @@ def describe() -> Description:
 
 def describe_count() -> Description:
     """Describe what counts the tokens of messages."""
-    own = {"MessageCountRequest": object_of(["model", "messages"], **_PROMPT), "MessageCount": _COUNT, **_SHARED}
+    own = {"MessageCountRequest": object_of(["messages"], **_PROMPT), "MessageCount": _COUNT, **_SHARED}
     return Description("Count the tokens of messages", "MessageCountRequest", "MessageCount", own, "AnthropicError")

@@ -10,16 +10,16 @@ _TEXT_PART = object_of(["type", "text"], type={"enum": ["input_text", "output_te
 _CONTENT: Schema = {"oneOf": [schemas.STRING, array(_TEXT_PART)]}
 _MESSAGE = object_of(
     ["role", "content"],
-    type={"const": "message"},
+    type={"enum": ["message", None]},
     role={"enum": ["user", "assistant", "system", "developer"]},
     content=_CONTENT,
 )
 _CALL = object_of(
-    ["type", "call_id", "name", "arguments"],
+    ["type", "call_id", "name"],
     type={"const": "function_call"},
     call_id=schemas.STRING,
     name=schemas.STRING,
-    arguments={"type": "string", "description": "A JSON object."},
+    arguments={"description": "A JSON object, in a string; left out for none."},
 )
 _OUTPUT = object_of(
     ["type", "call_id", "output"],
@@ -59,7 +59,7 @@ _TEXT = nullable(
 )
 _METADATA = nullable("object", maxProperties=16, additionalProperties={"type": "string", "maxLength": 512})
 _REQUEST = object_of(
-    ["model", "input"],
+    ["input"],
     model=reference("ModelId"),
     input={"oneOf": [schemas.STRING, array(reference("ResponseItem"), minItems=1)]},
     instructions=nullable("string"),

@@ -9,7 +9,7 @@ import pytest
 from handler.errors import ResultsUnavailable
 from handler.generation import prepare
 from handler.text.deltas import CallDelta, Delta
-from handler.worker.results import Bucket, Result, connect, cut_off, result_of
+from handler.worker.results import Bucket, Result, connect, cut_off, result_of, said
 from tests.handler.api.answers import SCORES
 from tests.handler.api.requests import chat, completion
 from tests.handler.doubles import TEMPLATE, ScriptedEngine, byte_model
@@ -42,6 +42,15 @@ def test_a_result_has_the_text_and_what_it_took(request_of: Any, id: str) -> Non
 )
 def test_logprobs_have_the_endpoints_own_form(request_of: Any, members: set[str]) -> None:
     assert result(request_of(), Delta("a", SCORES, "stop"))["logprobs"].keys() == members
+
+
+def test_several_choices_have_the_same_members_each() -> None:
+    prepared = prepare(byte_model(ScriptedEngine(), 200, TEMPLATE), chat(n=2), "1", 0.0)
+    made = result_of(prepared, [Delta("a", finish_reason="stop"), Delta("b", SCORES, "length", 1)])
+    assert made["choices"][0] == {"index": 0, "text": "a", "finish_reason": "stop"}
+    assert made["choices"][1].keys() == {"index", "text", "finish_reason", "logprobs"}
+    assert "text" not in made
+    assert [choice["text"] for choice in said(made)] == ["a", "b"]
 
 
 def test_calls_and_thoughts_are_told() -> None:

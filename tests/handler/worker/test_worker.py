@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from awslambdaric.lambda_context import LambdaContext
 
+from handler.api.completions import parse_completion
 from handler.artefact import Embeddings
+from handler.engine.memory import Room
 from handler.errors import (
     ContextLengthExceeded,
     DeadlineExceeded,
@@ -16,10 +19,11 @@ from handler.errors import (
     ResponseTooLarge,
     ResultsBucketMissing,
 )
+from handler.generation import prepare
 from handler.worker.pace import Pace
 from handler.worker.results import Bucket, connect
 from handler.worker.telemetry import Telemetry
-from handler.worker.worker import Worker
+from handler.worker.worker import Worker, choices_at_once
 from tests.handler.doubles import EMBEDDING_SIZE, TEMPLATE, ScriptedEngine, byte_model
 from tests.handler.emf import metrics_of
 from tests.handler.worker.conftest import BUCKET
@@ -83,6 +87,22 @@ def test_some_of_the_vectors_are_no_result() -> None:
     with pytest.raises(DeadlineExceeded):
         Worker(model, None, telemetry(), margin_s=0).handle({"input": ["a"] * 3}, context(SOON_S))
     assert (len(engine.calls), engine.closed) == (2, 2)
+
+
+def test_an_invoke_has_all_its_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    worker = Worker(byte_model(ScriptedEngine(), 200, TEMPLATE), None, telemetry(texts=True), 0.0)
+    result = worker.handle({"prompt": ["a", "b"], "n": 2}, context())
+    assert [choice["text"] for choice in result["choices"]] == ["hello world"] * 4
+    assert result["usage"]["completion_tokens"] == 44
+    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"answered"' in line]
+    assert line["answers"] == ["hello world"] * 4
+
+
+@pytest.mark.parametrize(("tokens", "at_once"), [(10_000, 3), (420, 2), (100, 1)])
+def test_choices_are_side_by_side_as_far_as_memory_goes(tokens: int, at_once: int) -> None:
+    model = replace(byte_model(ScriptedEngine(), 200, TEMPLATE), slots=3, room=Room(3, tokens, 0))
+    request = parse_completion({"prompt": "hi", "n": 8, "max_tokens": 197}, model.served)
+    assert choices_at_once(model, prepare(model, request, "1", 0.0)) == at_once
 
 
 def test_logprobs_come_if_asked_for() -> None:
