@@ -361,7 +361,9 @@ def test_threads_of_several_readers_may_take_the_steps(native_artefact: Path, al
     assert found == [by_itself(alone, one) for one in asked]
 
 
-def test_a_last_token_that_another_thread_makes_between_two_looks_is_given_out(native_artefact: Path) -> None:
+def test_a_last_token_that_another_thread_makes_between_two_looks_is_given_out(
+    native_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = load(native_artefact, EngineOptions())
 
     class Meanwhile(deque[Token]):
@@ -370,7 +372,7 @@ def test_a_last_token_that_another_thread_makes_between_two_looks_is_given_out(n
             engine.step()
             return found
 
+    monkeypatch.setattr("handler.engine.sequence.deque", Meanwhile)
     answer = engine.answer([9], GREEDY, 1, (), Cancellation())
     assert next(answer) is None
-    engine._answers[0].ready = Meanwhile()
     assert len([token for token in answer if token is not None]) == 1
