@@ -48,7 +48,7 @@ tools: $(VENV)/.tools $(KERNELS_READY) ## make .venv with what export, server, i
 
 setup: $(VENV)/.ready tools ## the same with what tests and checks need
 
-demo: build/demo/manifest.json ## export the demo model, serve it, stream answers; PROMPT="…" asks your own
+demo: build/demo/manifest.json ## export the demo model, serve it, stream answers and calls; PROMPT="…" asks your own
 	@$(PY) -m demo.ask build/demo $(if $(PROMPT),"$$PROMPT")
 
 test: setup build/conformance/.ready ## run all tests that need no torch

@@ -13,7 +13,7 @@ from demo.tokenizer import IDS, PAD, encode
 
 CONTEXT = 1024  # tokens; a longer example is left out
 EXAMPLES_PER_STEP = 64
-TOKENS_PER_MICRO_BATCH = 2048  # with padding
+TOKENS_PER_MICRO_BATCH = 1024  # with padding; small enough that the threads come to an end together
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Held-out items per skill: phrasings, names and numbers that training never draws.
 
 Plain Python, so that any engine can be asked the same questions: `items` gives the messages and the expected
-answer, `score` compares.
+answer, `score` compares. Tools and schemas stand in the system message, as the chat template writes them there.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from demo.arithmetic import addition, comparison, ordering, subtraction
 from demo.dialogue import chat, memory, unknown
 from demo.extraction import extraction
 from demo.facts import held_out_questions, styled
+from demo.offers import read_calls, read_object
 from demo.repetition import repetition
+from demo.schemas import schemas
 from demo.stories import checkable
+from demo.tools import tools
 from demo.words import Dialogue, Skill, turn
 
 
@@ -38,6 +41,8 @@ _GENERATED: dict[str, Skill] = {
     "unknown": unknown,
     "repetition": repetition,
     "chat": chat,  # the last answer of a longer conversation
+    "tools": tools,  # a call, a result in words, or an answer that needs no tool
+    "schema": schemas,
 }
 SKILLS = ("facts", *_GENERATED)
 
@@ -67,5 +72,10 @@ def items(skill: str, count: int, seed: int = 0) -> list[Item]:
 
 
 def score(answer: str, expected: str) -> bool:
-    """Whether the answer is right: the same text, but for white space around it."""
-    return answer.strip() == expected.strip()
+    """Whether the answer is right: the same text, the same calls or the same object, but for white space.
+
+    Members have to come in the same order.
+    """
+    if answer.strip() == expected.strip():
+        return True
+    return any(read(expected) is not None and read(answer) == read(expected) for read in (read_calls, read_object))

@@ -24,11 +24,48 @@ STATE = Path(tempfile.gettempdir()) / "firebrick-demo"
 
 CHAT_TEMPLATE = """\
 {{- bos_token }}
+{%- set announced = namespace(text='') %}
+{%- if tools %}
+    {%- set announced.text = 'Tools:' %}
+    {%- for tool in tools %}
+        {%- set function = tool['function'] if tool['function'] is defined else tool %}
+        {%- set announced.text = announced.text ~ '\\n{"name": ' ~ function['name'] | tojson %}
+        {%- if function['description'] %}
+            {%- set announced.text = announced.text ~ ', "description": ' ~ function['description'] | tojson %}
+        {%- endif %}
+        {%- if function['parameters'] %}
+            {%- set announced.text = announced.text ~ ', "parameters": ' ~ function['parameters'] | tojson %}
+        {%- endif %}
+        {%- set announced.text = announced.text ~ '}' %}
+    {%- endfor %}
+    {%- set announced.text = announced.text ~ '\\nWrite a call as <tool_call>.' %}
+{%- endif %}
+{%- if json_schema is defined and json_schema is not none %}
+    {%- set announced.text = announced.text ~ ('\\n' if announced.text else '') %}
+    {%- set announced.text = announced.text ~ 'Answer as JSON by this schema: ' ~ json_schema | tojson %}
+{%- endif %}
+{%- if announced.text and not (messages and messages[0]['role'] == 'system') %}
+    {{- '<|system|>' ~ announced.text ~ '<|end|>' }}
+{%- endif %}
 {%- for message in messages %}
-    {%- if message['role'] not in ['system', 'user', 'assistant'] %}
+    {%- if message['role'] not in ['system', 'user', 'assistant', 'tool'] %}
         {{- raise_exception('Unknown role: ' ~ message['role']) }}
     {%- endif %}
-    {{- '<|' ~ message['role'] ~ '|>' ~ message['content'] | trim ~ '<|end|>' }}
+    {%- set text = message['content'] | trim if message['content'] else '' %}
+    {{- '<|' ~ message['role'] ~ '|>' ~ text }}
+    {%- if announced.text and loop.first and message['role'] == 'system' %}
+        {{- ('\\n' if text else '') ~ announced.text }}
+    {%- endif %}
+    {%- if message['role'] == 'assistant' and message['tool_calls'] %}
+        {%- for call in message['tool_calls'] %}
+            {%- set function = call['function'] if call['function'] is defined else call %}
+            {%- set arguments = function['arguments'] %}
+            {%- set arguments = arguments if arguments is string else (arguments or {}) | tojson %}
+            {{- ('\\n' if text or not loop.first else '') ~ '<tool_call>\\n{"name": ' ~ function['name'] | tojson }}
+            {{- ', "arguments": ' ~ arguments ~ '}\\n</tool_call>' }}
+        {%- endfor %}
+    {%- endif %}
+    {{- '<|end|>' }}
 {%- endfor %}
 {%- if add_generation_prompt %}
     {{- '<|assistant|>' }}

@@ -21,7 +21,7 @@ _MATERIALS = words("brass oak glass steel cotton paper silver copper leather woo
 _CURRENCIES = ("EUR", "USD", "GBP", "CHF", "SEK", "JPY")
 _SERVICES = words("billing search login cart gateway mail images payments users orders reports cache")
 _LEVELS = ("INFO", "WARNING", "ERROR", "DEBUG")
-_MONTHS = words("January February March April May June July August September October November December")
+MONTHS = words("January February March April May June July August September October November December")
 
 _ASK = (
     "Extract {fields} as JSON.", "Give me {fields} as JSON.", "Return {fields} as JSON.",
@@ -56,25 +56,28 @@ _LOGS = (
 )  # fmt: skip
 
 
-def _code(rng: Random) -> str:
+def code(rng: Random) -> str:
+    """An order's number."""
     letters = "ABCDEFGHJKLMNPQRSTUVWXYZ"
     return f"{rng.choice(letters)}{rng.choice(letters)}-{rng.randrange(1000, 100000)}"
 
 
-def _iso_date(rng: Random) -> str:
+def iso_date(rng: Random) -> str:
+    """A day of the twenties, as year-month-day."""
     return f"20{rng.randrange(20, 30)}-{rng.randrange(1, 13):02}-{rng.randrange(1, 29):02}"
 
 
-def _goods(rng: Random) -> str:
+def goods(rng: Random) -> str:
+    """What was bought, in the plural."""
     material = f"{rng.choice(_MATERIALS)} " if rng.random() < 0.6 else ""
     return material + rng.choice(_PRODUCTS)
 
 
 def _buyer(rng: Random, held_out: bool) -> Record:
     return {
-        "order": draw(rng, held_out, _code),
+        "order": draw(rng, held_out, code),
         "quantity": rng.randrange(2, 100),
-        "product": _goods(rng),
+        "product": goods(rng),
         "name": draw(rng, held_out, full_name if rng.random() < 0.8 else given_name),
         "city": draw(rng, held_out, place_name),
     }
@@ -83,8 +86,8 @@ def _buyer(rng: Random, held_out: bool) -> Record:
 def email(rng: Random, held_out: bool) -> tuple[str, Record]:
     """A customer's e-mail."""
     record = _buyer(rng, held_out)
-    spoken = f"{rng.randrange(1, 29)} {rng.choice(_MONTHS)}"
-    record["date"] = spoken if rng.random() < 0.6 else _iso_date(rng)
+    spoken = f"{rng.randrange(1, 29)} {rng.choice(MONTHS)}"
+    record["date"] = spoken if rng.random() < 0.6 else iso_date(rng)
     record["phone"] = f"{rng.randrange(200, 1000)}-{rng.randrange(10000):04}"
     return rng.choice(_EMAILS).format(**record), record
 
@@ -100,7 +103,7 @@ def order(rng: Random, held_out: bool) -> tuple[str, Record]:
 def log_line(rng: Random, held_out: bool) -> tuple[str, Record]:
     """A line of a service's log."""
     record: Record = {
-        "date": _iso_date(rng),
+        "date": iso_date(rng),
         "time": f"{rng.randrange(24):02}:{rng.randrange(60):02}:{rng.randrange(60):02}",
         "level": rng.choice(_LEVELS),
         "service": rng.choice(_SERVICES),

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from demo.offers import CALL_TOKENS
 from demo.words import Dialogue
 
 VOCAB_SIZE = 2048
-PAD, BEGIN, END_OF_TEXT, SYSTEM, USER, ASSISTANT, END = SPECIAL_TOKENS = (
+PAD, BEGIN, END_OF_TEXT, SYSTEM, USER, ASSISTANT, END, TOOL = SPECIAL_TOKENS = (
     "<|pad|>", "<|begin_of_text|>", "<|end_of_text|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>",
+    "<|tool|>",
 )  # fmt: skip
 IDS = {token: index for index, token in enumerate(SPECIAL_TOKENS)}
 
@@ -30,19 +32,27 @@ def _pre_tokenizer(pattern: str) -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
+def _without_call_tokens(text: str) -> str:
+    for token in CALL_TOKENS:
+        text = text.replace(token, "")
+    return text
+
+
 def learn(dialogues: Iterable[Dialogue]) -> Tokenizer:
     """Learn the merges from the messages of these dialogues; every byte is in the vocabulary."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = _pre_tokenizer(_LEARNING_SPLIT)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE,
+        vocab_size=VOCAB_SIZE - len(CALL_TOKENS),
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    texts = (message["content"] for dialogue in dialogues for message in dialogue)
+    texts = (_without_call_tokens(message["content"]) for dialogue in dialogues for message in dialogue)
     tokenizer.train_from_iterator(texts, trainer)
+    # A call's marks are one token each, but no special ones: they are part of the answer's text.
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in CALL_TOKENS])
     tokenizer.pre_tokenizer = _pre_tokenizer(_SPLIT)
     return tokenizer
 

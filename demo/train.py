@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -84,6 +85,11 @@ class Trainer:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and nothing reads it
         self.model = initialize(LlamaForCausalLM(config())).to(device)
+        self.parameters = list(self.model.parameters())
+        # A thread per micro-batch waits once a step for the others; threads inside of operations wait at each, which
+        # costs most of the time where other work shares the cores. The sums don't depend on who comes first.
+        torch.set_num_threads(1)
+        self.pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if device == "cpu" else 1)
         self.optimizers = optimizers(self.model)
         self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
         self.tokenizer, self.seed, self.device = tokenizer, seed, device
@@ -93,11 +99,10 @@ class Trainer:
         """One step at this fraction of the learning rates; returns the loss in nats per answer token."""
         batches = step_batches(self.tokenizer, self.seed, self.progress.step)
         answers = sum(int(batch.learnt[:, 1:].sum()) for batch in batches)
-        total = 0.0
-        for batch in batches:
-            loss = loss_sum(self.model, batch, self.device) / answers
-            loss.backward()
-            total += loss.item()
+        parts = list(self.pool.map(lambda batch: self.gradients(batch, answers), batches))
+        for index, parameter in enumerate(self.parameters):
+            parameter.grad = torch.stack([gradients[index] for _, gradients in parts]).sum(dim=0)
+        total = sum(loss for loss, _ in parts)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
             for group in optimizer.param_groups:
@@ -107,6 +112,11 @@ class Trainer:
         self.progress.step += 1
         self.progress.tokens += sum(int((batch.ids != 0).sum()) for batch in batches)
         return total
+
+    def gradients(self, batch: MicroBatch, answers: int) -> tuple[float, tuple[torch.Tensor, ...]]:
+        """A micro-batch's part of the loss, and of the gradient of every parameter."""
+        loss = loss_sum(self.model, batch, self.device) / answers
+        return loss.item(), torch.autograd.grad(loss, self.parameters)
 
     def save(self, folder: Path) -> None:
         """Save everything that resuming needs, by rename."""

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from random import Random
 
-Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+Message = dict[str, str]  # {"role": "system" | "user" | "assistant" | "tool", "content": text}
 Dialogue = list[Message]
 Skill = Callable[[Random, bool], Dialogue]  # (rng, held_out) -> a dialogue that ends with the expected answer
 
