@@ -46,7 +46,10 @@ class Choices:
             return
         model, ending = self._model, task.ending
         constraint = task.constraint() if task.constraint is not None else None
-        stop_ids = frozenset() if ending.ignore_eos and constraint is None else model.stop_ids
+        # Who has a prompt scored counts on the one token behind it, even if that is the end.
+        scored = task.echo is not None and task.sampling.top_logprobs is not None and task.max_tokens == 1
+        endless = (ending.ignore_eos or scored) and constraint is None  # a grammar's end is one in any case
+        stop_ids = frozenset() if endless else model.stop_ids
         tokens = model.generate(
             task.prompt_ids, task.sampling, task.max_tokens, stop_ids | ending.stop_ids, self._cancellation, constraint
         )

@@ -85,23 +85,24 @@ def side_by_side(
     """
     waiting, begun = dict(enumerate(works)), set[Hashable]()
     running: dict[int, Generator[T | None, None, None]] = {}
+    stuck: set[int] = set()  # those that wait for a step
     try:
         while waiting or running:
             while len(running) < max(1, at_once()) and (index := _next(works, waiting, running, begun)) is not None:
                 running[index] = _begin(waiting.pop(index)[1])
-            news = False  # whether another one may begin
-            for index, chain in list(running.items()):
-                for item in chain:
+            free = [index for index in running if index not in stuck]
+            if not free:
+                stuck.clear()
+                yield None
+            for index in free:
+                stuck.add(index)
+                for item in running[index]:
                     if item is None:
                         break
-                    news = news or works[index][0] not in begun
                     begun.add(works[index][0])
                     yield index, item
                 else:
                     del running[index]
-                    news = True
-            if not news:
-                yield None
     finally:
         with ExitStack() as closed:
             for chain in running.values():

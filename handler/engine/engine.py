@@ -383,7 +383,8 @@ class Engine:
     def _part(self, answer: Work) -> int:
         """How many tokens of a prompt to run: the rest of a chunk, or less of it where others may be there or come."""
         if isinstance(answer, Scoring):  # whose logits would take much memory
-            return min(SHARED_ROWS, answer.prompt_length - answer.position)
+            most = SHARED_ROWS // self._block * self._block or SHARED_ROWS
+            return min(most, answer.prompt_length - answer.position)
         done = (answer.position - answer.cached_tokens) % self.options.prefill_chunk
         rest = min(self.options.prefill_chunk - done, answer.prompt_length - answer.position)
         if self.slots.count == 1 or not self._divisible:

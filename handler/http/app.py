@@ -23,6 +23,7 @@ from handler.api.events import json_bytes
 from handler.api.messages.endpoint import MESSAGE_COUNT, MESSAGES
 from handler.api.options import ANY_NAME
 from handler.api.responses.endpoint import RESPONSE_COUNT, RESPONSES
+from handler.api.tokens import APPLY_TEMPLATE, DETOKENIZE, TOKENIZE
 from handler.errors import ModelNotFound, NothingStored, ShuttingDown
 from handler.http.answers import Answers
 from handler.http.calculations import Calculated
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from handler.http.page import Page  # Start-up doesn't need it.
 
 ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES, EMBEDDINGS)
-CALCULATIONS: tuple[Calculation, ...] = (RESPONSE_COUNT, MESSAGE_COUNT)
+CALCULATIONS: tuple[Calculation, ...] = (RESPONSE_COUNT, MESSAGE_COUNT, TOKENIZE, DETOKENIZE, APPLY_TEMPLATE)
 PREFLIGHT_S = 7200  # for how long a browser may remember a preflight; Chromium takes no more
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from handler.deadline import Deadline, until
+from handler.deadline import Deadline, Expiry, until
 from handler.engine.cancellation import Cancellation
 from handler.errors import Cancelled, DeadlineExceeded, TimeUp
 
@@ -94,3 +94,14 @@ def test_closing_closes_the_engine() -> None:
     next(numbers)
     numbers.close()
     assert slow.closed
+
+
+def test_a_token_of_one_is_enough_for_all_that_share_an_expiry() -> None:
+    slow, other = Slow(1), Slow(0)
+    other.cancellation = slow.cancellation
+    with Expiry(soon(), slow.cancellation) as expiry:
+        first, second = expiry.until(slow.numbers()), expiry.until(other.numbers())
+        assert next(first) == 0
+        for numbers in (second, first):
+            with pytest.raises(TimeUp):
+                next(numbers)

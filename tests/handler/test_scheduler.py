@@ -380,3 +380,60 @@ def test_who_reads_late_holds_nobody_up() -> None:
         assert len(await late.read()) == 3
 
     within(test, slots=2)
+
+
+# ---------------------------------------------------------------- several slots for one
+
+
+def wanting(wants: int, name: str = "w") -> Work:
+    work = Work(name, steps=True)
+    work.ticket.wants = wants
+    return work
+
+
+def test_a_ticket_gets_the_slots_that_are_free() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        big, small, bigger = wanting(3), wanting(1), wanting(9)
+        for work in (big, small, bigger):
+            scheduler.submit(work.ticket)
+        assert [work.ticket.slots for work in (big, small, bigger)] == [3, 1, 1]
+        for work in (big, small, bigger):
+            work.gate.set()
+            await work.read()
+
+    within(test, slots=5)
+
+
+def test_slots_that_others_leave_are_for_who_waits_then_for_who_wants_more() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        first, second, third = wanting(1), wanting(4), wanting(1)
+        for work in (first, second, third):
+            scheduler.submit(work.ticket)
+        assert (second.ticket.slots, third.ticket.slots) == (1, 0)
+        first.gate.set()
+        await first.read()
+        assert (second.ticket.slots, third.ticket.slots) == (1, 1)
+        third.gate.set()
+        await third.read()
+        assert second.ticket.slots == 2
+        second.gate.set()
+        await second.read()
+
+    within(test, slots=2)
+
+
+def test_who_wants_fewer_leaves_some_to_others() -> None:
+    async def test(scheduler: Scheduler[str]) -> None:
+        first, second = wanting(3), wanting(1)
+        scheduler.submit(first.ticket)
+        scheduler.submit(second.ticket)
+        assert (first.ticket.slots, second.ticket.slots) == (3, 0)
+        scheduler.want(first.ticket, 2)
+        assert (first.ticket.slots, second.ticket.slots) == (2, 1)
+        scheduler.want(first.ticket, 0)
+        assert first.ticket.slots == 1
+        for work in (first, second):
+            work.gate.set()
+            await work.read()
+
+    within(test, slots=3)

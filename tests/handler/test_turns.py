@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from handler.turns import Turns, stepped
+from handler.turns import Turns, side_by_side, stepped
 
 
 class Line:
@@ -157,3 +157,54 @@ def test_one_by_itself_is_closed_where_its_step_fails() -> None:
     with pytest.raises(RuntimeError, match="no step"):
         list(stepped(line(), fail))
     assert line.closed
+
+
+# ---------------------------------------------------------------- side by side
+
+
+def grouped(*groups: str, **lines: Line) -> list[tuple[str, Line]]:
+    return [(group, line) for group, line in zip(groups, lines.values(), strict=True)]
+
+
+def test_those_that_run_side_by_side_take_turns_and_wait_together() -> None:
+    works = grouped("x", "y", a=Line("a1", None, "a2"), b=Line("b1", None, "b2"))
+    assert list(side_by_side(works, lambda: 2)) == [(0, "a1"), (1, "b1"), None, (0, "a2"), (1, "b2")]
+
+
+def test_one_at_a_time_they_come_in_their_order() -> None:
+    works = grouped("x", "x", "y", a=Line(None, "a"), b=Line("b"), c=Line(None, "c"))
+    assert list(side_by_side(works, lambda: 0)) == [None, (0, "a"), (1, "b"), None, (2, "c")]
+
+
+def test_the_first_of_a_group_begins_alone() -> None:
+    lines = {"a": Line(None, "a1", None, "a2"), "b": Line("b"), "c": Line(None, "c")}
+    running = side_by_side(grouped("x", "x", "y", **lines), lambda: 2)
+    assert next(running) is None
+    assert (lines["a"].begun, lines["b"].begun, lines["c"].begun) == (True, False, True)
+    assert list(running) == [(0, "a1"), (2, "c"), (1, "b"), None, (0, "a2")]
+
+
+def test_more_may_run_as_places_are_given() -> None:
+    lines = {name: Line(None, None, name) for name in "abc"}
+    places = [1]
+    running = side_by_side(grouped("x", "y", "z", **lines), lambda: places[0])
+    next(running)
+    assert not lines["b"].begun
+    places[0] = 3
+    next(running)
+    assert lines["b"].begun
+    assert lines["c"].begun
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_all_are_closed_when_one_fails_or_nobody_wants_more(fails: bool) -> None:
+    lines = {"a": Line("a", None, "b"), "b": Line(None, RuntimeError("broken") if fails else None)}
+    running = side_by_side(grouped("x", "y", **lines), lambda: 2)
+    if fails:
+        with pytest.raises(RuntimeError, match="broken"):
+            list(running)
+    else:
+        next(running)
+        next(running)
+        running.close()
+    assert all(line.closed for line in lines.values())

@@ -182,3 +182,15 @@ def test_a_graph_that_onnxruntime_refuses_is_one_error(directory: Path, tmp_path
 def test_a_run_leaves_the_threads_arithmetic_as_it_was(engine: Engine) -> None:
     ids(engine, PROMPT, 2)
     assert np.float32(1e-40) / np.float32(2) > 0  # denormal numbers aren't flushed to zero
+
+
+def test_nothing_ends_an_answer_before_its_least_tokens(demo_artefact: Path) -> None:
+    engine = Engine.load(load_artefact(demo_artefact, "quick"), 2)
+    free = SamplingParams(temperature=0)
+    usual = [token.id for token in engine.generate(PROMPT, free, 12, (), Cancellation())]
+    stops = {usual[2]}
+    assert [token.id for token in engine.generate(PROMPT, free, 12, stops, Cancellation())] == usual[:2]
+    longer = SamplingParams(temperature=0, min_tokens=6)
+    tokens = [token.id for token in engine.generate(PROMPT, longer, 12, stops, Cancellation())]
+    assert len(tokens) >= 6
+    assert stops.isdisjoint(tokens)

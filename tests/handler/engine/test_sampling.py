@@ -122,3 +122,12 @@ def test_log_probabilities_are_the_models_own(logits: NDArray[np.float32], count
     assert len(top) == min(count, len(logits))
     assert [value for _, value in top] == sorted((value for _, value in top), reverse=True)
     assert [value for _, value in top] == pytest.approx(sorted(expected, reverse=True)[: len(top)], abs=1e-6)
+
+
+def test_an_avoided_token_is_chosen_only_if_there_is_no_other() -> None:
+    logits = np.array([1, 5, 3, 4], dtype=np.float32)
+    sampler = Sampler(SamplingParams(temperature=0), [], 4)
+    assert sampler.sample(logits, avoided=[1]) == 3
+    assert sampler.sample(logits, np.array([0b0110], dtype=np.uint8), avoided=[1]) == 2
+    assert sampler.sample(logits, np.array([0b0010], dtype=np.uint8), avoided=[1]) == 1
+    assert logits[1] == 5
