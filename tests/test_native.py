@@ -96,7 +96,8 @@ def test_any_chunking_is_the_whole(cache: str, data: st.DataObject, artefacts: P
     cuts = data.draw(st.sets(st.integers(1, length), max_size=6)) - {length}
     graph = Graph(artefact, positions=64)
     pieces = [graph.run(ids[None, a:b], [b]) for a, b in itertools.pairwise([0, *sorted(cuts), length])]
-    assert difference(np.concatenate(pieces), whole(artefact, ids)) < 0.02
+    # Where there is AMX, 48 rows and more are multiplied in bf16, fewer in int8.
+    assert difference(np.concatenate(pieces), whole(artefact, ids)) < 0.04
 
 
 @pytest.mark.parametrize("cache", CACHES)

@@ -22,6 +22,11 @@ SCHEMA = {
 FUNCTION: Any = {"name": "get_weather", "description": "The weather of a city.", "parameters": SCHEMA, "strict": True}
 NOW: Any = {"name": "now", "parameters": {"type": "object", "properties": {}}}
 TOOLS: Any = [{"type": "function", "function": FUNCTION}, {"type": "function", "function": NOW}]
+_NUMBER = {"type": "integer"}
+_SUMMANDS = {"type": "object", "properties": {"a": _NUMBER, "b": _NUMBER}, "required": ["a", "b"]}
+ADDING: Any = [
+    {"type": "function", "function": {"name": "add", "description": "Add two numbers", "parameters": _SUMMANDS}}
+]
 MESSAGES: Any = [{"role": "user", "content": "What is the weather in Oslo?"}]
 
 
@@ -52,6 +57,30 @@ def test_a_named_tool_is_called_with_valid_arguments(client: openai.OpenAI, temp
         assert call.type == "function"
         assert (call.function.name, choice.finish_reason) == ("get_weather", "tool_calls")
         jsonschema.validate(json.loads(call.function.arguments), SCHEMA)
+
+
+def test_the_model_calls_what_helps_and_answers_by_the_result(client: openai.OpenAI) -> None:
+    given: Any = {"model": "firebrick-demo", "tools": ADDING, "temperature": 0, "max_tokens": 100}
+    messages: list[Any] = [{"role": "user", "content": "Add 31 and 11."}]
+    with client.chat.completions.stream(messages=messages, **given) as stream:
+        message = stream.get_final_completion().choices[0].message
+    assert message.tool_calls is not None
+    (call,) = message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("add", {"a": 31, "b": 11})
+    messages += [message, {"role": "tool", "tool_call_id": call.id, "content": "42"}]
+    answer = client.chat.completions.create(messages=messages, **given)
+    assert "42" in (answer.choices[0].message.content or "")
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens_details is not None
+    # What was generated is what the template writes of it, so it is still in the cache.
+    assert (answer.usage.prompt_tokens_details.cached_tokens or 0) > answer.usage.prompt_tokens * 0.7
+
+
+def test_where_no_tool_helps_there_are_words(client: openai.OpenAI) -> None:
+    messages: Any = [{"role": "user", "content": "What is a cold start?"}]
+    answer = client.chat.completions.create(model="firebrick-demo", messages=messages, tools=ADDING, temperature=0)
+    assert answer.choices[0].message.tool_calls is None
+    assert "Lambda" in (answer.choices[0].message.content or "")
 
 
 def test_required_calls_stream_as_they_are_whole(client: openai.OpenAI) -> None:

@@ -35,7 +35,9 @@ def test_startup_of_the_worker_tells_the_parts(demo_artefact: Path) -> None:
 
 
 def test_startup_tells_what_a_prefix_costs(demo_artefact: Path, tmp_path: Path) -> None:
-    (tmp_path / "story.txt").write_text("Once upon a time there was a little girl")
+    (tmp_path / "story.txt").write_text(
+        "Once upon a time there was a little girl who lived in a small house by the sea."
+    )
     convert(demo_artefact, tmp_path / "artefact", "stock", prefix_files=[tmp_path / "story.txt"])
     result = run("bench.startup", str(tmp_path / "artefact"), "--runs", "1", "--prefix")
     assert result["tokens"] > 5

@@ -72,6 +72,9 @@ def test_completions(client: httpx.Client, extra: dict[str, Any]) -> None:
     body = {"prompt": "Hello", "max_tokens": 4, **extra}
     validator("CreateCompletionResponse").validate(client.post("/v1/completions", json=body).raise_for_status().json())
     for chunk in events(client, "/v1/completions", body):
+        for choice in chunk["choices"]:
+            # The description knows no answer that goes on; OpenAI's own chunks have a null there.
+            choice["finish_reason"] = choice["finish_reason"] or "stop"
         validator("CreateCompletionResponse").validate(chunk)
 
 

@@ -107,8 +107,7 @@ class ResponseAnswer:
             "model": self._envelope.model,
             "output": list(output),
             **self._request,
-            "usage": usage(self._meter) if ended else None,
-            **({"timings": self._meter.timings()} if ended else {}),
+            **({"usage": usage(self._meter), "timings": self._meter.timings()} if ended else {}),
         }
 
 

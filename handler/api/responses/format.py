@@ -54,6 +54,7 @@ def _format(members: Members) -> tuple[Grammar | None, dict[str, Any]]:
     name, schema = members.required("name"), members.mapping("schema")
     if schema is None:
         raise MissingParameter("text.format.schema")
-    others = {"description": members.text("description"), "strict": members.boolean("strict") or False}
+    description = members.text("description")
+    others = {"strict": members.boolean("strict") or False, **({"description": description} if description else {})}
     # The schema holds, strict or not: what OpenAI calls strict only says which schemas it takes.
     return json_grammar(schema, "text.format.schema"), {"type": kind, "name": name, "schema": schema, **others}

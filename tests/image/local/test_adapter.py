@@ -122,7 +122,7 @@ def test_after_a_freeze_that_outlives_the_adapters_connections(client: openai.Op
 
 
 def test_a_time_out_in_mid_stream(demo_artefact: Path, never_ending: dict[str, Any]) -> None:
-    with stream_function(demo_artefact, "--timeout", "4") as running:
+    with stream_function(demo_artefact, "--timeout", "9") as running:
         with httpx.stream("POST", f"{running.url}v1/chat/completions", json=never_ending, timeout=60) as answer:
             chunks = answer.iter_raw()
             next(chunks)
