@@ -105,13 +105,14 @@ def test_an_echo_without_an_answer(server: Server) -> None:
 
 def test_an_answer_ends_where_it_is_told(server: Server) -> None:
     body: dict[str, Any] = {"prompt": "Once upon a time", "temperature": 0, "max_tokens": 12}
-    text = post(server, "/v1/completions", **body)["choices"][0]["text"]
-    second = post(server, "/tokenize", content=text)["tokens"][1]
-    short = post(server, "/v1/completions", **body, stop_token_ids=[second])
-    assert short["usage"]["completion_tokens"] == 1
+    said = post(server, "/v1/completions", **body, logprobs=0)["choices"][0]["logprobs"]["tokens"]
+    place = next(place for place in range(1, len(said)) if said[place] not in said[:place])
+    (stop,) = post(server, "/tokenize", content=said[place])["tokens"]
+    short = post(server, "/v1/completions", **body, stop_token_ids=[stop])
+    assert short["usage"]["completion_tokens"] == place
     assert short["choices"][0]["finish_reason"] == "stop"
-    longer = post(server, "/v1/completions", **body, stop_token_ids=[second], min_tokens=5)
-    assert longer["usage"]["completion_tokens"] >= 5
+    longer = post(server, "/v1/completions", **body, stop_token_ids=[stop], min_tokens=place + 4)
+    assert longer["usage"]["completion_tokens"] >= place + 4
 
 
 def test_who_ignores_the_end_gets_all_tokens(server: Server) -> None:

@@ -222,7 +222,8 @@ def test_wherever_a_prefill_is_given_up_the_next_answer_is_right(native_artefact
             list(engine.generate(prompt, SCORED, 1, (), cancellation))
         timer.join()
         answer = ask(engine, prompt, 3)
-        assert answer[0].cached_tokens % CHUNK == 0
+        cached = answer[0].cached_tokens
+        assert cached == len(prompt) or cached % CHUNK == 0  # all of it, if it was read before it was given up
         assert said(answer) == said(ask(fresh, prompt, 3))
 
 
