@@ -104,7 +104,7 @@ def test_an_echo_without_an_answer(server: Server) -> None:
 
 
 def test_an_answer_ends_where_it_is_told(server: Server) -> None:
-    sampled: dict[str, Any] = {"temperature": 1.0, "seed": 5, "ignore_eos": True}
+    sampled: dict[str, Any] = {"temperature": 2.0, "frequency_penalty": 2.0, "seed": 5, "ignore_eos": True}
     body = {"prompt": "Once upon a time", "max_tokens": 12, **sampled}
     said = post(server, "/v1/completions", **body, logprobs=0)["choices"][0]["logprobs"]["tokens"]
     place = next(place for place in range(1, len(said)) if said[place] not in said[:place])
