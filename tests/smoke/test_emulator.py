@@ -59,7 +59,7 @@ def invoke(url: str, event: object) -> Any:
 
 
 def test_a_plain_invoke_is_answered(url: str) -> None:
-    result = invoke(url, {"prompt": "What is a cold start?", "max_tokens": 8})
+    result = invoke(url, {"messages": [{"role": "user", "content": "What is a cold start?"}], "max_tokens": 8})
     assert result["text"]
     assert result["usage"]["completion_tokens"] <= 8
 
