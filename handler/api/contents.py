@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from handler.api.members import Members, check_text, check_token_ids, parse_object
@@ -165,22 +166,46 @@ def parse_prompts(value: object, vocab_size: int) -> tuple[Prompt, ...]:
     Raises:
         ApiError: It is refused; the error names the member and the bad value.
     """
+    return texts_or_ids(value, "prompt", vocab_size, f"at most {MAX_PROMPTS} prompts", MAX_PROMPTS, text_or_no_ids)
+
+
+def text_or_no_ids(value: object, path: str) -> str:
+    """Return a text that stands where token ids might, too."""
+    return check_text(value, path, "a string or an array of token ids")
+
+
+def texts_or_ids(
+    value: object, param: str, vocab_size: int, bound: str, most: int, check: Callable[[object, str], str]
+) -> tuple[Prompt, ...]:
+    """Check a member that is a text, token ids, or an array of these.
+
+    Args:
+        value: What the request has there.
+        param: The member.
+        vocab_size: What ids are below.
+        bound: What an error says of `most`.
+        most: Elements of the array.
+        check: Returns a text that may be there, given its path, or refuses it.
+
+    Raises:
+        ApiError: It is refused; the error names the member and the bad value.
+    """
     if value is None:
-        raise MissingParameter("prompt")
+        raise MissingParameter(param)
     if not isinstance(value, list):
-        return (check_text(value, "prompt", "a string or an array of token ids"),)
+        return (check(value, param),)
     if not value:
-        raise InvalidValue("prompt", "a string or at least one token id", value)
+        raise InvalidValue(param, "a string or at least one token id", value)
     if not isinstance(value[0], str | list):
-        return (check_token_ids(value, "prompt", vocab_size),)
-    if len(value) > MAX_PROMPTS:
-        raise InvalidValue("prompt", f"at most {MAX_PROMPTS} prompts", f"{len(value)} of them")
-    return tuple(_prompt(prompt, f"prompt[{index}]", vocab_size) for index, prompt in enumerate(value))
+        return (check_token_ids(value, param, vocab_size),)
+    if len(value) > most:
+        raise InvalidValue(param, bound, f"{len(value)} of them")
+    return tuple(_text_or_ids(one, f"{param}[{index}]", vocab_size, check) for index, one in enumerate(value))
 
 
-def _prompt(value: object, path: str, vocab_size: int) -> Prompt:
+def _text_or_ids(value: object, path: str, vocab_size: int, check: Callable[[object, str], str]) -> Prompt:
     if not isinstance(value, list):
-        return check_text(value, path, "a string or an array of token ids")
+        return check(value, path)
     if not value:
         raise InvalidValue(path, "at least one token id", value)
     return check_token_ids(value, path, vocab_size)

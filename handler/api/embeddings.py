@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
+from handler.api.contents import Prompt, text_or_no_ids, texts_or_ids
 from handler.api.endpoint import Endpoint
 from handler.api.events import Envelope
-from handler.api.members import Members, check_text, check_token_ids
+from handler.api.members import Members
 from handler.api.options import Served, parse_model
 from handler.api.prompt import EmbeddingTask, Prompts
-from handler.errors import EmbeddingsUnavailable, InvalidValue, MissingParameter
+from handler.errors import EmbeddingsUnavailable, InvalidValue
 from handler.text.deltas import Delta, ScoredToken
 from handler.text.meter import Meter
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from handler.api.schemas import Description
 
 MAX_INPUTS = 2048
-Input = str | tuple[int, ...]
 Encoding = Literal["float", "base64"]
 _ARTEFACTS = "the artefact says how vectors are made"
 _CUT = "inputs are never cut; shorten it"
@@ -64,7 +64,7 @@ class EmbeddingRequest:
 
     id_prefix: ClassVar[str] = "embd-"
 
-    inputs: tuple[Input, ...]
+    inputs: tuple[Prompt, ...]
     options: Wishes
     dimensions: int
     encoding: Encoding
@@ -80,7 +80,7 @@ class EmbeddingRequest:
             for given, path in zip(self.inputs, self._paths(), strict=True)
         ]
 
-    def _ids(self, given: Input, prompts: Prompts, path: str) -> Sequence[int]:
+    def _ids(self, given: Prompt, prompts: Prompts, path: str) -> Sequence[int]:
         return prompts.tokenizer.encode_prompt(given, path) if isinstance(given, str) else given
 
     def _paths(self) -> Iterator[str]:
@@ -105,7 +105,7 @@ def parse_embeddings(values: Mapping[str, Any], served: Served) -> EmbeddingRequ
     given = members.get("input")
     size = served.embeddings.size
     return EmbeddingRequest(
-        inputs=_inputs(given, served.vocab_size),
+        inputs=texts_or_ids(given, "input", served.vocab_size, f"at most {MAX_INPUTS} inputs", MAX_INPUTS, _text),
         options=Wishes(model),
         dimensions=members.integer("dimensions", 1, size) or size,
         encoding=_encoding(members),
@@ -122,30 +122,8 @@ def _encoding(members: Members) -> Encoding:
     raise InvalidValue("encoding_format", "'float' or 'base64'", given)
 
 
-def _inputs(value: object, vocab_size: int) -> tuple[Input, ...]:
-    if value is None:
-        raise MissingParameter("input")
-    if not isinstance(value, list):
-        return (_text(value, "input"),)
-    if not value:
-        raise InvalidValue("input", "a text or at least one token id", value)
-    if not isinstance(value[0], str | list):
-        return (check_token_ids(value, "input", vocab_size),)
-    if len(value) > MAX_INPUTS:
-        raise InvalidValue("input", f"at most {MAX_INPUTS} inputs", f"{len(value)} of them")
-    return tuple(_input(one, f"input[{index}]", vocab_size) for index, one in enumerate(value))
-
-
-def _input(value: object, path: str, vocab_size: int) -> Input:
-    if not isinstance(value, list):
-        return _text(value, path)
-    if not value:
-        raise InvalidValue(path, "at least one token id", value)
-    return check_token_ids(value, path, vocab_size)
-
-
 def _text(value: object, path: str) -> str:
-    text = check_text(value, path, "a string or an array of token ids")
+    text = text_or_no_ids(value, path)
     if not text:
         raise InvalidValue(path, "a string of at least one character", text)
     return text
