@@ -64,8 +64,9 @@ def library_for(artefact: Artefact, root: Path = ROOT) -> Path | None:
 
 
 def handler_files(root: Path = ROOT) -> list[str]:
-    """The handler's sources and its page, relative to the clone."""
-    paths = [*(root / "handler").rglob("*.py"), *(root / "handler" / "http" / "static").iterdir()]
+    """The handler's sources, its prices and its page, relative to the clone."""
+    handler = root / "handler"
+    paths = [*handler.rglob("*.py"), handler / "prices.json", *(handler / "http" / "static").iterdir()]
     return sorted(str(path.relative_to(root)) for path in paths)
 
 

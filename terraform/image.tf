@@ -12,6 +12,8 @@ locals {
   sources = sort(concat(
     tolist(fileset(local.root, "handler/**/*.py")),
     tolist(fileset(local.root, "handler/libfirebrick_kernels.so")),
+    tolist(fileset(local.root, "handler/http/static/*")),
+    ["handler/prices.json"],
     ["Dockerfile", "image/install.py", "requirements/runtime.txt", "requirements/worker.txt"],
   ))
   content = substr(sha256(jsonencode({

@@ -5,17 +5,21 @@ locals {
   openai_url   = "${trimsuffix(local.url, "/")}/v1"
   model        = try(jsondecode(file("${local.model_dir}/firebrick.json")).model.id, "…")
   example_body = jsonencode({ messages = [{ role = "user", content = "What is a cold start?" }], stream = true, model = local.model })
-  prices       = jsondecode(file("${path.module}/prices.json")).usd_per_month
+  prices       = lookup(jsondecode(file("${local.root}/handler/prices.json")).regions, local.region, null)
+  hours        = 730 # of a month
   image_gb     = sum(concat([0], [for image in data.aws_ecr_image.built : image.image_size_in_bytes / pow(10, 9)]))
   zones        = try(length(var.vpc.subnet_ids), 0)
-  idle = {
-    "images in ECR"           = max(local.image_gb, 0) * local.prices.image_gb
-    "API key"                 = local.secret_count * local.prices.secret
-    "alarms"                  = length(aws_cloudwatch_metric_alarm.all) * local.prices.alarm
-    "dashboard"               = (var.monitoring.dashboard ? 1 : 0) * local.prices.dashboard
-    "endpoints"               = length(local.services) * local.zones * local.prices.interface_endpoint_in_a_zone
-    "provisioned concurrency" = try(var.provisioned_concurrency.minimum, 0) * var.memory_mb / 1024 * local.prices.provisioned_gb
-    "SnapStart's snapshot"    = (var.snap_start ? 1 : 0) * var.memory_mb / 1024 * local.prices.snap_start_gb
+  memory_gb    = var.memory_mb / 1024
+  provisioned  = try(var.provisioned_concurrency.minimum, 0) * local.memory_gb * local.hours * 3600
+  cached       = (var.snap_start ? 1 : 0) * local.memory_gb * local.hours * 3600
+  idle = local.prices == null ? null : {
+    "images in ECR"           = max(local.image_gb, 0) * local.prices.ecr.gb_month
+    "API key"                 = local.secret_count * local.prices.secrets_manager.secret_month
+    "alarms"                  = length(aws_cloudwatch_metric_alarm.all) * local.prices.cloudwatch.alarm_month
+    "dashboard"               = (var.monitoring.dashboard ? 1 : 0) * local.prices.cloudwatch.dashboard_month
+    "endpoints"               = length(local.services) * local.zones * local.hours * local.prices.privatelink.endpoint_zone_hour
+    "provisioned concurrency" = local.provisioned * local.prices.lambda[var.architecture].provisioned_gb_second
+    "SnapStart's snapshot"    = local.cached * local.prices.lambda.snap_start.cached_gb_second
   }
 }
 
@@ -132,8 +136,11 @@ output "smoke_command" {
 }
 
 output "idle_cost_usd_per_month" {
-  description = "What stands there costs this while nobody calls, by list prices of us-east-1 (terraform/prices.json), without free tiers."
-  value       = merge({ for part, usd in local.idle : part => floor(usd * 100 + 0.5) / 100 if usd > 0 }, { total = floor(sum(values(local.idle)) * 100 + 0.5) / 100 })
+  description = "What stands there costs this while nobody calls, by the region's list prices (handler/prices.json), without free tiers; null where they aren't known."
+  value = local.idle == null ? null : merge(
+    { for part, usd in local.idle : part => floor(usd * 100 + 0.5) / 100 if usd > 0 },
+    { total = floor(sum(values(local.idle)) * 100 + 0.5) / 100 },
+  )
 }
 
 output "destroy_command" {

@@ -136,7 +136,7 @@ def _page(settings: Settings) -> Callable[[Request], object]:
     def read() -> Page:
         from handler.http.page import read_page  # Start-up doesn't need it.
 
-        return read_page(settings.function_memory_mb)
+        return read_page(settings.function_memory_mb, settings.region)
 
     async def page(request: Request) -> Response:
         return read().answer(request)

@@ -17,11 +17,10 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from handler.prices import FALLBACK, lambda_rates
+
 STATIC = Path(__file__).parent / "static"
 DOCUMENT, SCRIPT = "index.html", "main.js"
-# https://aws.amazon.com/lambda/pricing/, us-east-1, x86; the same as in terraform/prices.json
-USD_PER_GB_SECOND = 0.0000166667
-USD_PER_REQUEST = 0.0000002
 DEPLOYED_MB = 10_240  # what `make deploy` gives the function: taken where none runs
 _STYLES = re.compile(r'(?: *<link rel="stylesheet" href="[a-z]+\.css">\n)+')
 _STYLE = re.compile(r'href="([a-z]+\.css)"')
@@ -59,19 +58,22 @@ class Page:
         return Response(self.packed if packed else self.plain, headers=headers, media_type="text/html")
 
 
-def read_page(memory_mb: int | None, folder: Path = STATIC) -> Page:
+def read_page(memory_mb: int | None, region: str | None = None, folder: Path = STATIC) -> Page:
     """Put the page together.
 
     Args:
         memory_mb: Of the Lambda function; None where there is none.
+        region: Whose prices it reckons with; us-east-1's if they aren't known.
         folder: Where the files are.
     """
     document, script = _read(folder, DOCUMENT), join_modules(folder, SCRIPT)
     style = "\n".join(_read(folder, name) for name in _STYLE.findall(document))
+    rates = lambda_rates(region) or lambda_rates(FALLBACK, "x86_64")
+    assert rates is not None
     config = {
         "memory_mb": memory_mb or DEPLOYED_MB,
-        "usd_per_gb_second": USD_PER_GB_SECOND,
-        "usd_per_request": USD_PER_REQUEST,
+        "usd_per_gb_second": rates.gb_second,
+        "usd_per_request": rates.request,
     }
     document = _CONFIG.sub(rf"\g<1>{json.dumps(config)}\g<2>", document, count=1)
     document = _STYLES.sub(lambda match: f"<style>{style}</style>\n", document, count=1)

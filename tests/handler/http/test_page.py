@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from handler.http.page import STATIC, USD_PER_GB_SECOND, USD_PER_REQUEST, join_modules, read_page
+from handler.http.page import STATIC, join_modules, read_page
+from handler.prices import lambda_rates
 from tests.conftest import ROOT
 from tests.handler.doubles import serving
 
@@ -108,13 +109,13 @@ def test_it_knows_the_functions_memory_and_lambdas_prices() -> None:
     with serving(function_memory_mb=1769) as server:
         found = re.search(r'id="config">(.*?)</script>', server.client.get("/").text)
     assert found is not None
-    prices = json.loads((ROOT / "terraform/prices.json").read_text())["usd_per_use"]
+    rates = lambda_rates("us-east-1", "x86_64")
+    assert rates is not None
     assert json.loads(found[1]) == {
         "memory_mb": 1769,
-        "usd_per_gb_second": prices["lambda_gb_second"],
-        "usd_per_request": prices["lambda_request"],
+        "usd_per_gb_second": rates.gb_second,
+        "usd_per_request": rates.request,
     }
-    assert (prices["lambda_gb_second"], prices["lambda_request"]) == (USD_PER_GB_SECOND, USD_PER_REQUEST)
 
 
 # ---------------------------------------------------------------- joining the scripts
