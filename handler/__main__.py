@@ -83,6 +83,7 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
         gc.freeze()
         gc.enable()
         ready_ms = round((time.perf_counter() - STARTED) * 1e3, 1)
+        model.bill.initialized(ready_ms)
         members = {"model": model.served.model_id, "url": url, "threads": threads, "prefixes": model.prefixes}
         log.event("ready", **members, ready_ms=ready_ms, **parts, **key.parts)
         if metrics is not None:

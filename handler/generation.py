@@ -73,7 +73,7 @@ def prepare(
     """
     tasks = request.tasks(model.prompts)
     envelope = Envelope(request.id_prefix + id, int(time.time()), request.options.model, model.fingerprint)
-    meter = Meter(_prompt_tokens(tasks), received_at)
+    meter = Meter(_prompt_tokens(tasks), received_at, share=model.bill.share())
     return Generation(request, tasks, envelope, meter, request.answer(envelope, meter), deadline)
 
 

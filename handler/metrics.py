@@ -28,6 +28,8 @@ UNITS = {
     "PrefillTime": "Milliseconds",
     "QueueWait": "Milliseconds",
     "DecodeTokensPerSecond": "Count/Second",
+    "BilledTime": "Milliseconds",
+    "EstimatedCost": "None",
     "ColdStart": "Count",
     "ReadyTime": "Milliseconds",
 }
@@ -38,6 +40,8 @@ TIMINGS = {
     "PrefillTime": "prefill_ms",
     "QueueWait": "queue_ms",
     "DecodeTokensPerSecond": "decode_tokens_per_second",
+    "BilledTime": "billed_ms",
+    "EstimatedCost": "estimated_cost_usd",
 }
 
 

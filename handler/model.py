@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from handler.api.options import Served
 from handler.api.prompt import Prompts
+from handler.billing import Bill
 from handler.engine.cancellation import Cancellable
 from handler.engine.constraint import Constraint
 from handler.engine.memory import Room
@@ -81,3 +82,4 @@ class Model:
     context_length: int
     prefixes: tuple[int, ...] = ()  # tokens of each that was loaded
     room: Room | None = None  # what the answers may take of the memory; None for as much as they want
+    bill: Bill = field(default_factory=Bill)  # what this environment costs

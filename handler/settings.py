@@ -37,7 +37,8 @@ class Settings:
     deadline_margin_ms: int = 1000  # FIREBRICK_DEADLINE_MARGIN_MS: answers end so long before Lambda would cut them
     page: bool = True  # FIREBRICK_PAGE: a chat at `/`
     function_name: str | None = None  # AWS_LAMBDA_FUNCTION_NAME: set means that Lambda calls, through the Web Adapter
-    function_memory_mb: int | None = None  # AWS_LAMBDA_FUNCTION_MEMORY_SIZE: the page reckons costs by it
+    function_memory_mb: int | None = None  # AWS_LAMBDA_FUNCTION_MEMORY_SIZE: costs are reckoned by it
+    initialization: str | None = None  # AWS_LAMBDA_INITIALIZATION_TYPE: what an environment's duration costs
     region: str | None = None  # AWS_REGION, else AWS_DEFAULT_REGION: whose prices an answer is reckoned with
     service: str | None = None  # POWERTOOLS_SERVICE_NAME: in metrics
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
@@ -92,6 +93,7 @@ KEYS = {
     "port": ["AWS_LWA_PORT", "PORT"],
     "function_name": ["AWS_LAMBDA_FUNCTION_NAME"],
     "function_memory_mb": ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"],
+    "initialization": ["AWS_LAMBDA_INITIALIZATION_TYPE"],
     "region": ["AWS_REGION", "AWS_DEFAULT_REGION"],
     "service": ["POWERTOOLS_SERVICE_NAME"],
     "metrics_namespace": ["POWERTOOLS_METRICS_NAMESPACE"],
@@ -212,6 +214,7 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "page": _switch,
     "function_name": lambda key, value: value,
     "function_memory_mb": _integer(1, 2**31),
+    "initialization": lambda key, value: value,
     "region": lambda key, value: value,
     "service": _metrics_name,
     "metrics_namespace": _metrics_name,

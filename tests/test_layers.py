@@ -34,8 +34,8 @@ PROCESSES = {
 # The rooms and the trunk of handler/, from top to bottom: nothing imports what stands above it.
 LAYERS = (
     *("__main__", "doctor", "prefixing", "worker", "http", "start", "access", "generation", "choices", "model", "api"),
-    *("text", "metrics", "logs", "invocation", "deadline", "scheduler", "engine", "turns", "prices", "artefact"),
-    *("settings", "errors"),
+    *("text", "metrics", "logs", "invocation", "deadline", "scheduler", "engine", "turns", "artefact", "billing"),
+    *("prices", "settings", "errors"),
 )
 
 

@@ -135,6 +135,9 @@ _TIMINGS = object_of(
     completion_tokens=COUNT,
     decode_ms=_MILLISECONDS,
     decode_tokens_per_second=nullable("number", minimum=0),
+    billed_ms=nullable("integer", minimum=0, description="What Lambda bills for it; null outside of Lambda."),
+    init_ms={**_MILLISECONDS, "description": "Of these, the init phase; with an environment's first answer only."},
+    estimated_cost_usd=nullable("number", minimum=0, description="By list prices; null where they aren't known."),
     stopped_by={"const": "deadline", "description": "Only if the function's deadline cut the answer off."},
 )
 SHARED: dict[str, Schema] = {

@@ -63,6 +63,10 @@ class Answers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record: Record = scope[RECORD]
+        with self._model.bill.invocation(record.received_at):
+            await self._answer(record, scope, receive, send)
+
+    async def _answer(self, record: Record, scope: Scope, receive: Receive, send: Send) -> None:
         deadline = record.invocation.deadline
         if deadline is not None and deadline.passed:
             raise DeadlineExceeded()
@@ -87,6 +91,7 @@ class Answers:
                 await respond(generation.answer, deltas, record, scope, receive, send)
         finally:
             self._scheduler.cancel(ticket, ClientGone())
+            generation.meter.end()
             record.timings = generation.meter.timings()
 
     def _prepare(self, body: bytes, record: Record) -> Generation:

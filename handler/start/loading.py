@@ -217,6 +217,7 @@ def _model(
     prefixes: Sequence[Prefix],
     room: Room | None,
 ) -> Model:
+    from handler.billing import make_bill
     from handler.engine.cancellation import Cancellation
     from handler.model import Model
 
@@ -236,6 +237,7 @@ def _model(
         context_length=artefact.context_length,
         prefixes=tuple(len(prefix.ids) for prefix in prefixes),
         room=room,
+        bill=make_bill(settings),
     )
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from handler.billing import Bill, Share
 from handler.errors import TimeUp
 from handler.text.deltas import Token
 
@@ -25,11 +26,17 @@ class Meter:
     first_token_at: float | None = None
     last_token_at: float | None = None
     stopped_by: Literal["deadline"] | None = None
+    share: Share = field(default_factory=lambda: Bill().share())  # of what the environment costs
     _begun: set[int] = field(default_factory=set)  # prompts whose answers have a token
 
     def start(self) -> None:
         """The engine begins."""
         self.started_at = time.perf_counter()
+        self.share.start()
+
+    def end(self) -> None:
+        """The answer is out: from now on it costs nothing."""
+        self.share.end()
 
     def count(
         self, tokens: Generator[Token | None, None, None], prompt: int = 0
@@ -81,8 +88,8 @@ class Meter:
         }
 
     def timings(self) -> dict[str, float | int | str | None]:
-        """Return the times so far in milliseconds, null for what didn't happen, and what cut the answer off if not its
-        length."""
+        """Return the times so far in milliseconds, null for what didn't happen, what they cost, and what cut the answer
+        off if not its length."""
         decode_ms = _ms(self.first_token_at, self.last_token_at)
         # The first token belongs to the prefill, so n tokens are n - 1 steps.
         rate = (self.completion_tokens - 1) / decode_ms * 1e3 if decode_ms else None
@@ -95,6 +102,7 @@ class Meter:
             "completion_tokens": self.completion_tokens,
             "decode_ms": decode_ms,
             "decode_tokens_per_second": rate and round(rate, 2),
+            **self.share.members(),
             **({"stopped_by": self.stopped_by} if self.stopped_by else {}),
         }
 

@@ -35,12 +35,15 @@ def answered(
     waited_ms = job.waited_ms(time.time())
     deltas: list[Delta] = []
     choices = generate(model, generation, model.new_cancellation(), lambda: at_once)
-    with telemetry.segment("answer"), closing(choices) as items:
-        for delta in items:
-            if delta is None:
-                yield
-            else:
-                deltas.append(delta)
+    try:
+        with telemetry.segment("answer"), closing(choices) as items:
+            for delta in items:
+                if delta is None:
+                    yield
+                else:
+                    deltas.append(delta)
+    finally:
+        generation.meter.end()
     result = result_of(generation, joined(deltas))
     telemetry.answered(job, result, waited_ms)
     return result

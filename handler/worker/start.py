@@ -46,9 +46,10 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> Worker:
 
         return make_web(model, settings, environ, settings.service or SERVICE)
 
-    telemetry = Telemetry(environ, settings.log_text)
+    telemetry = Telemetry(environ, settings.log_text, model.bill)
     worker = Worker(model, results, telemetry, settings.deadline_margin_ms / 1e3, make_web=web)
     ready_ms = round((time.perf_counter() - started_at) * 1e3, 1)
+    model.bill.initialized(ready_ms)
     members = {"model": model.served.model_id, "threads": threads, "slots": model.slots, "prefixes": model.prefixes}
     telemetry.ready(ready_ms, **members, **parts)
     return worker

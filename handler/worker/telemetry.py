@@ -12,6 +12,7 @@ from typing import Any
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics
 
+from handler.billing import Bill
 from handler.errors import ApiError, NotEnoughTime
 from handler.metrics import UNITS, answer_values
 from handler.worker.jobs import Job
@@ -28,15 +29,17 @@ class Telemetry:
         environ: POWERTOOLS_SERVICE_NAME and POWERTOOLS_METRICS_NAMESPACE are looked up here; the tracer's are looked up
             in the process's own, into which Lambda's runtime client writes each invocation's trace.
         texts: Whether prompts and answers are logged.
+        bill: What counts the invocations' time; None where nothing is billed.
     """
 
-    def __init__(self, environ: Mapping[str, str], texts: bool) -> None:
+    def __init__(self, environ: Mapping[str, str], texts: bool, bill: Bill | None = None) -> None:
         self._service = environ.get("POWERTOOLS_SERVICE_NAME") or SERVICE
         self._log = Logger(service=self._service, location=None)
         self._metrics = Metrics(
             service=self._service, namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
         )
         self._texts = texts
+        self._bill = bill or Bill()
         self._first: dict[str, float] = {"ColdStart": 1}
 
     def ready(self, ready_ms: float, **members: Any) -> None:
@@ -52,7 +55,8 @@ class Telemetry:
         self._count(self._first)
         self._first = {}
         try:
-            yield
+            with self._bill.invocation():
+                yield
         finally:
             if self._metrics.provider.metric_set:
                 self._metrics.flush_metrics()

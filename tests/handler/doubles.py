@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from handler.access.keys import AnyKey, FixedKey, Keys
 from handler.api.options import Served
 from handler.api.prompt import Prompts
 from handler.artefact import Embeddings, SamplingDefaults
+from handler.billing import make_bill
 from handler.engine.cancellation import Cancellation
 from handler.engine.constraint import Constraint
 from handler.engine.embedding import Embedded
@@ -201,7 +202,7 @@ def serving(
     scheduler: Scheduler[Delta] = Scheduler(chosen.queue)
     chosen_keys: Keys = keys or (FixedKey(chosen.api_key) if chosen.api_key else AnyKey())
     metrics = Metrics(Log(log), "Firebrick", "firebrick-stream") if chosen.function_name else None
-    model = byte_model(engine, context_length, template, embeddings)
+    model = replace(byte_model(engine, context_length, template, embeddings), bill=make_bill(chosen))
     app = create_app(model, scheduler, chosen, Log(log, texts), chosen_keys, metrics)
     bounds = Bounds(connection_limit(chosen.connections), chosen.head_s)
     ready = threading.Event()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-UNITS = {"Count", "Milliseconds", "Count/Second"}  # those of ours; CloudWatch knows more
+UNITS = {"Count", "Milliseconds", "Count/Second", "None"}  # those of ours; CloudWatch knows more
 
 
 def metrics_of(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,13 +22,14 @@ export function dollars(amount) {
 }
 
 /**
- * What Lambda would bill for an answer: its time at the function's memory, and the request.
+ * What Lambda bills for an answer: what the server says; else its time at the function's memory, and the request.
  *
  * @param {object} message An answer.
  * @param {{memory_mb: number, usd_per_gb_second: number, usd_per_request: number}} prices
  * @returns {number|null} US dollars; null if its time isn't known.
  */
 export function costOf(message, prices) {
+  if (isTold(message)) return message.timings.estimated_cost_usd;
   const ms = billedMs(message);
   if (ms === null) return null;
   return (prices.memory_mb / 1024) * (ms / 1e3) * prices.usd_per_gb_second + prices.usd_per_request;
@@ -68,6 +69,10 @@ function firstToken({ timings, first_seen_ms: seen }) {
   return [`first token ${duration(ms)}`, `From the request's arrival at the server${here}`, "first"];
 }
 
+function isTold({ timings }) {
+  return typeof timings?.estimated_cost_usd === "number";
+}
+
 function billedMs({ timings, elapsed_ms: elapsed, error, content }) {
   if (timings?.first_token_ms) return timings.first_token_ms + (timings.decode_ms ?? 0);
   if (error && !content) return null;
@@ -75,6 +80,11 @@ function billedMs({ timings, elapsed_ms: elapsed, error, content }) {
 }
 
 function costTitle(message, { memory_mb: memory }) {
+  if (isTold(message)) return toldTitle(message.timings);
   const stopped = message.stopped ? ". Under Lambda a stopped answer is made to its end, and billed" : "";
   return `${duration(billedMs(message))} of a Lambda function with ${rounded(memory)} MB, a cold start not counted${stopped}`;
+}
+
+function toldTitle({ billed_ms: billed, init_ms: init }) {
+  return `${duration(billed)} are billed${init ? `, ${duration(init)} of them for the cold start` : ""}, as the server says`;
 }

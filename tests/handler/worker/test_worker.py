@@ -130,7 +130,7 @@ def test_after_an_error_the_next_event_is_answered() -> None:
 
 
 def test_an_answer_that_lambda_would_not_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handler.worker.worker.LARGEST_ANSWER", 500)
+    monkeypatch.setattr("handler.worker.worker.LARGEST_ANSWER", 540)
     assert working(ScriptedEngine()).handle(PROMPT, context())
     with pytest.raises(ResponseTooLarge):
         working(ScriptedEngine("\x00" * 100)).handle(PROMPT, context())
