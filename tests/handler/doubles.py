@@ -203,7 +203,7 @@ def serving(
     metrics = Metrics(Log(log), "Firebrick", "firebrick-stream") if chosen.function_name else None
     model = byte_model(engine, context_length, template, embeddings)
     app = create_app(model, scheduler, chosen, Log(log, texts), chosen_keys, metrics)
-    bounds = Bounds(connection_limit(chosen.connections), chosen.head_s)
+    bounds = Bounds(connection_limit(chosen.connections), chosen.head_s, chosen.keep_alive_s)
     ready = threading.Event()
     connections = Connections(bounds, Log(log))
     server = Server(app, scheduler, chosen.shutdown_grace_s, ready.set, connections)
