@@ -62,7 +62,7 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
     Raises:
         StartupError: The server can't start.
     """
-    bounds = Bounds(connection_limit(settings.connections), settings.head_s)
+    bounds = Bounds(connection_limit(settings.connections), settings.head_s, settings.keep_alive_s)
     opened = open_socket(settings.host, settings.port)
     key = KeyLoading(settings, environ)
     model, parts = load_model(settings, threads, WEB, key.begin)

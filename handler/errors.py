@@ -214,6 +214,20 @@ class SecretUnusable(SecretError):
         )
 
 
+class QueueUnusable(StartupError):
+    """The queue can't be polled: it isn't there, the role may not read it, or SQS can't be reached."""
+
+    def __init__(self, url: str, reason: object) -> None:
+        super().__init__(
+            f"FIREBRICK_QUEUE_URL={url!r} can't be polled: {' '.join(str(reason).split())}; the role needs "
+            "sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on it"
+        )
+
+
+class QueueUnavailable(FirebrickError):
+    """A call of SQS failed in the middle of polling; it is tried again later."""
+
+
 # ---------------------------------------------------------------- requests: OpenAI's error body
 
 

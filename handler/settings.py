@@ -31,6 +31,7 @@ class Settings:
     max_response: int = 190 * 10**6  # FIREBRICK_MAX_RESPONSE: bytes; Lambda cuts a streamed answer at 200 MB
     idle_s: float = 60.0  # FIREBRICK_IDLE_S: a client may send, or take, nothing for so long
     head_s: float = 10.0  # FIREBRICK_HEAD_S: a request's line and headers may take so long
+    keep_alive_s: float = 75.0  # FIREBRICK_KEEP_ALIVE_S: between two requests; longer than who is in front keeps his
     connections: int | None = None  # FIREBRICK_CONNECTIONS: at a time; else by the descriptors that there are
     heartbeat_s: float = 15.0  # FIREBRICK_HEARTBEAT_S: a stream is silent for no longer; 0 lets it be
     cors_origins: tuple[str, ...] = ()  # FIREBRICK_CORS_ORIGINS: whose pages may call from a browser; * for all
@@ -44,6 +45,11 @@ class Settings:
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
     metrics_disabled: bool = False  # POWERTOOLS_METRICS_DISABLED
     results_bucket: str | None = None  # FIREBRICK_RESULTS_BUCKET: where the worker function keeps its results
+    queue_url: str | None = None  # FIREBRICK_QUEUE_URL: what the poller polls, where no Lambda does
+    queue_batch: int = 10  # FIREBRICK_QUEUE_BATCH: messages that it takes at a time
+    queue_timeout_s: float = 900.0  # FIREBRICK_QUEUE_TIMEOUT_S: for a batch, as a function's time-out
+    queue_visibility_s: int = 120  # FIREBRICK_QUEUE_VISIBILITY_S: what a process held that died is seen again after
+    queue_wait_s: int = 20  # FIREBRICK_QUEUE_WAIT_S: for a first message, in one call
     slots: int | None = None  # FIREBRICK_SLOTS: answers at a time; else one, or in the worker what memory allows
     prefix_cache: bool = True  # FIREBRICK_PREFIX_CACHE: a prompt uses what the cache still holds of its beginning
     lookup: bool = True  # FIREBRICK_LOOKUP: guess tokens that prompt or answer have had before
@@ -178,6 +184,12 @@ def _names(key: str, value: str) -> tuple[str, ...]:
     return names
 
 
+def _url(key: str, value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+/\S+", value):
+        raise SettingsError(key, value, "a queue's URL, as https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")
+    return value
+
+
 def _metrics_name(key: str, value: str) -> str:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html: Namespace
     if not (value.isascii() and value.isprintable() and value.strip() and len(value) <= 255 and value[0] != ":"):
@@ -207,6 +219,7 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "max_response": _integer(1024, 2**31),
     "idle_s": _seconds(1),
     "head_s": _seconds(1),
+    "keep_alive_s": _seconds(1),
     "connections": _integer(1, 1_000_000),
     "heartbeat_s": _seconds(0),
     "cors_origins": _origins,
@@ -220,6 +233,12 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "metrics_namespace": _metrics_name,
     "metrics_disabled": _true,
     "results_bucket": _bucket,
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+    "queue_url": _url,
+    "queue_batch": _integer(1, 10),
+    "queue_timeout_s": _seconds(1),
+    "queue_visibility_s": _integer(3, 43_200),
+    "queue_wait_s": _integer(0, 20),
     "slots": _integer(1, 64),
     "prefix_cache": _switch,
     "lookup": _switch,

@@ -25,10 +25,12 @@ class Bounds:
     Attributes:
         connections: How many at a time.
         head_s: Seconds for a request's line and headers, from a connection's beginning or from their first byte.
+        keep_alive_s: Seconds between two requests of a connection.
     """
 
     connections: int
     head_s: float
+    keep_alive_s: float = 75.0
 
 
 def connection_limit(wanted: int | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -19,7 +20,6 @@ from handler.http.listener import BACKLOG
 from handler.logs import Log, Notices
 from handler.scheduler import Scheduler
 
-KEEP_ALIVE_S = 75  # longer than load balancers keep theirs, or they would send into a closing connection
 ACCEPTED_AT_ONCE = 32  # A tick of the loop accepts so many before the first of them is counted.
 TICKS_A_SWEEP = 5  # uvicorn ticks ten times a second
 LAST_WORDS_S = 5.0  # for connections whose work was ended to take their last event
@@ -85,7 +85,7 @@ class Server(uvicorn.Server):
             server_header=False,
             h11_max_incomplete_event_size=LARGEST_HEAD,
             backlog=ACCEPTED_AT_ONCE,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=math.ceil(connections.bounds.keep_alive_s),  # uvicorn wants whole seconds
             timeout_graceful_shutdown=int(grace_s + LAST_WORDS_S) + 1,
         )
         super().__init__(config)

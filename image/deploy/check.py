@@ -141,14 +141,15 @@ def check_all(checkov: Path | None, environ: Mapping[str, str]) -> None:
             _warn(error)
             return
         check_form(terraform, environ, directory)
-        try:
-            init(terraform, directory, environ)
-        except CommandFailed as error:
-            if provider_root() is not None:  # Then it is no network that fails.
-                raise
-            _warn(error)
-            return
-        check_terraform(terraform, environ, directory)
+        for root in (directory, directory / "fargate"):
+            try:
+                init(terraform, root, environ)
+            except CommandFailed as error:
+                if provider_root() is not None:  # Then it is no network that fails.
+                    raise
+                _warn(error)
+                return
+            check_terraform(terraform, environ, root)
         check_examples(terraform, environ, directory)
 
 

@@ -204,7 +204,7 @@ def serving(
     metrics = Metrics(Log(log), "Firebrick", "firebrick-stream") if chosen.function_name else None
     model = replace(byte_model(engine, context_length, template, embeddings), bill=make_bill(chosen))
     app = create_app(model, scheduler, chosen, Log(log, texts), chosen_keys, metrics)
-    bounds = Bounds(connection_limit(chosen.connections), chosen.head_s)
+    bounds = Bounds(connection_limit(chosen.connections), chosen.head_s, chosen.keep_alive_s)
     ready = threading.Event()
     connections = Connections(bounds, Log(log))
     server = Server(app, scheduler, chosen.shutdown_grace_s, ready.set, connections)

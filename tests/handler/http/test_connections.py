@@ -266,3 +266,13 @@ def test_a_reader_that_takes_nothing_is_disconnected() -> None:
         connection.sendall(chat(stream=True))  # 4 MB that nobody takes
         eventually(lambda: "client_idle" in server.log.getvalue())
         eventually(lambda: len(server.connections) == 0)
+
+
+# ---------------------------------------------------------------- between two requests
+
+
+def test_an_unused_connection_is_kept_for_as_long_as_is_set() -> None:
+    with serving(keep_alive_s=1.0) as server, connect(server) as connection:
+        connection.sendall(GET)
+        assert answer(one_answer(connection))[0] == 200
+        assert connection.recv(1) == b""
