@@ -23,6 +23,8 @@ BROWSERS := chromium chromium-browser google-chrome
 PAGE_TOOLS := chromium fonts-liberation
 # Without cargo the stock kernels do, so nothing may depend on the library unless it can be built or is there.
 HAS_CARGO := $(shell command -v $(CARGO) 2>/dev/null)
+# With npm, state machines are held against the States Language, too.
+HAS_NPM := $(shell command -v npm 2>/dev/null)
 KERNELS := handler/libfirebrick_kernels.so
 KERNEL_SOURCES := $(wildcard kernels/Cargo.*) $(shell find kernels/src -name '*.rs' 2>/dev/null)
 KERNELS_READY := $(if $(HAS_CARGO),$(KERNELS),$(wildcard $(KERNELS)))
@@ -140,7 +142,7 @@ destroy: tools ## remove all of it; TFVARS as for deploy
 invoke: tools ## PROMPT="…": ask what was deployed, or URL=http://127.0.0.1:9000/ of `make local`
 	@$(PY) -m image.invoke $(if $(URL),--url "$(URL)") $(ARGS) $(if $(PROMPT),"$$PROMPT")
 
-smoke-deploy: setup build/lwa/bin/lambda-adapter ## deploy to moto's server, run what was deployed, destroy it (terraform, podman)
+smoke-deploy: setup build/lwa/bin/lambda-adapter $(if $(HAS_NPM),build/asl/node_modules/.ready) ## deploy to moto's server, run what was deployed, destroy it (terraform, podman)
 	$(PY) -m pytest -o "norecursedirs=.*" tests/deployment $(ARGS)
 
 lwa: build/lwa/bin/lambda-adapter ## build the Web Adapter, with which the local Lambda is tested (cargo, 100 s)
@@ -226,4 +228,10 @@ build/clients/node_modules/.ready: tests/frameworks/node/package-lock.json
 	@mkdir -p build/clients
 	cp tests/frameworks/node/package*.json build/clients
 	cd build/clients && npm ci --no-audit --no-fund --ignore-scripts --silent
+	@touch $@
+
+build/asl/node_modules/.ready: tests/deployment/node/package-lock.json
+	@mkdir -p build/asl
+	cp tests/deployment/node/package*.json build/asl
+	cd build/asl && npm ci --no-audit --no-fund --ignore-scripts --silent
 	@touch $@

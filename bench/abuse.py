@@ -38,13 +38,12 @@ class Watch:
     """Asks for /health again and again, over a connection of its own each time.
 
     Attributes:
-        asked: how often.
-        failed: how often there was no 200.
+        answers: how often each status came, or the name of an error.
         slowest_ms: of the answers.
     """
 
     def __init__(self, url: str) -> None:
-        self.asked = self.failed = 0
+        self.answers: Counter[str] = Counter()
         self.slowest_ms = 0.0
         self._url = f"{url}/health"
         self._end = Event()
@@ -62,11 +61,10 @@ class Watch:
         while not self._end.wait(0.1):
             started = time.perf_counter()
             try:
-                well = httpx.get(self._url, timeout=PATIENCE_S).status_code == 200
-            except httpx.HTTPError:
-                well = False
-            self.asked += 1
-            self.failed += not well
+                answer = str(httpx.get(self._url, timeout=PATIENCE_S).status_code)
+            except httpx.HTTPError as error:
+                answer = type(error).__name__
+            self.answers[answer] += 1
             self.slowest_ms = max(self.slowest_ms, (time.perf_counter() - started) * 1e3)
 
 
@@ -244,7 +242,7 @@ def attack(url: str, model: str, server: Server | None, args: argparse.Namespace
 
 def faults(figures: dict[str, Any], watch: Watch) -> list[str]:
     """What must not be."""
-    found = [f"{watch.failed} of {watch.asked} /health failed"] if watch.failed else []
+    found = [f"/health: {count} times {answer}" for answer, count in watch.answers.items() if answer != "200"]
     memory = figures["anonymous_bytes"]
     if memory and memory[-1] - memory[0] > MOST_GROWTH:
         found.append(f"memory has grown from {memory[0]:,} to {memory[-1]:,} bytes")
@@ -273,8 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Watch(url) as watch:
             figures = attack(url, model, server, args)
     wrong = faults(figures, watch)
-    figures |= {"health_asked": watch.asked, "health_failed": watch.failed}
-    figures |= {"health_slowest_ms": round(watch.slowest_ms)}
+    figures |= {"health": dict(watch.answers), "health_slowest_ms": round(watch.slowest_ms)}
     for name, value in figures.items():
         print(f"{name:<24}{value}")
     for fault in wrong:

@@ -130,6 +130,26 @@ output "send_message_command" {
   ])
 }
 
+output "batches_arn" {
+  description = "The state machine that takes batches."
+  value       = try(aws_sfn_state_machine.batches[0].arn, null)
+}
+
+output "batches_role_arn" {
+  description = "Its role, which examples/pipeline runs with, too."
+  value       = try(aws_iam_role.batches[0].arn, null)
+}
+
+output "batch_commands" {
+  description = "Start a batch over a prefix, a CSV file or a JSON lines file of the input bucket."
+  value = var.batches == null ? null : {
+    for form, input in local.batch_inputs : form => join(" ", [
+      "aws stepfunctions start-execution --region ${local.region} --state-machine-arn ${aws_sfn_state_machine.batches[0].arn}",
+      "--name ${form}-1 --input '${jsonencode(input)}'",
+    ])
+  }
+}
+
 output "smoke_command" {
   description = "Tries what was deployed."
   value       = "make invoke PROMPT='Hello' && aws logs tail /aws/lambda/${local.stream_name} --region ${local.region} --since 5m"

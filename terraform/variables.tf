@@ -340,6 +340,32 @@ variable "worker" {
   }
 }
 
+# ---------------------------------------------------------------- batches
+
+variable "batches" {
+  description = "A state machine that asks the worker about each object of a prefix, row of a CSV file or line of JSON; {} for all defaults, null for none."
+  type = object({
+    max_concurrency              = optional(number)     # of the worker's environments; null for worker.maximum_concurrency
+    tolerated_failure_percentage = optional(number, 10) # more failed items end an execution; its input may say otherwise
+  })
+  default = null
+
+  validation {
+    condition     = var.batches == null || var.worker != null
+    error_message = "batches needs the worker: set worker = {} too."
+  }
+
+  validation {
+    condition     = try(var.batches.max_concurrency, null) == null ? true : try(floor(var.batches.max_concurrency) == var.batches.max_concurrency && var.batches.max_concurrency >= 1 && var.batches.max_concurrency <= 1000, false)
+    error_message = "batches.max_concurrency must be a whole number from 1 to 1000."
+  }
+
+  validation {
+    condition     = var.batches == null ? true : try(var.batches.tolerated_failure_percentage >= 0 && var.batches.tolerated_failure_percentage <= 100, false)
+    error_message = "batches.tolerated_failure_percentage must be from 0 to 100."
+  }
+}
+
 # ---------------------------------------------------------------- around them
 
 variable "vpc" {

@@ -87,6 +87,7 @@ def test_every_service_that_terraform_makes_something_of_is_in_the_credentials_l
         "s3": "s3",
         "secretsmanager": "secretsmanager",
         "security": "ec2",
+        "sfn": "states",
         "sqs": "sqs",
         "vpc": "ec2",
     }

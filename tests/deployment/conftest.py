@@ -29,6 +29,7 @@ EVERYTHING: dict[str, Any] = {
     "force_destroy": True,
     # A short time-out, so that messages that failed are soon visible again: after six times as long.
     "worker": {"timeout_s": 3, "batch_size": 10, "maximum_concurrency": 2, "max_receive_count": 3},
+    "batches": {},
     "provisioned_concurrency": {
         "minimum": 2,
         "maximum": 10,
@@ -73,10 +74,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @contextmanager
-def serving_moto() -> Iterator[str]:
-    """Run moto's server, mended, in a process of its own."""
+def serving_moto(lambda_port: int) -> Iterator[str]:
+    """Run moto's server, mended, in a process of its own; its state machines call Lambda at that port."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.deployment.moto_server", str(port)]
+    command = [sys.executable, "-m", "tests.deployment.moto_server", str(port), str(lambda_port)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             endpoint = f"http://127.0.0.1:{port}"
@@ -97,8 +98,14 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
-    with serving_moto() as endpoint:
+def lambda_port() -> int:
+    """Where a local Lambda may listen for what state machines call."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def moto(lambda_port: int) -> Iterator[str]:
+    with serving_moto(lambda_port) as endpoint:
         yield endpoint
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.deployment.workspace import KEYS
 
 ACCOUNT = "123456789012"
 GONE = "DELETE_COMPLETE"
+LOGS = re.compile("^/aws/(lambda|vendedlogs/states)/")
 
 
 def aws(endpoint: str, service: str) -> Any:
@@ -21,9 +23,7 @@ def aws(endpoint: str, service: str) -> Any:
 
 def leftovers(endpoint: str, name: str) -> list[str]:
     """Every resource whose name begins with a deployment's."""
-    return sorted(
-        what for what in _everything(endpoint) if what.split(" ", 1)[1].removeprefix("/aws/lambda/").startswith(name)
-    )
+    return sorted(what for what in _everything(endpoint) if LOGS.sub("", what.split(" ", 1)[1]).startswith(name))
 
 
 def _everything(endpoint: str) -> Iterator[str]:
@@ -42,6 +42,8 @@ def _everything(endpoint: str) -> Iterator[str]:
     yield from (f"bucket {item['Name']}" for item in ask("s3", "list_buckets", "Buckets"))
     for item in ask("secretsmanager", "list_secrets", "SecretList", IncludePlannedDeletion=True):
         yield f"secret {item['Name']}"
+    for item in ask("stepfunctions", "list_state_machines", "stateMachines"):
+        yield f"machine {item['name']}"
     yield from (f"alarm {item['AlarmName']}" for item in ask("cloudwatch", "describe_alarms", "MetricAlarms"))
     for item in ask("cloudwatch", "list_dashboards", "DashboardEntries"):
         yield f"dashboard {item['DashboardName']}"

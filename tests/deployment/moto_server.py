@@ -1,15 +1,14 @@
 """moto's server, with what the deployment needs and moto 5.2.5 lacks: attributes that AWS reads back, a few routes.
 
-`python -m tests.deployment.moto_server PORT` serves until it is killed. Nothing here makes moto more lenient than
+`python -m tests.deployment.moto_server PORT LAMBDA` serves until it is killed; LAMBDA is the port of the Invoke API
+that state machines call. Nothing here makes moto more lenient than
 AWS, but for a policy's Deny without TLS: moto obeys it without looking at its condition, and this server has no TLS.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,23 +21,12 @@ from moto.budgets.responses import BudgetsResponse
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.sqs.models import Queue
 
+from tests.deployment.moto_states import run_state_machines
+from tests.deployment.replacing import around
+
 KEPT = {"LoggingConfig": "logging_config", "SnapStart": "snap_start"}
 UPDATED = {"TracingConfig": "tracing_config", "KMSKeyArn": "kms_key_arn"}
 PROVISIONED = r"{0}/(?P<api_version>[^/]+)/functions/(?P<function_name>[\w_:%-]+)/provisioned-concurrency/?$"
-
-
-def around(owner: type, name: str) -> Callable[[Callable[..., Any]], None]:
-    """Replace a method by one that gets the original as its first argument."""
-    original = getattr(owner, name)
-
-    def replace(method: Callable[..., Any]) -> None:
-        @functools.wraps(original)
-        def replaced(*args: Any, **kwargs: Any) -> Any:
-            return method(original, *args, **kwargs)
-
-        setattr(owner, name, replaced)
-
-    return replace
 
 
 def mend_lambda() -> None:
@@ -231,16 +219,17 @@ def mend_the_rest() -> None:
         setattr(owner, name, method)
 
 
-def main(port: int) -> None:
+def main(port: int, lambda_port: int) -> None:
     """Serve until killed."""
     mend_lambda()
     mend_permissions()
     mend_queues()
     mend_the_rest()
+    run_state_machines(port, lambda_port)
     from moto.server import main as serve
 
     serve(["-H", "127.0.0.1", "-p", str(port)])
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -18,7 +18,7 @@ def test_a_second_plan_changes_nothing(deployed: Workspace) -> None:
 def test_all_of_it_is_there(deployed: Workspace) -> None:
     kinds = {what.split(" ")[0] for what in leftovers(deployed.endpoint, deployed.name)}
     assert kinds >= {"function", "mapping", "repository", "log", "role", "policy", "queue", "bucket", "alarm"}
-    assert kinds >= {"dashboard", "target", "budget"}
+    assert kinds >= {"dashboard", "target", "budget", "machine"}
 
 
 @pytest.mark.parametrize("function", ["stream", "worker"])
