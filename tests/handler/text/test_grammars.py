@@ -84,6 +84,26 @@ def test_a_grammar_takes_its_words_and_no_others(grammars: Grammars, grammar: Gr
     assert not takes(grammars, grammar, bad)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "excluded", "good"),
+    [
+        ({"exclusiveMinimum": 0, "maximum": 0.5}, "0", "0.5"),
+        ({"exclusiveMinimum": 0, "maximum": 1e-9}, "0", "0.000000001"),
+        ({"exclusiveMinimum": 0, "exclusiveMaximum": 0.5}, "0.0", "0.25"),
+        ({"minimum": 0, "exclusiveMinimum": True, "maximum": 0.5}, "0", "0.5"),
+        ({"allOf": [{"exclusiveMinimum": 2}, {"maximum": 2.5}]}, "2", "2.1"),
+        ({"minimum": -0.5, "exclusiveMaximum": 0}, "-0", "-0.1"),
+        ({"minimum": -2.5, "exclusiveMaximum": -2}, "-2", "-2.4"),
+    ],
+)
+def test_a_whole_number_that_is_excluded_does_not_come(
+    grammars: Grammars, bounds: dict[str, Any], excluded: str, good: str
+) -> None:
+    numbers = schema({"type": "number", **bounds})
+    assert takes(grammars, numbers, good)
+    assert not takes(grammars, numbers, excluded)
+
+
 def test_names_have_one_spelling(grammars: Grammars) -> None:
     grammar = schema({"properties": {"a": {"type": "integer"}}, "additionalProperties": {"type": "string"}})
     assert takes(grammars, grammar, '{"b": "x"}')

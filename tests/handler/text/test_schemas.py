@@ -108,6 +108,8 @@ def test_what_is_unevaluated_where_a_schema_stands_alone_is_additional() -> None
         ({"maximum": 0.1}, {"maximum": 0.1}),
         ({"format": "int32"}, {"minimum": -(2**31), "maximum": 2**31 - 1}),
         ({"minLength": 2.0}, {"minLength": 2}),
+        ({"type": "integer", "exclusiveMinimum": 0}, {"type": "integer", "exclusiveMinimum": 0}),
+        ({"exclusiveMaximum": 2**53}, {"exclusiveMaximum": 2**53}),
     ],
 )
 def test_bounds_are_never_wider(given: Any, found: Any) -> None:
