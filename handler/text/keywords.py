@@ -19,7 +19,8 @@ Check = Callable[[Any, Mapping[str, Any], str], Any]
 # spelling; and where a text must hold one, llguidance would leave it out.
 _CONTROL = re.compile(r"[\x00-\x07\x0b\x0e-\x1f\x7f]")
 _CONTROL_ESCAPE = re.compile(
-    r"[\x00-\x07\x0b\x0e-\x1f\x7f]|\\(?:[0av]|c.|x\{?0*(?:[01].|7[fF]|.\b)|u\{?0*(?:[01].|7[fF]|.\b))"
+    r"[\x00-\x07\x0b\x0e-\x1f\x7f]"
+    r"|\\(?:[0av]|c.|(?:x|u00|U000000)(?:[01][0-9a-fA-F]|7[fF])|[xuU]\{0*(?:1?[0-9a-fA-F]|7[fF])\})"
 )
 _ESCAPED = re.compile(r"\\\\")
 _CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]")

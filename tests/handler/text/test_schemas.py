@@ -122,13 +122,19 @@ def test_a_format_stands_beside_a_pattern() -> None:
     assert found["allOf"][1].keys() == {"pattern"}
 
 
-@pytest.mark.parametrize("pattern", ["[^\\x00-\\x1f]", "^[\\x00-\\x7F]*$", "\\\\x01", "a\\tb", "\\n", "[\\x20-\\x7e]"])
+@pytest.mark.parametrize("pattern",
+    [
+        "[^\\x00-\\x1f]", "^[\\x00-\\x7F]*$", "\\\\x01", "a\\tb", "\\n", "[\\x20-\\x7e]",
+        "\\u00e9", "[\\u00e8\\u00e9]", "\\u{e9}", "\\x{1F600}", "\\U0001F600",
+    ],
+)  # fmt: skip
 def test_classes_may_hold_control_characters(pattern: str) -> None:
     assert enforceable({"pattern": pattern}) == {"pattern": pattern}
 
 
 @pytest.mark.parametrize(
-    "pattern", ["[\\x01]", "\\v", "\\cA", "\\0", "\x01", "[^\\x01-\\u{10ffff}]", "[[:cntrl:]&&[\\x01]]"]
+    "pattern",
+    ["[\\x01]", "\\v", "\\cA", "\\0", "\\u001F", "\\x{1f}", "\x01", "[^\\x01-\\u{10ffff}]", "[[:cntrl:]&&[\\x01]]"],
 )
 def test_no_pattern_may_want_a_single_one(pattern: str) -> None:
     assert "control characters" in refusal({"pattern": pattern})
