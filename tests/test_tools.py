@@ -59,6 +59,17 @@ def test_a_named_tool_is_called_with_valid_arguments(client: openai.OpenAI, temp
         jsonschema.validate(json.loads(call.function.arguments), SCHEMA)
 
 
+def test_a_function_without_parameters_takes_nothing(client: openai.OpenAI) -> None:
+    bare: Any = [{"type": "function", "function": {"name": "now"}}]
+    for tools in (bare, TOOLS[1:]):
+        answer = client.chat.completions.create(
+            model="firebrick-demo", messages=MESSAGES, tools=tools, tool_choice="required"
+        )
+        calls = answer.choices[0].message.tool_calls
+        assert calls is not None
+        assert {call.to_dict()["function"]["arguments"] for call in calls} == {"{}"}
+
+
 def test_the_model_calls_what_helps_and_answers_by_the_result(client: openai.OpenAI) -> None:
     given: Any = {"model": "firebrick-demo", "tools": ADDING, "temperature": 0, "max_tokens": 100}
     messages: list[Any] = [{"role": "user", "content": "Add 31 and 11."}]
