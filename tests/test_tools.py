@@ -59,6 +59,17 @@ def test_a_named_tool_is_called_with_valid_arguments(client: openai.OpenAI, temp
         jsonschema.validate(json.loads(call.function.arguments), SCHEMA)
 
 
+def test_a_function_without_parameters_takes_nothing(client: openai.OpenAI) -> None:
+    bare: Any = [{"type": "function", "function": {"name": "now"}}]
+    for tools in (bare, TOOLS[1:]):
+        answer = client.chat.completions.create(
+            model="firebrick-demo", messages=MESSAGES, tools=tools, tool_choice="required"
+        )
+        calls = answer.choices[0].message.tool_calls
+        assert calls is not None
+        assert {call.function.arguments for call in calls if call.type == "function"} == {"{}"}
+
+
 def test_the_model_calls_what_helps_and_answers_by_the_result(client: openai.OpenAI) -> None:
     given: Any = {"model": "firebrick-demo", "tools": ADDING, "temperature": 0, "max_tokens": 100}
     messages: list[Any] = [{"role": "user", "content": "Add 31 and 11."}]
@@ -102,6 +113,23 @@ def test_required_calls_stream_as_they_are_whole(client: openai.OpenAI) -> None:
     assert told[0]
     assert told[0] == told[1]
     assert whole.finish_reason == streamed.finish_reason
+
+
+def test_half_a_call_is_no_text(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="firebrick-demo", messages=MESSAGES, tools=TOOLS, tool_choice="required", max_tokens=4
+    )
+    (choice,) = answer.choices
+    assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == ("", None, "length")
+
+
+def test_a_call_that_a_stop_string_cuts_off_is_not_told_as_whole(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="firebrick-demo", messages=MESSAGES, tools=TOOLS[:1], tool_choice="required", stop="unit"
+    )
+    (choice,) = answer.choices
+    assert choice.message.tool_calls
+    assert choice.finish_reason == "stop"
 
 
 def test_a_tools_result_is_answered(client: openai.OpenAI) -> None:

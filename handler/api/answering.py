@@ -89,7 +89,15 @@ def _of_calls(
     names = frozenset(tool.name for tool in callees)
 
     def reader() -> Reader:
-        calls = CallReader(written, names, parallel=tools.parallel, certain=certain)
+        calls = CallReader(
+            written,
+            names,
+            parallel=tools.parallel,
+            certain=certain,
+            # Without a marker, what begins as a call may be what a schema wants.
+            halves=not certain or (words is not None and not form.required and not written.marker),
+            words=not form.required,
+        )
         return calls if thoughts is None or thinking == "no" else ThoughtReader(thoughts, thinking == "begun", calls)
 
     texts = () if thoughts is None else (thoughts.begin, thoughts.end)

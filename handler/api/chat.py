@@ -126,6 +126,7 @@ class ChatAnswer:
         self._begun: set[int] = set()
 
     def events(self, delta: Delta) -> Iterator[bytes]:
+        self._chunks.thoughts += delta.thoughts
         # The role comes with the first token, so that a failed prefill can still end as a status of its own.
         if delta.index not in self._begun:
             self._begun.add(delta.index)
@@ -164,6 +165,7 @@ class ChatAnswer:
         return self._chunks.end()
 
     def whole(self, choices: Sequence[Delta]) -> dict[str, Any]:
+        self._chunks.thoughts = sum(delta.thoughts for delta in choices)
         return self._chunks.whole("chat.completion", [self._choice(delta) for delta in choices])
 
     def _choice(self, delta: Delta) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Chunks:
         self._envelope = envelope
         self._meter = meter
         self._include_usage = include_usage
+        self.thoughts = 0  # tokens of them, in what was written
 
     def chunk(self, index: int, choice: dict[str, Any], finish_reason: str | None = None) -> bytes:
         """Write a chunk of one choice; the one with the finish reason has the timings, too."""
@@ -36,7 +37,7 @@ class Chunks:
     def end(self) -> Iterator[bytes]:
         """Write what comes after the chunk with the finish reason."""
         if self._include_usage:
-            yield event(self._chunk([]) | {"usage": self._meter.usage()})
+            yield event(self._chunk([]) | {"usage": usage(self._meter, self.thoughts)})
         yield DONE
 
     def whole(self, object: str, choices: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -50,13 +51,19 @@ class Chunks:
             **self._envelope.members(),
             "object": object,
             "choices": choices,
-            "usage": self._meter.usage(),
+            "usage": usage(self._meter, self.thoughts),
             "timings": self._meter.timings(),
         }
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         head = {"id": self._envelope.id, "object": self._object, **self._envelope.members(), "choices": choices}
         return head | ({"usage": None} if self._include_usage else {})
+
+
+def usage(meter: Meter, thoughts: int) -> dict[str, Any]:
+    """Return OpenAI's usage object; of a model that has thought, with how many of its tokens were thoughts."""
+    told = meter.usage()
+    return told | {"completion_tokens_details": {"reasoning_tokens": thoughts}} if thoughts else told
 
 
 def scores(tokens: Iterable[ScoredToken]) -> list[dict[str, Any]]:

@@ -124,6 +124,10 @@ _USAGE = object_of(
     completion_tokens=COUNT,
     total_tokens=COUNT,
     prompt_tokens_details=object_of(["cached_tokens"], cached_tokens=COUNT),
+    completion_tokens_details={
+        **object_of(["reasoning_tokens"], reasoning_tokens=COUNT),
+        "description": "Where the model has thought.",
+    },
 )
 _TIMINGS = object_of(
     ["prompt_tokens", "cached_tokens", "completion_tokens"],

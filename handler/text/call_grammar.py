@@ -64,7 +64,7 @@ class Form:
 
 def closed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Leave out arguments that a schema doesn't speak of: a function couldn't take them."""
-    speaks = schema.get("properties") and not any(key in schema for key in _COMPOSED)
+    speaks = "properties" in schema and not any(key in schema for key in _COMPOSED)
     return {**schema, "additionalProperties": False} if speaks else schema
 
 

@@ -35,6 +35,8 @@ class CallReader:
         names: Of the tools that may be called.
         parallel: Whether there may be several; otherwise those behind the first one are left out.
         certain: Whether a grammar holds: arguments come in pieces, since they can't turn out to be none.
+        halves: Whether half a call, where the answer's end has cut it off, is text. Not if it can be nothing else.
+        words: Whether there may be any; if not, half a marker is no text either.
         make_id: Makes calls' ids.
     """
 
@@ -45,10 +47,14 @@ class CallReader:
         *,
         parallel: bool = True,
         certain: bool = False,
+        halves: bool = True,
+        words: bool = True,
         make_id: Callable[[], str] = new_id,
     ) -> None:
         self._form, self._names, self._make_id = form, frozenset(names), make_id
         self._parallel, self._certain = parallel, certain
+        self._halves, self._has_words = halves, words
+        self.cut = False  # the answer has ended within a call that was told
         self._markers = tuple(text for text in (form.marker, form.optional) if text)
         self._bare = not form.marker  # calls may begin here without a marker
         self._text = ""  # not told yet
@@ -62,6 +68,11 @@ class CallReader:
         self._at = 0  # behind the marker, where a call may begin
         self._candidate: Candidate | None = None
         self._sent: int | None = None  # up to where the candidate's arguments have been told
+
+    @property
+    def thinking(self) -> bool:
+        """Never: thoughts are somebody else's."""
+        return False
 
     def push(self, text: str) -> Delta:
         """Take more text; return what is certain now."""
@@ -91,7 +102,7 @@ class CallReader:
             at, marker = min(found)
             self._say(at)
             return self._open(len(marker))
-        held = 0 if last else max(overlap(self._text, marker) for marker in self._markers)
+        held = 0 if last and self._has_words else max(overlap(self._text, marker) for marker in self._markers)
         self._say(len(self._text) - held)
         return False
 
@@ -116,7 +127,9 @@ class CallReader:
         if found := NAMED.match(text, at):
             return self._begin(NamedCandidate(found))
         pattern = _LIST_BEGIN if text.startswith("[", at) else _NAMED_BEGIN
-        return False if pattern.fullmatch(text, at) and not last else self._fail(at)
+        if not pattern.fullmatch(text, at):
+            return self._fail(at)
+        return self._cut_off() if last else False
 
     def _growing(self, last: bool) -> bool:
         """In what may be a call."""
@@ -176,9 +189,10 @@ class CallReader:
 
     def _cut_off(self) -> bool:
         """The answer has ended within a call."""
-        if self._sent is None:
+        if self._sent is None and self._halves:
             return self._fail(len(self._text))
-        self._text, self._called = "", True
+        self.cut = self._sent is not None
+        self._text, self._called = "", self._called or self.cut
         return self._leave()
 
     # What is told.

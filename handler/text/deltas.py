@@ -81,6 +81,7 @@ class Delta:
         finish_reason: Why there will be no more.
         index: Which choice it belongs to.
         reasoning: Text that was thought before the answer.
+        thoughts: How many of its tokens are such text's.
         calls: Of tools; they come after the delta's text.
         stopped_by: The stop string that ended the text, if one did.
         embedding: float32 `(hidden_size,)`, pooled and not normalized, where the answer is no text.
@@ -91,6 +92,7 @@ class Delta:
     finish_reason: FinishReason | None = None
     index: int = 0
     reasoning: str = ""
+    thoughts: int = 0
     calls: tuple[CallDelta, ...] = ()
     stopped_by: str | None = None
     embedding: NDArray[np.float32] | None = None
@@ -130,6 +132,7 @@ def _joined(given: Sequence[Delta]) -> Delta:
         finish_reason=given[-1].finish_reason,
         index=given[-1].index,
         reasoning="".join(delta.reasoning for delta in given),
+        thoughts=sum(delta.thoughts for delta in given),
         calls=_joined_calls(given),
         stopped_by=given[-1].stopped_by,
         embedding=given[-1].embedding,

@@ -54,4 +54,8 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
     "byte": _text(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
     "binary": {},
     "password": {},
+    # Pydantic's, of texts that only a disk can tell more about.
+    "path": {},
+    "file-path": {},
+    "directory-path": {},
 }

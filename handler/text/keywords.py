@@ -10,6 +10,8 @@ from typing import Any
 
 MOST_MULTIPLE = 10_000  # of multipleOf, without its point: so many states there are, and all of them are computed
 SAFE_INTEGER = 2**53  # beyond, numbers are no longer exact
+LEAST_GAP = 1e-9  # between an excluded whole number and the numbers that come
+BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 Check = Callable[[Any, Mapping[str, Any], str], Any]
 
@@ -17,7 +19,8 @@ Check = Callable[[Any, Mapping[str, Any], str], Any]
 # spelling; and where a text must hold one, llguidance would leave it out.
 _CONTROL = re.compile(r"[\x00-\x07\x0b\x0e-\x1f\x7f]")
 _CONTROL_ESCAPE = re.compile(
-    r"[\x00-\x07\x0b\x0e-\x1f\x7f]|\\(?:[0av]|c.|x\{?0*(?:[01].|7[fF]|.\b)|u\{?0*(?:[01].|7[fF]|.\b))"
+    r"[\x00-\x07\x0b\x0e-\x1f\x7f]"
+    r"|\\(?:[0av]|c.|(?:x|u00|U000000)(?:[01][0-9a-fA-F]|7[fF])|[xuU]\{0*(?:1?[0-9a-fA-F]|7[fF])\})"
 )
 _ESCAPED = re.compile(r"\\\\")
 _CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]")
@@ -127,9 +130,24 @@ def _bound(inwards: float) -> Check:
             return int(math.copysign(SAFE_INTEGER, nearest))
         # Rounded, a bound might let through what it excludes.
         beyond = nearest > value if inwards < 0 else nearest < value
-        return value if nearest == value else math.nextafter(nearest, inwards) if beyond else nearest
+        exact = value if nearest == value else math.nextafter(nearest, inwards) if beyond else nearest
+        name = place.rpartition("/")[2]
+        excluded = name.startswith("exclusive") or schema.get(f"exclusive{name.capitalize()}") is True
+        return _excluded(exact, inwards, schema) if excluded else exact
 
     return check
+
+
+def _excluded(value: float, inwards: float, schema: Mapping[str, Any]) -> float:
+    """Move a whole number that is excluded inwards by next to nothing: between it and a bound that lies within the same
+    unit, llguidance would take it for included."""
+    if schema.get("type") == "integer" or value != value // 1:
+        return value
+    others = [schema.get(name) for name in BOUNDS]
+    gaps = [abs(other - value) / 4 for other in others if isinstance(other, int | float) and other != value]
+    moved = value + math.copysign(min([LEAST_GAP, *gaps]), inwards)
+    moved = moved if moved != value else math.nextafter(value, inwards)
+    return value if moved == moved // 1 else moved
 
 
 def _type(value: Any, schema: Mapping[str, Any], place: str) -> Any:

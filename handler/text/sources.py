@@ -27,7 +27,8 @@ _OTHER_WORDS = {
     "oneOf constraints are not supported. Enable 'coerce_one_of' option to approximate oneOf with anyOf": (
         "oneOf can only be enforced where its schemas can be told apart, by their types or by a required property "
         "with another const in each; or use anyOf"
-    )
+    ),
+    "NoExtensionBias": "it is nothing but references that lead back to it",
 }
 MOST_TRIES = 200  # to find the place of an error
 Try = Callable[[str], str]

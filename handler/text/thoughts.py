@@ -13,6 +13,9 @@ from handler.text.reading import Reader
 class Words:
     """Takes all of it for words."""
 
+    thinking = False
+    cut = False
+
     def push(self, text: str) -> Delta:
         """Return it as it is."""
         return Delta(text)
@@ -36,6 +39,16 @@ class ThoughtReader:
         self._text = ""  # not told yet
         self._thought = False
         self._state: Callable[[str, bool], Delta] = self._inside if opened else self._before
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the text is within thoughts."""
+        return self._state == self._inside
+
+    @property
+    def cut(self) -> bool:
+        """Whether the answer has ended within a call."""
+        return self._rest.cut
 
     def push(self, text: str) -> Delta:
         """Take more text; return what is certain now."""

@@ -37,11 +37,13 @@ class ResponseAnswer:
         self._output: list[dict[str, Any]] = []
         self._reason: FinishReason | None = None
         self._number = 0
+        self._thoughts = 0  # tokens of them
 
     def events(self, delta: Delta) -> Iterator[bytes]:
         yield from self._begin()
         for step in self._parts.take(delta):
             yield from self._step(step, "completed")
+        self._thoughts += delta.thoughts
         self._reason = delta.finish_reason
 
     def end(self) -> Iterator[bytes]:
@@ -61,6 +63,7 @@ class ResponseAnswer:
 
     def whole(self, choices: Sequence[Delta]) -> dict[str, Any]:
         [answer] = choices
+        self._thoughts = answer.thoughts
         status = _status(answer.finish_reason)
         parts = parts_of(answer) or [EMPTY]
         items = [self._item(index, part).whole("completed") for index, part in enumerate(parts)]
@@ -107,19 +110,18 @@ class ResponseAnswer:
             "model": self._envelope.model,
             "output": list(output),
             **self._request,
-            **({"usage": usage(self._meter), "timings": self._meter.timings()} if ended else {}),
+            **({"usage": _usage(self._meter, self._thoughts), "timings": self._meter.timings()} if ended else {}),
         }
 
 
-def usage(meter: Meter) -> dict[str, Any]:
+def _usage(meter: Meter, thoughts: int) -> dict[str, Any]:
     """Return the usage under the names of responses."""
     told = meter.usage()
-    details = told.get("completion_tokens_details", {})
     return {
         "input_tokens": told["prompt_tokens"],
         "input_tokens_details": {**told["prompt_tokens_details"], "cache_write_tokens": 0},
         "output_tokens": told["completion_tokens"],
-        "output_tokens_details": {"reasoning_tokens": details.get("reasoning_tokens", 0)},
+        "output_tokens_details": {"reasoning_tokens": thoughts},
         "total_tokens": told["total_tokens"],
     }
 

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from handler.api.chat import parse_chat
 from handler.errors import ApiError, InvalidValue, NoChatTemplate
-from handler.text.deltas import Delta
+from handler.text.deltas import Delta, joined
 from handler.text.meter import Meter
 from tests.handler.api.answers import ENVELOPE, streamed, whole
 from tests.handler.api.bodies import ANY_JSON
@@ -122,6 +122,16 @@ def test_a_stream_begins_with_the_role_and_ends_with_the_reason_and_the_usage() 
     ]
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None, None, None, None, "length"]
     assert (usage["choices"], usage["usage"]["total_tokens"], done) == ([], 3, "[DONE]")
+
+
+def test_the_usage_tells_how_many_tokens_were_thoughts() -> None:
+    deltas = [Delta("", reasoning="a", thoughts=1), Delta("", thoughts=1), Delta("b", finish_reason="stop")]
+    answer = chat(**USAGE).answer(ENVELOPE, Meter(3, 0.0))
+    events = [event for delta in deltas for event in answer.events(delta)] + list(answer.end())
+    thought = {"reasoning_tokens": 2}
+    assert json.loads(events[-2].removeprefix(b"data: "))["usage"]["completion_tokens_details"] == thought
+    whole = chat().answer(ENVELOPE, Meter(3, 0.0)).whole(joined(deltas))
+    assert whole["usage"]["completion_tokens_details"] == thought
 
 
 def test_a_whole_chat_is_all_of_its_deltas() -> None:

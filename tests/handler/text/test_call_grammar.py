@@ -183,7 +183,8 @@ def test_definitions_are_found_from_each_argument() -> None:
 
 
 def test_arguments_that_a_schema_does_not_speak_of_are_left_out() -> None:
-    assert closed(WEATHER.parameters)["additionalProperties"] is False
+    for parameters in (WEATHER.parameters, {"type": "object", "properties": {}}):
+        assert closed(parameters)["additionalProperties"] is False
     schemas: list[Mapping[str, Any]] = [
         {"type": "object"},
         {"properties": {"a": {}}, "additionalProperties": True},

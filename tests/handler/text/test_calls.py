@@ -157,6 +157,34 @@ def test_certain_arguments_come_as_they_are_written() -> None:
     assert [call.arguments for call in told[1:]] == list(OSLO)
 
 
+@pytest.mark.parametrize(
+    ("form", "text", "words"),
+    [
+        ("hermes", '<tool_call>\n{"name": "get_', ""),
+        ("hermes", "Let me see. <tool_call>", "Let me see. "),
+        ("hermes", f"{hermes(WEATHER)}\n<tool_call>", ""),
+        ("mistral", '[TOOL_CALLS][{"name', ""),
+        ("mistral_args", "[TOOL_CALLS]get_wea", ""),
+        ("llama3_json", '{"name": "get', ""),
+        ("pythonic", "[get_weather(ci", ""),
+    ],
+)
+def test_half_a_call_that_can_be_nothing_else_is_left_out(form: str, text: str, words: str) -> None:
+    assert said(form, text, certain=True, halves=False)[0] == words
+
+
+def test_half_a_marker_is_left_out_where_there_are_no_words() -> None:
+    assert said("hermes", "<tool_", certain=True, halves=False, words=False) == ("", [])
+
+
+def test_it_is_told_whether_a_call_was_cut_off() -> None:
+    for end, cut in ((54, True), (None, False)):
+        reader = CallReader(TOOL_FORMATS["hermes"], NAMES, certain=True)
+        reader.push(hermes(WEATHER)[:end])
+        reader.end()
+        assert reader.cut is cut
+
+
 def test_certain_arguments_that_are_cut_off_are_told_as_far_as_they_came() -> None:
     assert said("hermes", hermes(WEATHER)[:54], certain=True) == ("", [("get_weather", OSLO[:5])])
 

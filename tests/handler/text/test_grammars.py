@@ -72,6 +72,8 @@ def takes(grammars: Grammars, grammar: Grammar, text: str) -> bool:
         (schema({"type": "string", "format": "date"}), '"2024-02-29"', '"2023-02-29"'),
         (schema({"type": "string", "format": "hostname"}), '"a-b.example"', '"xn--x.example"'),
         (schema({"type": "string", "format": "time"}), '"23:59:59Z"', '"23:59:60Z"'),
+        (schema({"type": "string", "format": "path"}), '"/tmp/a"', "3"),
+        (schema({"type": "string", "pattern": "^\\u00e9$"}), '"é"', '"e"'),
         (Grammar("regex", "[0-9]{3}|x+", "r"), "xxx", "12"),
         (Grammar("regex", "^[ab]+$", "r"), "abba", "abc"),
         (Grammar("lark", 'start: "a" b+\nb: /[0-9]/ "-"', "g"), "a1-2-", "a1-2"),
@@ -82,6 +84,26 @@ def takes(grammars: Grammars, grammar: Grammar, text: str) -> bool:
 def test_a_grammar_takes_its_words_and_no_others(grammars: Grammars, grammar: Grammar, good: str, bad: str) -> None:
     assert takes(grammars, grammar, good)
     assert not takes(grammars, grammar, bad)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "excluded", "good"),
+    [
+        ({"exclusiveMinimum": 0, "maximum": 0.5}, "0", "0.5"),
+        ({"exclusiveMinimum": 0, "maximum": 1e-9}, "0", "0.000000001"),
+        ({"exclusiveMinimum": 0, "exclusiveMaximum": 0.5}, "0.0", "0.25"),
+        ({"minimum": 0, "exclusiveMinimum": True, "maximum": 0.5}, "0", "0.5"),
+        ({"allOf": [{"exclusiveMinimum": 2}, {"maximum": 2.5}]}, "2", "2.1"),
+        ({"minimum": -0.5, "exclusiveMaximum": 0}, "-0", "-0.1"),
+        ({"minimum": -2.5, "exclusiveMaximum": -2}, "-2", "-2.4"),
+    ],
+)
+def test_a_whole_number_that_is_excluded_does_not_come(
+    grammars: Grammars, bounds: dict[str, Any], excluded: str, good: str
+) -> None:
+    numbers = schema({"type": "number", **bounds})
+    assert takes(grammars, numbers, good)
+    assert not takes(grammars, numbers, excluded)
 
 
 def test_names_have_one_spelling(grammars: Grammars) -> None:
@@ -97,7 +119,7 @@ def test_names_have_one_spelling(grammars: Grammars) -> None:
         (schema({"items": {"pattern": "(a"}}), "at #/items: regex parse error"),
         (schema({"items": {"properties": {"x": {"oneOf": [{}, {}]}}}}), "at #/items/properties/x: oneOf "),
         (schema(False), "at #: Unsatisfiable schema"),
-        (schema({"$ref": "#"}), "at #: "),
+        (schema({"$ref": "#"}), "at #: it is nothing but references"),
         (schema({"enum": [f"value {n}" for n in range(100_000)]}), "too big"),
         (Grammar("regex", "(a", "schema"), "unclosed group"),
         (Grammar("regex", "", "schema"), "empty"),

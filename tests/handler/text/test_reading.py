@@ -4,14 +4,19 @@ from collections.abc import Generator
 
 import pytest
 
-from handler.text.deltas import CallDelta, Delta, FinishReason
+from handler.text.deltas import CallDelta, Delta, FinishReason, joined
+from handler.text.families import REASONING_FORMATS
 from handler.text.reading import read
+from handler.text.thoughts import ThoughtReader, Words
 
 
 class Capitals:
     """Takes capitals for calls, and holds the last character back."""
 
-    def __init__(self) -> None:
+    thinking = False
+
+    def __init__(self, cut: bool = False) -> None:
+        self.cut = cut
         self._held = ""
 
     def push(self, text: str) -> Delta:
@@ -42,6 +47,21 @@ def test_what_was_held_back_comes_with_the_end() -> None:
 def test_calls_are_why_an_answer_ended(reason: FinishReason, told: FinishReason) -> None:
     said = [delta for delta in read(deltas("aX", reason=reason), Capitals()) if delta is not None]
     assert (said[-1].calls[0].name, said[-1].finish_reason) == ("X", told)
+
+
+def test_a_call_that_is_cut_off_is_no_reason() -> None:
+    said = [delta for delta in read(deltas("aX", reason="stop"), Capitals(cut=True)) if delta is not None]
+    assert (said[-1].calls[0].name, said[-1].finish_reason) == ("X", "stop")
+
+
+def test_the_tokens_of_thoughts_are_counted_without_what_is_around_them() -> None:
+    form = REASONING_FORMATS["think"]
+    assert form is not None
+    texts = ["<think>", "I", "", " see", "</think>", "Hi"]
+    told = joined(filter(None, read(deltas(*texts, reason="stop"), ThoughtReader(form, False, Words()))))
+    assert [(delta.reasoning, delta.text, delta.thoughts) for delta in told] == [("I see", "Hi", 3)]
+    told = joined(filter(None, read(deltas("I", " see", reason="length"), ThoughtReader(form, True, Words()))))
+    assert [delta.thoughts for delta in told] == [2]
 
 
 def test_the_stop_string_is_still_told() -> None:

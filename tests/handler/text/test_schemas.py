@@ -108,6 +108,8 @@ def test_what_is_unevaluated_where_a_schema_stands_alone_is_additional() -> None
         ({"maximum": 0.1}, {"maximum": 0.1}),
         ({"format": "int32"}, {"minimum": -(2**31), "maximum": 2**31 - 1}),
         ({"minLength": 2.0}, {"minLength": 2}),
+        ({"type": "integer", "exclusiveMinimum": 0}, {"type": "integer", "exclusiveMinimum": 0}),
+        ({"exclusiveMaximum": 2**53}, {"exclusiveMaximum": 2**53}),
     ],
 )
 def test_bounds_are_never_wider(given: Any, found: Any) -> None:
@@ -120,13 +122,19 @@ def test_a_format_stands_beside_a_pattern() -> None:
     assert found["allOf"][1].keys() == {"pattern"}
 
 
-@pytest.mark.parametrize("pattern", ["[^\\x00-\\x1f]", "^[\\x00-\\x7F]*$", "\\\\x01", "a\\tb", "\\n", "[\\x20-\\x7e]"])
+@pytest.mark.parametrize("pattern",
+    [
+        "[^\\x00-\\x1f]", "^[\\x00-\\x7F]*$", "\\\\x01", "a\\tb", "\\n", "[\\x20-\\x7e]",
+        "\\u00e9", "[\\u00e8\\u00e9]", "\\u{e9}", "\\x{1F600}", "\\U0001F600",
+    ],
+)  # fmt: skip
 def test_classes_may_hold_control_characters(pattern: str) -> None:
     assert enforceable({"pattern": pattern}) == {"pattern": pattern}
 
 
 @pytest.mark.parametrize(
-    "pattern", ["[\\x01]", "\\v", "\\cA", "\\0", "\x01", "[^\\x01-\\u{10ffff}]", "[[:cntrl:]&&[\\x01]]"]
+    "pattern",
+    ["[\\x01]", "\\v", "\\cA", "\\0", "\\u001F", "\\x{1f}", "\x01", "[^\\x01-\\u{10ffff}]", "[[:cntrl:]&&[\\x01]]"],
 )
 def test_no_pattern_may_want_a_single_one(pattern: str) -> None:
     assert "control characters" in refusal({"pattern": pattern})

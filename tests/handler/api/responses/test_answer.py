@@ -18,7 +18,7 @@ from tests.handler.api.sse import parsed, streamed
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 WORDS = [Delta("he"), Delta(""), Delta("llo"), Delta("", finish_reason="stop")]
 CALLS = [
-    Delta("", reasoning="hm"),
+    Delta("", reasoning="hm", thoughts=1),
     Delta("Now", calls=(CallDelta(0, "call_1", "add"),)),
     Delta("", calls=(CallDelta(0, arguments='{"a"'),)),
     Delta("", calls=(CallDelta(0, arguments=": 1}"), CallDelta(1, "call_2", "sub", "{}"))),
@@ -51,6 +51,11 @@ def test_streamed_and_whole_are_the_same_and_valid_by_openais_types(deltas: list
     assert timeless(events[-1]["response"]) == timeless(whole)
     done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
     assert done == whole["output"]
+
+
+def test_the_usage_tells_how_many_tokens_were_thoughts() -> None:
+    usage = answer().whole(joined(CALLS))["usage"]
+    assert usage["output_tokens_details"] == {"reasoning_tokens": 1}
 
 
 def test_a_message_in_events() -> None:
