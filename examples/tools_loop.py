@@ -26,7 +26,7 @@ def call(name: str, arguments: str) -> str:
 
 client = OpenAI()
 model = client.models.list().data[0].id
-messages: list[Any] = [{"role": "user", "content": "What is 31 + 11? Use the tool."}]
+messages: list[Any] = [{"role": "user", "content": "What is 31 + 11?"}]
 for _ in range(4):
     message = (
         client.chat.completions.create(model=model, messages=messages, tools=TOOLS, max_tokens=200).choices[0].message

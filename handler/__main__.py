@@ -21,7 +21,7 @@ from handler.errors import StartupError  # noqa: E402
 from handler.http.connections import Bounds, connection_limit  # noqa: E402
 from handler.http.listener import listen, open_socket  # noqa: E402
 from handler.settings import Settings, read_settings  # noqa: E402
-from handler.start.environment import configure_libraries  # noqa: E402
+from handler.start.environment import configure_libraries, open_standard_streams  # noqa: E402
 from handler.start.key_loading import KeyLoading  # noqa: E402
 from handler.start.loading import load_model  # noqa: E402
 
@@ -115,6 +115,7 @@ def _parse_arguments(arguments: Sequence[str]) -> dict[str, str | None]:
 
 
 if __name__ == "__main__":
+    open_standard_streams()
     configure_libraries(os.environ)
     code = main(sys.argv[1:], os.environ)
     sys.stderr.flush()

@@ -6,7 +6,7 @@ with one line on stderr and exit code 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 SHOWN_CHARACTERS = 80
@@ -435,6 +435,33 @@ class Unauthorized(ApiError):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"www-authenticate": "Bearer"}
+
+
+class OriginRefused(ApiError):
+    """A page of an origin that isn't listed wants to call."""
+
+    status = 403
+    code = "origin_refused"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"pages of {shown(origin)} may not call this server; FIREBRICK_CORS_ORIGINS lists those that may"
+        )
+
+
+class MethodNotShared(ApiError):
+    """A page wants to call by a method that isn't for other origins."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, shared: Sequence[str]) -> None:
+        super().__init__(f"pages of other origins may not send {shown(method)}; use {', '.join(shared)}")
+        self.shared = shared
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"allow": ", ".join(self.shared)}
 
 
 class MalformedHttp(ApiError):

@@ -11,6 +11,7 @@ from typing import Literal, cast
 from handler.errors import SettingsError
 
 MIB = 2**20
+LEAST_HEARTBEAT_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -152,12 +153,25 @@ def _api_key(key: str, value: str) -> str:
     return value
 
 
+def _heartbeat(key: str, value: str) -> float:
+    seconds = _seconds(0)(key, value)
+    if 0 < seconds < LEAST_HEARTBEAT_S:  # Comments would be all that the server does.
+        raise SettingsError(key, value, f"0, or seconds from {LEAST_HEARTBEAT_S:g}")
+    return seconds
+
+
 def _origins(key: str, value: str) -> tuple[str, ...]:
     origins = tuple(origin.strip() for origin in value.split(","))
-    # What a browser sends: no path, and small letters. Apps in a web view have schemes of their own.
-    if origins != ("*",) and not all(re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\sA-Z,*]+", origin) for origin in origins):
-        raise SettingsError(key, value, "origins as https://example.org without a path, with commas between, or *")
+    if origins != ("*",) and not all(map(_is_origin, origins)):
+        expected = "origins as browsers send them (https://example.org; no path, small letters, xn--…, no default port)"
+        raise SettingsError(key, value, f"{expected} with commas between, or *")
     return origins
+
+
+def _is_origin(text: str) -> bool:
+    # Apps in a web view have schemes of their own. Another origin than a browser sends would never match.
+    sent = re.fullmatch(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?", text)
+    return sent is not None and (sent[0].partition(":")[0], sent[2]) not in (("http", ":80"), ("https", ":443"))
 
 
 def _secret(key: str, value: str) -> str:
@@ -221,7 +235,7 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "head_s": _seconds(1),
     "keep_alive_s": _seconds(1),
     "connections": _integer(1, 1_000_000),
-    "heartbeat_s": _seconds(0),
+    "heartbeat_s": _heartbeat,
     "cors_origins": _origins,
     "deadline_margin_ms": _integer(0, 600_000),
     "page": _switch,

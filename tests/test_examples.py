@@ -34,6 +34,14 @@ def test_a_stream_by_openais_client(server: Server) -> None:
     assert "632" in run(server, "openai_chat.py", "What is 347 + 285?")
 
 
+def test_an_object_by_a_schema(server: Server) -> None:
+    assert run(server, "structured_output.py") == "Mara Weston of Tessin: order KD-4821\n"
+
+
+def test_a_tool_is_called_until_the_answer_is_known(server: Server) -> None:
+    assert run(server, "tools_loop.py").startswith('add({"a": 31, "b": 11}) = 42\nThe result: 42')
+
+
 def test_all_of_them_are_listed() -> None:
     told = page("examples/README.md")
     assert [path.name for path in EXAMPLES.iterdir() if f"({path.name})" not in told] == ["README.md"]

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +325,27 @@ def test_after_the_grace_period_a_stream_ends_with_an_error(
     with pytest.raises(openai.APIError, match="shutting down"):
         list(stream)
     assert server.end(signal.SIGTERM) == (0, "")
+
+
+# ---------------------------------------------------------------- a start without a log
+
+
+def test_a_server_whose_stdout_is_closed_answers(demo_artefact: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = 'exec "$0" -m handler --model-dir "$1" --port "$2" <&- >&-'
+    started = ["sh", "-c", command, sys.executable, str(demo_artefact), port]
+    with subprocess.Popen(started, stderr=subprocess.PIPE, text=True) as process:
+        answer = None
+        while answer is None and process.poll() is None:
+            with suppress(httpx.TransportError):
+                answer = httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=60)
+        process.terminate()
+        assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 0
+    assert answer is not None
+    assert answer.status_code == 200
 
 
 # ---------------------------------------------------------------- a start that can't be

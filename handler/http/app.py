@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES, EMBEDDINGS)
 CALCULATIONS: tuple[Calculation, ...] = (RESPONSE_COUNT, MESSAGE_COUNT, TOKENIZE, DETOKENIZE, APPLY_TEMPLATE)
-PREFLIGHT_S = 7200  # for how long a browser may remember a preflight; Chromium takes no more
 
 
 def create_app(
@@ -103,19 +102,9 @@ def _cors(origins: tuple[str, ...]) -> list[Middleware]:
     """What lets pages of these origins call; before the gate, since a browser asks without the key."""
     if not origins:
         return []
-    from starlette.middleware.cors import CORSMiddleware  # Most servers don't need it.
+    from handler.http.cors import Cors  # Most servers don't need it.
 
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["*"],  # Clients send a dozen of their own.
-            allow_private_network=True,  # Who lists an origin lets it call, wherever the server is.
-            expose_headers=["x-request-id", "retry-after", "x-should-retry"],
-            max_age=PREFLIGHT_S,
-        )
-    ]
+    return [Middleware(Cors, origins=origins)]
 
 
 def _json(value: object) -> Response:

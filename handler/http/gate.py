@@ -142,7 +142,8 @@ def _key(scope: Scope) -> bytes:
 
 async def raise_api_error(request: Request, error: Exception) -> NoReturn:
     """Turn the router's own errors into ours."""
+    path = request.scope["path"]
     if isinstance(error, HTTPException) and error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "")
-        raise MethodNotAllowed(request.method, request.url.path, ", ".join(sorted(allow.split(", ")))) from error
-    raise NotFound(request.url.path) from error
+        raise MethodNotAllowed(request.method, path, ", ".join(sorted(allow.split(", ")))) from error
+    raise NotFound(path) from error

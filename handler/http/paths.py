@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from itertools import dropwhile
 
 VERSION = "v1"
+# RFC 9112, 3.2.2: what proxies are sent, and every server must take
+_ABSOLUTE = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
 
 class Paths:
@@ -20,16 +24,19 @@ class Paths:
         self._beginnings = tuple(path.partition("{")[0] for path in known if "{" in path)
 
     def meant(self, path: str) -> str:
-        """Return the route's path: without doubled slashes or one at the end, and with one `/v1` where there is one.
+        """Return the route's path: without a host, doubled slashes or one at the end, and with one `/v1` if it has one.
 
         What is no route's path in any way is returned as it is.
         """
         if self._known(path):
             return path
+        if absolute := _ABSOLUTE.match(path):
+            return self.meant(path[absolute.end() :] or "/")
         segments = [segment for segment in path.split("/") if segment]
-        while segments[:1] == [VERSION]:
-            del segments[0]
-        for candidate in ("/" + "/".join([VERSION, *segments]), "/" + "/".join(segments)):
+        rest = list(dropwhile(VERSION.__eq__, segments))
+        if segments and not rest:
+            return path  # `/v1` alone is not the page.
+        for candidate in ("/" + "/".join([VERSION, *rest]), "/" + "/".join(rest)):
             if self._known(candidate):
                 return candidate
         return path

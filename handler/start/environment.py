@@ -1,7 +1,9 @@
-"""What libraries look for in the environment while they are imported."""
+"""What a process finds around it: its standard streams, and what libraries look for in its environment."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import MutableMapping
 
 LIBRARIES = {
@@ -14,3 +16,15 @@ def configure_libraries(environ: MutableMapping[str, str]) -> None:
     """Set what the operator hasn't set; to be called before numpy and onnxruntime are imported."""
     for name, value in LIBRARIES.items():
         environ.setdefault(name, value)
+
+
+def open_standard_streams() -> None:
+    """Open what the caller has closed of stdin, stdout and stderr, to nowhere.
+
+    Else the next file or socket would get its number, and what libraries print.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")

@@ -43,6 +43,7 @@ def test_empty_means_not_set() -> None:
         ("FIREBRICK_IDLE_S", "0"),
         ("FIREBRICK_HEAD_S", "0"),
         ("FIREBRICK_HEARTBEAT_S", "-1"),
+        ("FIREBRICK_HEARTBEAT_S", "0.001"),
         ("FIREBRICK_CONNECTIONS", "0"),
         ("FIREBRICK_CORS_ORIGINS", "example.org"),
         ("FIREBRICK_CORS_ORIGINS", "https://example.org/"),
@@ -50,6 +51,11 @@ def test_empty_means_not_set() -> None:
         ("FIREBRICK_CORS_ORIGINS", "https://*.example.org"),
         ("FIREBRICK_CORS_ORIGINS", "*,https://example.org"),
         ("FIREBRICK_CORS_ORIGINS", "https://example.org,"),
+        ("FIREBRICK_CORS_ORIGINS", "https://example.org:443"),
+        ("FIREBRICK_CORS_ORIGINS", "http://example.org:80"),
+        ("FIREBRICK_CORS_ORIGINS", "https://bücher.example"),
+        ("FIREBRICK_CORS_ORIGINS", "https://user@example.org"),
+        ("FIREBRICK_CORS_ORIGINS", "https://example.org?x"),
         ("FIREBRICK_DEADLINE_MARGIN_MS", "-1"),
         ("FIREBRICK_DEADLINE_MARGIN_MS", "1.5"),
         ("FIREBRICK_RESULTS_BUCKET", "s3://results"),
@@ -108,6 +114,10 @@ def test_a_switch_is_on_unless_it_is_turned_off(name: str) -> None:
         ("*", ("*",)),
         ("https://example.org, http://localhost:3000", ("https://example.org", "http://localhost:3000")),
         ("tauri://localhost", ("tauri://localhost",)),
+        (
+            "http://[::1]:8080,https://xn--bcher-kva.example:8443",
+            ("http://[::1]:8080", "https://xn--bcher-kva.example:8443"),
+        ),
     ],
 )
 def test_origins_have_commas_between(value: str, origins: tuple[str, ...]) -> None:

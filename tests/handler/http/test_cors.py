@@ -13,9 +13,9 @@ HERE, ELSEWHERE = "https://example.org", "https://example.com"
 
 def preflight(server: Serving, origin: str = HERE, method: str = "POST") -> httpx.Response:
     headers = {
-        "origin": origin,
-        "access-control-request-method": method,
-        "access-control-request-headers": "authorization,x-stainless-os",
+        b"origin": origin.encode(),
+        b"access-control-request-method": method.encode(),
+        b"access-control-request-headers": b"authorization,x-stainless-os",
     }
     return server.client.options(CHAT, headers=headers)
 
@@ -29,11 +29,22 @@ def test_a_preflight_is_answered_without_the_key() -> None:
     assert "Origin" in answer.headers["vary"]
 
 
-def test_another_origins_isnt() -> None:
+@pytest.mark.parametrize("origin", [ELSEWHERE, "null", HERE + ":444", "http://example.org", "", "\u00e9"])
+def test_another_origins_is_refused_as_a_browsers_user_can_read(origin: str) -> None:
     with serving(cors_origins=(HERE,)) as server:
-        answer = preflight(server, ELSEWHERE)
-    assert answer.status_code == 400
+        answer = preflight(server, origin)
+    assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
+    assert answer.json()["error"]["code"] == "origin_refused"
+    assert "FIREBRICK_CORS_ORIGINS" in answer.json()["error"]["message"]
+
+
+def test_a_method_that_is_not_shared_is_named() -> None:
+    with serving(cors_origins=(HERE,)) as server:
+        answer = preflight(server, method="DELETE")
+    assert answer.status_code == 405
+    assert answer.json()["error"]["message"] == "pages of other origins may not send 'DELETE'; use GET, POST"
+    assert answer.headers["access-control-allow-origin"] == HERE  # so that the browser names the method, too
 
 
 @pytest.mark.parametrize(("key", "status"), [("secret", 200), ("wrong", 401)])
