@@ -89,32 +89,41 @@ class Server:
 
     def complete(self, prompt_ids: list[int], max_tokens: int) -> Answer:
         """Stream a greedy completion of token ids."""
-        address = urlsplit(self.url)
-        assert address.hostname is not None
-        connection = http.client.HTTPConnection(address.hostname, address.port)
-        body = {
-            "model": self.ready["model"],
-            "prompt": prompt_ids,
-            "max_tokens": max_tokens,
-            "temperature": 0,
-            "stream": True,
-        }
-        started = time.perf_counter()
-        connection.request("POST", "/v1/completions", json.dumps(body))
-        response = connection.getresponse()
-        if response.status != 200:
-            raise SystemExit(f"error: the server answered {response.status}: {response.read().decode()}")
-        first = 0.0
-        timings: Mapping[str, Any] = {}
-        for line in response:
-            if not line.startswith(b"data: {"):
-                continue
-            first = first or time.perf_counter()
-            timings = json.loads(line[6:]).get("timings") or timings
-        ended = time.perf_counter()
-        connection.close()
-        return Answer((first - started) * 1e3, (ended - started) * 1e3, timings)
+        return complete(self.url, self.ready["model"], prompt_ids, max_tokens)
 
     def memory(self) -> dict[str, int]:
         """Memory of the process in bytes: peak, now, anonymous, of files."""
         return process_memory(self.process.pid)
+
+
+def complete(url: str, model: str, prompt_ids: list[int], max_tokens: int) -> Answer:
+    """Stream a greedy completion of token ids from a server.
+
+    Raises:
+        SystemExit: it answers with an error.
+    """
+    address = urlsplit(url)
+    assert address.hostname is not None
+    connection = http.client.HTTPConnection(address.hostname, address.port)
+    body = {
+        "model": model,
+        "prompt": prompt_ids,
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "stream": True,
+    }
+    started = time.perf_counter()
+    connection.request("POST", "/v1/completions", json.dumps(body))
+    response = connection.getresponse()
+    if response.status != 200:
+        raise SystemExit(f"error: the server answered {response.status}: {response.read().decode()}")
+    first = 0.0
+    timings: Mapping[str, Any] = {}
+    for line in response:
+        if not line.startswith(b"data: {"):
+            continue
+        first = first or time.perf_counter()
+        timings = json.loads(line[6:]).get("timings") or timings
+    ended = time.perf_counter()
+    connection.close()
+    return Answer((first - started) * 1e3, (ended - started) * 1e3, timings)

@@ -85,7 +85,7 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
         ready_ms = round((time.perf_counter() - STARTED) * 1e3, 1)
         model.bill.initialized(ready_ms)
         members = {"model": model.served.model_id, "url": url, "threads": threads, "prefixes": model.prefixes}
-        log.event("ready", **members, ready_ms=ready_ms, **parts, **key.parts)
+        log.event("ready", **members, ready_ms=ready_ms, **parts, **key.parts, ended=parts.ended_ms(STARTED))
         if metrics is not None:
             metrics.ready(ready_ms)
 

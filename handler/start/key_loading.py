@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from handler.settings import Settings
 from handler.start.background import Background
-from handler.start.loading import timed
+from handler.start.parts import Parts
 
 if TYPE_CHECKING:
     from handler.access.keys import Keys, SecretKey
@@ -31,7 +31,7 @@ class KeyLoading:
         self._settings = settings
         self._environ = environ
         self._reading: Background[SecretKey] | None = None
-        self.parts: dict[str, float] = {}
+        self.parts = Parts()
 
     def begin(self) -> None:
         """Start what takes time."""
@@ -57,4 +57,4 @@ class KeyLoading:
         from handler.logs import Log
 
         read, log = key_reader(secret, self._environ), Log(sys.stdout)
-        return timed(self.parts, "api_key_ms", lambda: SecretKey(read, self._settings.api_key_ttl_s, log))
+        return self.parts.timed("api_key", lambda: SecretKey(read, self._settings.api_key_ttl_s, log))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from handler.artefact import DESCRIPTION, TOKENIZER, WEIGHTS, Artefact, load_artefact
 from handler.engine.kernels import library_of, library_path, populate_function
@@ -13,6 +12,7 @@ from handler.engine.memory import Room, plan_room
 from handler.errors import ArtefactVersion, TemplateInvalid
 from handler.settings import Settings
 from handler.start.background import Background
+from handler.start.parts import Parts
 from handler.start.populate import populate, read_ahead
 
 if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imported beside the others.
@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imp
     from handler.text.template import ChatTemplate
     from handler.text.tokenizer import Tokenizer
 
-T = TypeVar("T")
 TEMPLATE = "chat_template.jinja"
 # Where processors are short, the imports go first: all else has time until they are done.
 TOKENIZER_NICE = 5
@@ -39,7 +38,7 @@ def load_model(
     imports: Sequence[str] = (),
     on_engine_imported: Callable[[], None] | None = None,
     memory: int | None = None,
-) -> tuple[Model, Mapping[str, float]]:
+) -> tuple[Model, Parts]:
     """Load the artefact that the settings name.
 
     Args:
@@ -56,25 +55,23 @@ def load_model(
         ArtefactError: The directory can't be served, or one of its prefixes.
         StartupError: Tokenizer or template can't be read.
     """
-    parts: dict[str, float] = {}
-    checked = Background(lambda: timed(parts, "verify_ms", lambda: load_artefact(settings.model_dir, settings.verify)))
+    parts = Parts()
+    checked = Background(lambda: parts.timed("verify", lambda: load_artefact(settings.model_dir, settings.verify)))
     # kitoken's allocator takes the thread that imports it for the one that never ends, and crashes when it does.
-    timed(parts, "import_tokenizer_ms", lambda: import_module("handler.text.tokenizer"))
-    tokenizer = Background(
-        lambda: timed(parts, "tokenizer_ms", lambda: load_tokenizer(checked.result())), TOKENIZER_NICE
-    )
+    parts.timed("import_tokenizer", lambda: import_module("handler.text.tokenizer"))
+    tokenizer = Background(lambda: parts.timed("tokenizer", lambda: load_tokenizer(checked.result())), TOKENIZER_NICE)
     weights = Background(lambda: _map_weights(checked.result(), settings))
     populated = Background(lambda: _populate(checked.result(), weights.result(), settings, parts), POPULATE_NICE)
     # Imports hold Python's lock and so take turns; the engine's come first, for it is then made without it.
-    timed(parts, "import_engine_ms", lambda: import_module("handler.engine.engine"))
+    parts.timed("import_engine", lambda: import_module("handler.engine.engine"))
     artefact = checked.result()
     prefixes = load_prefixes(artefact, settings)  # headers only, so before the session is made: they may be refused
     room = None if memory is None else plan_room(artefact, memory, settings.slots)
     engine = Background(lambda: _load_engine(artefact, weights.result(), prefixes, settings, room, threads, parts))
     if on_engine_imported is not None:
         on_engine_imported()
-    timed(parts, "import_rest_ms", lambda: [import_module(name) for name in imports])
-    template = timed(parts, "template_ms", lambda: load_template(artefact))
+    parts.timed("import_rest", lambda: [import_module(name) for name in imports])
+    template = parts.timed("template", lambda: load_template(artefact))
     prompts = make_prompts(artefact, tokenizer.result(), template)
     model = _model(artefact, settings, engine.result(), prompts, prefixes, room)
     populated.result()
@@ -89,14 +86,14 @@ def _map_weights(artefact: Artefact, settings: Settings) -> Weights | None:
     return Weights(artefact.directory / WEIGHTS)
 
 
-def _populate(artefact: Artefact, weights: Weights | None, settings: Settings, parts: dict[str, float]) -> None:
+def _populate(artefact: Artefact, weights: Weights | None, settings: Settings, parts: Parts) -> None:
     if not settings.populate:
         return
     if weights is not None:
         function = populate_function(library_path(settings.kernels))
-        timed(parts, "populate_ms", lambda: populate(weights, function))
+        parts.timed("populate", lambda: populate(weights, function))
     elif settings.verify == "quick":  # otherwise all of it has just been read
-        timed(parts, "populate_ms", lambda: read_ahead(artefact.directory / WEIGHTS))
+        parts.timed("populate", lambda: read_ahead(artefact.directory / WEIGHTS))
     if settings.verify == "quick" and settings.prefix_cache:
         for name in artefact.prefixes:
             read_ahead(artefact.directory / name)
@@ -109,15 +106,15 @@ def _load_engine(
     settings: Settings,
     room: Room | None,
     threads: int,
-    parts: dict[str, float],
+    parts: Parts,
 ) -> Engine:
     from handler.engine.engine import Engine, EngineOptions
 
     slots, most_kept = (settings.slots or 1, None) if room is None else (room.slots, room.kept)
     options = EngineOptions(settings.prefill_chunk, slots, settings.prefix_cache, settings.lookup, most_kept)
     load = Engine.load
-    engine = timed(parts, "session_ms", lambda: load(artefact, threads, options, settings.kernels, weights, prefixes))
-    timed(parts, "warm_up_ms", engine.warm_up)
+    engine = parts.timed("session", lambda: load(artefact, threads, options, settings.kernels, weights, prefixes))
+    parts.timed("warm_up", engine.warm_up)
     return engine
 
 
@@ -239,11 +236,3 @@ def _model(
         room=room,
         bill=make_bill(settings),
     )
-
-
-def timed(parts: dict[str, float], name: str, function: Callable[[], T]) -> T:
-    """Call a function, and note in `parts` how long it took, in milliseconds."""
-    start = time.perf_counter()
-    value = function()
-    parts[name] = round((time.perf_counter() - start) * 1e3, 1)
-    return value
