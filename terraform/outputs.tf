@@ -113,7 +113,7 @@ output "dead_letter_queue_url" {
 }
 
 output "buckets" {
-  description = "Results lie under results/; documents will go into input."
+  description = "Results lie under results/; documents go into input, under documents/."
   value       = local.buckets
 }
 
@@ -123,6 +123,16 @@ output "send_message_command" {
     "aws sqs send-message --region ${local.region} --queue-url ${aws_sqs_queue.jobs[0].url}",
     "--message-body '${jsonencode({ idempotency_key = "first", messages = [{ role = "user", content = "What is a cold start?" }], max_tokens = 100 })}'",
     "&& sleep 30 && aws s3 cp --region ${local.region} s3://${local.results_name}/results/first.json -",
+  ])
+}
+
+output "put_document_command" {
+  description = "Put a document there; its result appears under results/documents/."
+  value = var.worker == null ? null : join(" ", [
+    "echo 'A cold start is the first call of a function that nobody has called for a while.' |",
+    "aws s3 cp - s3://${local.input_name}/documents/first.txt --region ${local.region} --content-type text/plain",
+    "--metadata '${jsonencode({ instruction = "Summarize this.", request = jsonencode({ max_tokens = 100 }) })}'",
+    "&& sleep 30 && aws s3 cp --recursive --region ${local.region} s3://${local.results_name}/results/documents/first.txt/ .",
   ])
 }
 

@@ -248,7 +248,7 @@ run "retention_fraction" {
   }
 
   variables {
-    worker = { retention_days = 1.5 }
+    worker = { retention_days = 1.5, document_instruction = " " }
   }
 
   expect_failures = [var.worker]
