@@ -248,7 +248,21 @@ run "retention_fraction" {
   }
 
   variables {
-    worker = { retention_days = 1.5, document_instruction = " " }
+    worker = { retention_days = 1.5 }
+  }
+
+  expect_failures = [var.worker]
+}
+
+run "document_instruction_blank" {
+  command = plan
+
+  module {
+    source = "./tests/refused"
+  }
+
+  variables {
+    worker = { document_instruction = " " }
   }
 
   expect_failures = [var.worker]

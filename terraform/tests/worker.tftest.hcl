@@ -201,9 +201,13 @@ run "by_default" {
   }
 
   assert {
-    condition = one([
-      for queue in aws_s3_bucket_notification.documents[0].queue : [queue.queue_arn, queue.events, queue.filter_prefix, queue.filter_suffix]
-    ]) == ["arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs", toset(["s3:ObjectCreated:*"]), "documents/", ""]
+    condition = alltrue([
+      aws_s3_bucket_notification.documents[0].bucket == "firebrick-input-123456789012-eu-central-1",
+      length(aws_s3_bucket_notification.documents[0].queue) == 1,
+      aws_s3_bucket_notification.documents[0].queue[0].queue_arn == "arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs",
+      aws_s3_bucket_notification.documents[0].queue[0].events == toset(["s3:ObjectCreated:*"]),
+      aws_s3_bucket_notification.documents[0].queue[0].filter_prefix == "documents/",
+    ])
     error_message = "S3 must tell the queue of documents, and of nothing else."
   }
 
