@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from handler.errors import SettingsError
 
@@ -51,6 +51,10 @@ class Settings:
     queue_timeout_s: float = 900.0  # FIREBRICK_QUEUE_TIMEOUT_S: for a batch, as a function's time-out
     queue_visibility_s: int = 120  # FIREBRICK_QUEUE_VISIBILITY_S: what a process held that died is seen again after
     queue_wait_s: int = 20  # FIREBRICK_QUEUE_WAIT_S: for a first message, in one call
+    input_bucket: str | None = None  # FIREBRICK_INPUT_BUCKET: the only one whose documents the worker function answers
+    document_instruction: str | None = None  # FIREBRICK_DOCUMENT_INSTRUCTION: for documents that bring none
+    document_request: Mapping[str, Any] = field(default_factory=dict)  # FIREBRICK_DOCUMENT_REQUEST: JSON, the same
+    document_max_bytes: int = 10 * MIB  # FIREBRICK_DOCUMENT_MAX_BYTES: of a document, uncompressed
     slots: int | None = None  # FIREBRICK_SLOTS: answers at a time; else one, or in the worker what memory allows
     prefix_cache: bool = True  # FIREBRICK_PREFIX_CACHE: a prompt uses what the cache still holds of its beginning
     lookup: bool = True  # FIREBRICK_LOOKUP: guess tokens that prompt or answer have had before
@@ -73,10 +77,10 @@ def read_settings(environ: Mapping[str, str], **overrides: str | None) -> Settin
         SettingsError: A value isn't valid; the text names its key and the value.
     """
     given: dict[str, object] = {}
-    for field in fields(Settings):
-        key, value = _find(field.name, environ, overrides)
+    for setting in fields(Settings):
+        key, value = _find(setting.name, environ, overrides)
         if value is not None:
-            given[field.name] = _PARSERS[field.name](key, value)
+            given[setting.name] = _PARSERS[setting.name](key, value)
     if "model_dir" not in given:
         raise SettingsError("FIREBRICK_MODEL_DIR", "", "the directory of an exported model (or --model-dir DIR)")
     if "api_key" in given and "api_key_secret" in given:
@@ -218,6 +222,18 @@ def _bucket(key: str, value: str) -> str:
     return value
 
 
+def _object(key: str, value: str) -> dict[str, Any]:
+    import json  # most deployments have no documents
+
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise SettingsError(key, value, 'a JSON object, as {"max_tokens": 200}')
+    return found
+
+
 _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "model_dir": lambda key, value: Path(value),
     "host": lambda key, value: value,
@@ -253,6 +269,10 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "queue_timeout_s": _seconds(1),
     "queue_visibility_s": _integer(3, 43_200),
     "queue_wait_s": _integer(0, 20),
+    "input_bucket": _bucket,
+    "document_instruction": lambda key, value: value,
+    "document_request": _object,
+    "document_max_bytes": _integer(1, 2**31),
     "slots": _integer(1, 64),
     "prefix_cache": _switch,
     "lookup": _switch,

@@ -1,4 +1,4 @@
-# Where results lie, and where documents will be put for the worker.
+# Where results lie, and where documents are put for the worker.
 
 resource "aws_s3_bucket" "results" {
   count         = local.worker_count
@@ -8,7 +8,6 @@ resource "aws_s3_bucket" "results" {
   depends_on = [terraform_data.builder]
 }
 
-# Nothing reads it yet, so no role may.
 resource "aws_s3_bucket" "input" {
   count         = local.worker_count
   bucket        = local.input_name
@@ -19,6 +18,30 @@ resource "aws_s3_bucket" "input" {
 
 locals {
   buckets = var.worker == null ? {} : { input = aws_s3_bucket.input[0].bucket, results = aws_s3_bucket.results[0].bucket }
+}
+
+# A document that is overwritten before it is answered is answered all the same.
+resource "aws_s3_bucket_versioning" "input" {
+  count  = local.worker_count
+  bucket = aws_s3_bucket.input[0].bucket
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+resource "aws_s3_bucket_notification" "documents" {
+  count  = local.worker_count
+  bucket = aws_s3_bucket.input[0].bucket
+
+  queue {
+    id            = "documents"
+    queue_arn     = aws_sqs_queue.jobs[0].arn
+    events        = ["s3:ObjectCreated:*"]
+    filter_prefix = "documents/"
+  }
+
+  depends_on = [aws_s3_bucket_versioning.input]
 }
 
 resource "aws_s3_bucket_public_access_block" "all" {
@@ -67,10 +90,48 @@ resource "aws_s3_bucket_lifecycle_configuration" "all" {
       days = var.worker.retention_days
     }
 
+    noncurrent_version_expiration {
+      noncurrent_days = var.worker.retention_days
+    }
+
     abort_incomplete_multipart_upload {
       days_after_initiation = 1
     }
   }
+
+  # Where there are versions, what expires leaves a marker.
+  dynamic "rule" {
+    for_each = each.key == "input" ? [true] : []
+    content {
+      id     = "markers"
+      status = "Enabled"
+
+      filter {}
+
+      expiration {
+        expired_object_delete_marker = true
+      }
+    }
+  }
+
+  # What a document's parts are needed for is done, or given up and taken out of the dead-letter queue again, by then.
+  dynamic "rule" {
+    for_each = each.key == "results" ? [true] : []
+    content {
+      id     = "parts"
+      status = "Enabled"
+
+      filter {
+        prefix = "parts/"
+      }
+
+      expiration {
+        days = min(14, var.worker.retention_days)
+      }
+    }
+  }
+
+  depends_on = [aws_s3_bucket_versioning.input]
 }
 
 resource "aws_s3_bucket_policy" "all" {

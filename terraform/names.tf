@@ -23,6 +23,7 @@ locals {
   queue_arn    = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.queue_name}"
   dead_arn     = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.dead_name}"
   input_name   = "${var.name}-input-${local.account}-${local.region}"
+  input_arn    = "arn:${local.partition}:s3:::${local.input_name}"
   results_name = "${var.name}-results-${local.account}-${local.region}"
   results_arn  = "arn:${local.partition}:s3:::${local.results_name}"
 

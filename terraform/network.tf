@@ -6,6 +6,7 @@ locals {
   services = local.endpoints_count == 0 ? [] : concat(
     local.secret_count == 1 ? ["secretsmanager"] : [],
     var.monitoring.tracing ? ["xray"] : [],
+    var.worker == null ? [] : ["sqs"], # A document that takes longer than an invocation is sent to its queue again.
   )
 }
 
@@ -68,13 +69,22 @@ resource "aws_vpc_endpoint" "s3" {
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Sid       = "ResultsOnly"
-      Effect    = "Allow"
-      Principal = "*"
-      Action    = ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]
-      Resource  = [local.results_arn, "${local.results_arn}/results/*"]
-    }]
+    Statement = [
+      {
+        Sid       = "ResultsOnly"
+        Effect    = "Allow"
+        Principal = "*"
+        Action    = ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]
+        Resource  = [local.results_arn, "${local.results_arn}/*"]
+      },
+      {
+        Sid       = "DocumentsOnly"
+        Effect    = "Allow"
+        Principal = "*"
+        Action    = ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"]
+        Resource  = [local.input_arn, "${local.input_arn}/documents/*"]
+      },
+    ]
   })
 
   tags = { Name = "${var.name}-s3" }

@@ -117,7 +117,7 @@ output "dead_letter_queue_url" {
 }
 
 output "buckets" {
-  description = "Results lie under results/; documents will go into input."
+  description = "Results lie under results/; documents go into input, under documents/."
   value       = local.buckets
 }
 
@@ -148,6 +148,16 @@ output "batch_commands" {
       "--name ${form}-1 --input '${jsonencode(input)}'",
     ])
   }
+}
+
+output "put_document_command" {
+  description = "Put a document there; its result appears under results/documents/."
+  value = var.worker == null ? null : join(" ", [
+    "echo 'A cold start is the first call of a function that nobody has called for a while.' |",
+    "aws s3 cp - s3://${local.input_name}/documents/first.txt --region ${local.region} --content-type text/plain",
+    "--metadata '${jsonencode({ instruction = "Summarize this.", request = jsonencode({ max_tokens = 100 }) })}'",
+    "&& sleep 30 && aws s3 cp --recursive --region ${local.region} s3://${local.results_name}/results/documents/first.txt/ .",
+  ])
 }
 
 output "smoke_command" {

@@ -2,17 +2,26 @@
 
 locals {
   tls_only = {
-    for name, arn in { (local.queue_name) = local.queue_arn, (local.dead_name) = local.dead_arn } : name => jsonencode({
-      Version = "2012-10-17"
-      Statement = [{
-        Sid       = "TlsOnly"
-        Effect    = "Deny"
-        Principal = "*"
-        Action    = "sqs:*"
-        Resource  = arn
-        Condition = { Bool = { "aws:SecureTransport" = "false" } }
-      }]
-    })
+    for name, arn in { (local.queue_name) = local.queue_arn, (local.dead_name) = local.dead_arn } : name => {
+      Sid                                 = "TlsOnly"
+      Effect                              = "Deny"
+      Principal                           = "*"
+      Action                              = "sqs:*"
+      Resource                            = arn
+      Condition                           = { Bool = { "aws:SecureTransport" = "false" } }
+    }
+  }
+  # S3 tells of documents, but of no other bucket's, and nobody else's.
+  notifications = {
+    Sid       = "TakeNotifications"
+    Effect    = "Allow"
+    Principal = { Service = "s3.amazonaws.com" }
+    Action    = "sqs:SendMessage"
+    Resource  = local.queue_arn
+    Condition = {
+      ArnEquals    = { "aws:SourceArn" = local.input_arn }
+      StringEquals = { "aws:SourceAccount" = local.account }
+    }
   }
 }
 
@@ -24,7 +33,7 @@ resource "aws_sqs_queue" "jobs" {
   receive_wait_time_seconds  = 20
   sqs_managed_sse_enabled    = var.kms_key_arn == null ? true : null
   kms_master_key_id          = var.kms_key_arn
-  policy                     = local.tls_only[local.queue_name]
+  policy                     = jsonencode({ Version = "2012-10-17", Statement = [local.tls_only[local.queue_name], local.notifications] })
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead[0].arn
@@ -38,7 +47,7 @@ resource "aws_sqs_queue" "dead" {
   message_retention_seconds = 14 * 24 * 3600
   sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
   kms_master_key_id         = var.kms_key_arn
-  policy                    = local.tls_only[local.dead_name]
+  policy                    = jsonencode({ Version = "2012-10-17", Statement = [local.tls_only[local.dead_name]] })
 
   redrive_allow_policy = jsonencode({
     redrivePermission = "byQueue"

@@ -289,13 +289,14 @@ variable "snap_start" {
 variable "worker" {
   description = "A second function behind a queue, with its results in a bucket; {} for all defaults, null for none."
   type = object({
-    memory_mb           = optional(number, 10240)
-    timeout_s           = optional(number, 900)
-    batch_size          = optional(number, 10)
-    batch_window_s      = optional(number, 0)
-    maximum_concurrency = optional(number, 10)
-    max_receive_count   = optional(number, 5)
-    retention_days      = optional(number, 30) # of objects in both buckets
+    memory_mb            = optional(number, 10240)
+    timeout_s            = optional(number, 900)
+    batch_size           = optional(number, 10)
+    batch_window_s       = optional(number, 0)
+    maximum_concurrency  = optional(number, 10)
+    max_receive_count    = optional(number, 5)
+    retention_days       = optional(number, 30) # of objects in both buckets
+    document_instruction = optional(string)     # for documents that bring none
   })
   default = null
 
@@ -337,6 +338,11 @@ variable "worker" {
   validation {
     condition     = var.worker == null ? true : try(floor(var.worker.retention_days) == var.worker.retention_days && var.worker.retention_days >= 1, false)
     error_message = "worker.retention_days must be a whole number, 1 or more."
+  }
+
+  validation {
+    condition     = try(var.worker.document_instruction, null) == null ? true : length(trimspace(var.worker.document_instruction)) > 0 && length(var.worker.document_instruction) <= 2000
+    error_message = "worker.document_instruction must be a text of at most 2000 characters: Lambda keeps 4 KB of settings."
   }
 }
 
@@ -437,7 +443,7 @@ variable "monitoring" {
 }
 
 variable "kms_key_arn" {
-  description = "A key of yours for images, logs, queues, buckets, secret and environments; null for AWS's own. Its policy must allow logs.REGION.amazonaws.com."
+  description = "A key of yours for images, logs, queues, buckets, secret and environments; null for AWS's own. Its policy must allow logs.REGION.amazonaws.com, and with a worker s3.amazonaws.com."
   type        = string
   default     = null
 

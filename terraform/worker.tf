@@ -43,13 +43,25 @@ resource "aws_iam_role_policy" "worker" {
           Sid      = "KeepResults"
           Effect   = "Allow"
           Action   = ["s3:GetObject", "s3:PutObject"]
-          Resource = "${local.results_arn}/results/*"
+          Resource = [for prefix in ["results", "plans", "parts", "failed"] : "${local.results_arn}/${prefix}/*"]
         },
         {
-          Sid      = "TellMissingResultsFromForbiddenOnes"
+          Sid      = "ReadDocuments"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject", "s3:GetObjectVersion"]
+          Resource = "${local.input_arn}/documents/*"
+        },
+        {
+          Sid      = "TellMissingObjectsFromForbiddenOnes"
           Effect   = "Allow"
           Action   = "s3:ListBucket"
-          Resource = local.results_arn
+          Resource = [local.results_arn, local.input_arn]
+        },
+        {
+          Sid      = "GoOnInAnotherInvocation"
+          Effect   = "Allow"
+          Action   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+          Resource = local.queue_arn
         },
       ],
       var.kms_key_arn == null ? [] : [{
@@ -85,7 +97,9 @@ resource "aws_lambda_function" "worker" {
         POWERTOOLS_SERVICE_NAME      = local.worker_name
         POWERTOOLS_METRICS_NAMESPACE = local.metrics_namespace
         FIREBRICK_RESULTS_BUCKET     = aws_s3_bucket.results[0].bucket
+        FIREBRICK_INPUT_BUCKET       = aws_s3_bucket.input[0].bucket
       },
+      var.worker.document_instruction == null ? {} : { FIREBRICK_DOCUMENT_INSTRUCTION = var.worker.document_instruction },
       var.environment,
     )
   }

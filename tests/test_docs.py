@@ -27,8 +27,15 @@ SOURCES = ("handler", "model_export", "image", "bench", "kernels/src", "terrafor
 VARIABLE = r"(?:FIREBRICK|POWERTOOLS|AWS|OMP|ORT|OPENBLAS)_[A-Z0-9_]+"
 # The worker's page names these by their class; a client that has left gets no answer.
 UNTOLD = {"client_gone", "not_enough_time", "results_bucket_missing", "results_unavailable", "unknown_event"}
+# Why a document has no result; the worker's page has a table of its own for these.
+DOCUMENTS = {
+    *("NotificationRefused", "DocumentsUnconfigured", "DocumentGone", "DocumentUnavailable", "DocumentUnsupported"),
+    *("DocumentTooLarge", "TooManyParts", "DocumentUnreadable", "DocumentEmpty", "InstructionMissing"),
+    *("NoRoomForDocument", "RequeueFailed"),
+}
 # What only happens on the way by HTTP, and what a batch tells by giving a message back.
 NOT_THE_WORKERS = {
+    *DOCUMENTS,
     *("BodyTooLarge", "ClientGone", "ClientIdle", "EncodingBroken", "EncodingUnsupported", "EventsNotTaken"),
     *("HeadLate", "HeadTooLarge", "HttpVersionUnsupported", "MalformedHttp", "MalformedJson", "MethodNotAllowed"),
     *("NotAnObject", "NotEnoughTime", "NotFound", "QueueFull", "ShuttingDown", "TooManyConnections", "Unauthorized"),
@@ -90,8 +97,9 @@ def test_every_setting_that_the_workers_page_shortens_exists() -> None:
 def test_the_apis_page_has_all_error_codes_and_no_others() -> None:
     codes = {str(kind.code) for kind in api_errors().values()}
     told = {code for row in table(page("docs/api.md"), "status | code | when") for code in names(row[1])}
-    assert told == codes - UNTOLD
-    assert codes >= UNTOLD
+    untold = UNTOLD | {str(kind.code) for name, kind in api_errors().items() if name in DOCUMENTS}
+    assert told == codes - untold
+    assert codes >= untold
 
 
 def test_the_apis_page_has_each_error_code_beside_its_status() -> None:
@@ -103,6 +111,13 @@ def test_the_apis_page_has_each_error_code_beside_its_status() -> None:
 def test_the_workers_page_has_all_error_types_and_no_others() -> None:
     told = {name for row in table(page("docs/worker.md"), "`errorType` | when") for name in names(row[0])}
     assert told == set(api_errors()) - NOT_THE_WORKERS
+
+
+def test_the_workers_page_has_all_errors_of_documents_and_no_others() -> None:
+    codes = {str(kind.code): str(kind.status) for name, kind in api_errors().items() if name in DOCUMENTS}
+    assert len(codes) == len(DOCUMENTS)
+    told = table(page("docs/worker.md"), "`code` | status | when")
+    assert {code: row[1] for row in told for code in names(row[0])} == codes
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # An event has no path: its members tell what it asks for.
 ENDPOINTS: Mapping[str, Endpoint] = {"prompt": COMPLETIONS, "messages": CHAT, "input": EMBEDDINGS}
+NOTIFICATIONS = ("Records", "Event", "detail-type")  # S3's events, its test of a queue, EventBridge's events
 KEY = "idempotency_key"
 # It becomes a name in the bucket: characters that S3 takes as they are, and none that makes a folder.
 _VALID_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,199}")
@@ -31,14 +32,14 @@ class Job:
 
     Attributes:
         id: Of the invocation or the message.
-        source: What kind of event it came in.
+        source: What kind of event it came in; `s3` is a document or a part of one.
         request: Validated.
         idempotency_key: Names the result; None for a job whose result only its caller gets.
         sent_at: When it was put into its queue, in Unix seconds of the queue's clock; None if that isn't known.
     """
 
     id: str
-    source: Literal["invoke", "sqs"]
+    source: Literal["invoke", "sqs", "s3"]
     request: Request
     idempotency_key: str | None
     sent_at: float | None = None
@@ -58,17 +59,35 @@ def invoke_job(values: Mapping[str, Any], request_id: str, served: Served) -> Jo
     return Job(request_id, "invoke", _request(values, served), None if key is None else _checked(key))
 
 
-def message_job(record: SQSRecord, served: Served) -> Job:
+def message_values(record: SQSRecord) -> dict[str, Any]:
+    """Read a message's body.
+
+    Raises:
+        ApiError: It is no JSON object.
+    """
+    # A lone surrogate, which JSON can write, is no UTF-8 and so refused with the body.
+    return parse_object(record.body.encode(errors="surrogatepass"))
+
+
+def is_notification(values: Mapping[str, Any]) -> bool:
+    """Whether a body is what S3, or EventBridge for it, tells of objects; a request has other members."""
+    return not any(name in values for name in ENDPOINTS) and any(name in values for name in NOTIFICATIONS)
+
+
+def message_job(record: SQSRecord, values: Mapping[str, Any], served: Served) -> Job:
     """Check a message.
 
     Its key is the message attribute `idempotency_key`, else the body's member, else the message's id.
 
+    Args:
+        record: The message.
+        values: Its body.
+        served: What may be asked for.
+
     Raises:
         ApiError: It is refused; the error names the member and the bad value.
     """
-    # A lone surrogate, which JSON can write, is no UTF-8 and so refused with the body.
-    values = parse_object(record.body.encode(errors="surrogatepass"))
-    return Job(record.message_id, "sqs", _request(values, served), message_key(record, values), _sent_at(record))
+    return Job(record.message_id, "sqs", _request(values, served), message_key(record, values), sent_at(record))
 
 
 def message_key(record: SQSRecord, values: Mapping[str, Any]) -> str:
@@ -85,7 +104,8 @@ def message_key(record: SQSRecord, values: Mapping[str, Any]) -> str:
     return _checked(record.message_id if given is None else given)
 
 
-def _sent_at(record: SQSRecord) -> float | None:
+def sent_at(record: SQSRecord) -> float | None:
+    """When a message was put into its queue, in Unix seconds; None if it doesn't say."""
     # https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html: milliseconds, as a text
     sent = (record.get("attributes") or {}).get("SentTimestamp")
     return int(sent) / 1e3 if isinstance(sent, str) and re.fullmatch(r"[0-9]{1,15}", sent) else None

@@ -86,11 +86,13 @@ class Bucket:
     Args:
         name: The bucket's.
         client: botocore's, for S3.
+        prefix: What the objects' names begin with.
     """
 
-    def __init__(self, name: str, client: BaseClient) -> None:
+    def __init__(self, name: str, client: BaseClient, prefix: str = PREFIX) -> None:
         self._name = name
         self._client = client
+        self._prefix = prefix
 
     def has(self, key: str) -> bool:
         """Whether there is a result of that key.
@@ -145,7 +147,7 @@ class Bucket:
 
         try:
             answer: dict[str, Any] = getattr(self._client, method)(
-                Bucket=self._name, Key=f"{PREFIX}{key}.json", **others
+                Bucket=self._name, Key=f"{self._prefix}{key}.json", **others
             )
         except ClientError as error:
             if error.response["Error"]["Code"] in accepted:
@@ -156,7 +158,7 @@ class Bucket:
         return answer
 
     def _url(self, key: str) -> str:
-        return f"s3://{self._name}/{PREFIX}{key}.json"
+        return f"s3://{self._name}/{self._prefix}{key}.json"
 
 
 def connect(bucket: str, region: str | None) -> Bucket:

@@ -20,12 +20,14 @@ class Running:
         pace: What is known of the engine's speed; it learns here.
         deadline: When all must be at its end.
         room: What answers may take of the memory; None for as much as they want.
+        slots: How many at a time; documents have several answers each, so that it isn't enough to count messages.
     """
 
-    def __init__(self, pace: Pace, deadline: Deadline, room: Room | None) -> None:
+    def __init__(self, pace: Pace, deadline: Deadline, room: Room | None, slots: int) -> None:
         self._pace = pace
         self._deadline = deadline
         self._room = room
+        self._slots = slots
         self._entries: list[_Entry] = []
         self._begun = False
 
@@ -47,7 +49,7 @@ class Running:
             raise NotEnoughTime(left_s, needed_s)
         if not self._entries:
             return True
-        if any(entry.prefilling for entry in self._entries):
+        if len(self._entries) >= self._slots or any(entry.prefilling for entry in self._entries):
             return False
         return self._has_room(generation) and self._in_time(generation, left_s)
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from handler.engine.memory import memory_limit
 from handler.engine.threads import resolve_threads
+from handler.errors import ResultsBucketMissing
 from handler.settings import read_settings
 from handler.start.background import Background
 from handler.start.loading import load_model
 
 if TYPE_CHECKING:
+    from handler.worker.documents.documents import Desk
     from handler.worker.results import Bucket
     from handler.worker.web import Web
     from handler.worker.worker import Worker
@@ -46,8 +48,15 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> Worker:
 
         return make_web(model, settings, environ, settings.service or SERVICE)
 
+    def desk() -> Desk:
+        from handler.worker.documents.documents import make_desk  # for which messages of other kinds have no use
+
+        if settings.results_bucket is None:
+            raise ResultsBucketMissing("documents")
+        return make_desk(settings, settings.results_bucket, region)
+
     telemetry = Telemetry(environ, settings.log_text, model.bill)
-    worker = Worker(model, results, telemetry, settings.deadline_margin_ms / 1e3, make_web=web)
+    worker = Worker(model, results, telemetry, settings.deadline_margin_ms / 1e3, make_web=web, make_desk=desk)
     ready_ms = round((time.perf_counter() - started_at) * 1e3, 1)
     model.bill.initialized(ready_ms)
     members = {"model": model.served.model_id, "threads": threads, "slots": model.slots, "prefixes": model.prefixes}

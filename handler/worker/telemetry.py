@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics
@@ -20,6 +20,17 @@ from handler.worker.results import Result, said
 
 SERVICE = "firebrick-worker"
 NAMESPACE = "Firebrick"
+
+
+class Named(Protocol):
+    """What a line in the log calls a job."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def idempotency_key(self) -> str | None: ...
 
 
 class Telemetry:
@@ -80,7 +91,11 @@ class Telemetry:
         members = {"finish_reason": choices[-1].get("finish_reason"), **timings, **texts}
         self._log.info("answered", extra=_named(job.source, job.id, job.idempotency_key) | members)
 
-    def repeated(self, job: Job) -> None:
+    def told(self, event: str, job: Named, **members: Any) -> None:
+        """What else there is to say of a job."""
+        self._log.info(event, extra=_named(job.source, job.id, job.idempotency_key) | members)
+
+    def repeated(self, job: Named) -> None:
         """A job's result was there already."""
         self._count({"Repeats": 1})
         self._log.info("repeated", extra=_named(job.source, job.id, job.idempotency_key))

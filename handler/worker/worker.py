@@ -9,7 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 from handler.deadline import Deadline
-from handler.errors import ApiError, GenerationFailed, ResponseTooLarge, ResultsBucketMissing, UnknownEvent
+from handler.errors import (
+    ApiError,
+    DocumentsUnconfigured,
+    GenerationFailed,
+    ResponseTooLarge,
+    ResultsBucketMissing,
+    UnknownEvent,
+)
 from handler.generation import Generation, prepare
 from handler.model import Model
 from handler.worker.answering import answered, finish
@@ -21,8 +28,10 @@ from handler.worker.pace import Pace
 from handler.worker.results import Result, Results, cut_off
 from handler.worker.running import Running
 from handler.worker.telemetry import Telemetry
+from handler.worker.work import Work
 
 if TYPE_CHECKING:
+    from handler.worker.documents.documents import Desk, Documents
     from handler.worker.web import Web
 
 LARGEST_ANSWER = 6 * 2**20  # bytes that Lambda takes as the answer of an invocation
@@ -47,6 +56,7 @@ class Worker:
         margin_s: What is left for the last bytes before Lambda ends the invocation.
         pace: What is known of the engine's speed.
         make_web: Makes what answers HTTP events, with the first of them; None refuses them.
+        make_desk: Makes what documents need, with the first of them; None refuses them.
     """
 
     def __init__(
@@ -57,6 +67,7 @@ class Worker:
         margin_s: float,
         pace: Pace | None = None,
         make_web: Callable[[], Web] | None = None,
+        make_desk: Callable[[], Desk] | None = None,
     ) -> None:
         self._model = model
         self._results = results
@@ -65,6 +76,8 @@ class Worker:
         self._pace = pace or Pace()
         self._make_web = make_web
         self._web: Web | None = None
+        self._make_desk = make_desk
+        self._desk: Desk | None = None
 
     def handle(self, event: object, context: Context) -> Any:
         """Answer an event.
@@ -94,10 +107,20 @@ class Worker:
         return self._answer_batch(read, _required(self._results, "SQS messages"), deadline)
 
     def _answer_batch(self, batch: Batch, results: Results, deadline: Deadline) -> dict[str, Any]:
-        running = Running(self._pace, deadline, self._model.room)
+        running = Running(self._pace, deadline, self._model.room, self._model.slots)
         with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
-            messages = Messages(self._model, results, self._telemetry, running, deadline, pool)
+            work = Work(self._model, self._telemetry, running, deadline, pool)
+            messages = Messages(work, results, lambda: self._documents(work, results))
             return answer_batch(batch, messages, self._model.slots)
+
+    def _documents(self, work: Work, results: Results) -> Documents:
+        from handler.worker.documents.documents import Documents  # which most queues never bring
+
+        if self._desk is None:
+            if self._make_desk is None:
+                raise DocumentsUnconfigured()
+            self._desk = self._make_desk()
+        return Documents(work, results, self._desk)
 
     def _answer_http(self, event: HttpEvent, request_id: str, deadline: Deadline) -> dict[str, Any]:
         if self._web is None:

@@ -51,8 +51,9 @@ run "with_all_endpoints" {
     condition = { for name, endpoint in aws_vpc_endpoint.service : name => endpoint.service_name } == {
       secretsmanager = "com.amazonaws.eu-central-1.secretsmanager"
       xray           = "com.amazonaws.eu-central-1.xray"
+      sqs            = "com.amazonaws.eu-central-1.sqs"
     }
-    error_message = "The key and the traces need an endpoint each, and nothing else does."
+    error_message = "The key, the traces and documents that go on need an endpoint each, and nothing else does."
   }
 
   assert {
@@ -69,9 +70,17 @@ run "with_all_endpoints" {
 
   assert {
     condition = jsondecode(aws_vpc_endpoint.s3[0].policy).Statement[0].Resource == [
-      "arn:aws:s3:::firebrick-results-123456789012-eu-central-1", "arn:aws:s3:::firebrick-results-123456789012-eu-central-1/results/*",
+      "arn:aws:s3:::firebrick-results-123456789012-eu-central-1", "arn:aws:s3:::firebrick-results-123456789012-eu-central-1/*",
     ]
-    error_message = "Through S3's endpoint there must be nothing but our results."
+    error_message = "Through S3's endpoint there must be nothing but our results,"
+  }
+
+  assert {
+    condition = one([for statement in jsondecode(aws_vpc_endpoint.s3[0].policy).Statement : [statement.Action, statement.Resource] if statement.Sid == "DocumentsOnly"]) == [
+      ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"],
+      ["arn:aws:s3:::firebrick-input-123456789012-eu-central-1", "arn:aws:s3:::firebrick-input-123456789012-eu-central-1/documents/*"],
+    ]
+    error_message = "and documents, to be read."
   }
 
   assert {

@@ -81,14 +81,29 @@ run "all_parts" {
     condition = {
       for statement in jsondecode(aws_iam_role_policy.worker[0].policy).Statement : statement.Sid => statement.Resource if statement.Resource != "*"
       } == {
-      Log                                 = "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/firebrick-worker:*"
-      TakeJobs                            = "arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs"
-      ReportLostInvokes                   = "arn:aws:sqs:eu-central-1:123456789012:firebrick-dead"
-      KeepResults                         = "arn:aws:s3:::firebrick-results-123456789012-eu-central-1/results/*"
-      TellMissingResultsFromForbiddenOnes = "arn:aws:s3:::firebrick-results-123456789012-eu-central-1"
-      EncryptQueueAndBucket               = "arn:aws:kms:eu-central-1:123456789012:key/mine"
+      Log                     = "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/firebrick-worker:*"
+      TakeJobs                = "arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs"
+      ReportLostInvokes       = "arn:aws:sqs:eu-central-1:123456789012:firebrick-dead"
+      ReadDocuments           = "arn:aws:s3:::firebrick-input-123456789012-eu-central-1/documents/*"
+      GoOnInAnotherInvocation = "arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs"
+      EncryptQueueAndBucket   = "arn:aws:kms:eu-central-1:123456789012:key/mine"
+      KeepResults = [
+        for prefix in ["results", "plans", "parts", "failed"] : "arn:aws:s3:::firebrick-results-123456789012-eu-central-1/${prefix}/*"
+      ]
+      TellMissingObjectsFromForbiddenOnes = [
+        "arn:aws:s3:::firebrick-results-123456789012-eu-central-1", "arn:aws:s3:::firebrick-input-123456789012-eu-central-1",
+      ]
     }
-    error_message = "The worker may reach its own log, its queues and its results."
+    error_message = "The worker may reach its own log, its queues, documents, and what becomes of them."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_iam_role_policy.worker[0].policy).Statement :
+      length(setintersection(flatten([statement.Action]), ["s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"])) == 0
+      if length([for resource in flatten([statement.Resource]) : resource if strcontains(resource, "-input-")]) > 0
+    ])
+    error_message = "The worker must not write where documents are put: it would tell itself of them."
   }
 
   assert {
@@ -122,11 +137,29 @@ run "all_parts" {
   assert {
     condition = alltrue([
       for document in concat([aws_sqs_queue.jobs[0].policy, aws_sqs_queue.dead[0].policy], values(aws_s3_bucket_policy.all)[*].policy) :
-      one([for statement in jsondecode(document).Statement : [statement.Effect, statement.Principal, statement.Condition]]) == [
-        "Deny", "*", { Bool = { "aws:SecureTransport" = "false" } },
+      one([for statement in jsondecode(document).Statement : [statement.Principal, statement.Condition] if statement.Effect == "Deny"]) == [
+        "*", { Bool = { "aws:SecureTransport" = "false" } },
       ]
     ])
-    error_message = "Queues and buckets must be deaf to whoever comes without TLS, and their policies grant nothing."
+    error_message = "Queues and buckets must be deaf to whoever comes without TLS."
+  }
+
+  assert {
+    condition = flatten([
+      for document in concat([aws_sqs_queue.jobs[0].policy, aws_sqs_queue.dead[0].policy], values(aws_s3_bucket_policy.all)[*].policy) :
+      [for statement in jsondecode(document).Statement : statement if statement.Effect != "Deny"]
+      ]) == [{
+      Sid       = "TakeNotifications"
+      Effect    = "Allow"
+      Principal = { Service = "s3.amazonaws.com" }
+      Action    = "sqs:SendMessage"
+      Resource  = "arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs"
+      Condition = {
+        ArnEquals    = { "aws:SourceArn" = "arn:aws:s3:::firebrick-input-123456789012-eu-central-1" }
+        StringEquals = { "aws:SourceAccount" = "123456789012" }
+      }
+    }]
+    error_message = "Their policies grant nothing but that S3 tells of documents."
   }
 
   assert {

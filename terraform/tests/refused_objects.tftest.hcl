@@ -253,3 +253,17 @@ run "retention_fraction" {
 
   expect_failures = [var.worker]
 }
+
+run "document_instruction_blank" {
+  command = plan
+
+  module {
+    source = "./tests/refused"
+  }
+
+  variables {
+    worker = { document_instruction = " " }
+  }
+
+  expect_failures = [var.worker]
+}

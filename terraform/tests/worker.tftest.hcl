@@ -47,12 +47,13 @@ run "none" {
       length(aws_sqs_queue.jobs), length(aws_sqs_queue.dead), length(aws_s3_bucket.results), length(aws_s3_bucket.input),
       length(aws_s3_bucket_policy.all), length(aws_s3_bucket_public_access_block.all), length(aws_s3_bucket_lifecycle_configuration.all),
       length(aws_s3_bucket_server_side_encryption_configuration.all), length(aws_s3_bucket_ownership_controls.all),
+      length(aws_s3_bucket_versioning.input), length(aws_s3_bucket_notification.documents),
     ]) == 0
     error_message = "Without a worker there must be nothing of it."
   }
 
   assert {
-    condition     = output.queue_url == null && output.dead_letter_queue_url == null && output.send_message_command == null
+    condition     = output.queue_url == null && output.dead_letter_queue_url == null && output.send_message_command == null && output.put_document_command == null
     error_message = "The outputs must not speak of a worker."
   }
 }
@@ -80,6 +81,7 @@ run "by_default" {
       POWERTOOLS_SERVICE_NAME      = "firebrick-worker"
       POWERTOOLS_METRICS_NAMESPACE = "Firebrick"
       FIREBRICK_RESULTS_BUCKET     = "firebrick-results-123456789012-eu-central-1"
+      FIREBRICK_INPUT_BUCKET       = "firebrick-input-123456789012-eu-central-1"
     })
     error_message = "The environment isn't the one of 10,240 MB, six processors."
   }
@@ -180,6 +182,36 @@ run "by_default" {
   }
 
   assert {
+    condition = alltrue([
+      for lifecycle in aws_s3_bucket_lifecycle_configuration.all : lifecycle.rule[0].noncurrent_version_expiration[0].noncurrent_days == 30
+    ]) && aws_s3_bucket_lifecycle_configuration.all["input"].rule[1].expiration[0].expired_object_delete_marker
+    error_message = "So must versions, and what they leave."
+  }
+
+  assert {
+    condition = [
+      for rule in aws_s3_bucket_lifecycle_configuration.all["results"].rule : [rule.filter[0].prefix, rule.expiration[0].days] if rule.id == "parts"
+    ] == [["parts/", 14]]
+    error_message = "The answers of a document's parts are needed for no longer than a dead letter is kept."
+  }
+
+  assert {
+    condition     = aws_s3_bucket_versioning.input[0].versioning_configuration[0].status == "Enabled"
+    error_message = "A document that is overwritten must be answered all the same."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_s3_bucket_notification.documents[0].bucket == "firebrick-input-123456789012-eu-central-1",
+      length(aws_s3_bucket_notification.documents[0].queue) == 1,
+      aws_s3_bucket_notification.documents[0].queue[0].queue_arn == "arn:aws:sqs:eu-central-1:123456789012:firebrick-jobs",
+      aws_s3_bucket_notification.documents[0].queue[0].events == toset(["s3:ObjectCreated:*"]),
+      aws_s3_bucket_notification.documents[0].queue[0].filter_prefix == "documents/",
+    ])
+    error_message = "S3 must tell the queue of documents, and of nothing else."
+  }
+
+  assert {
     condition     = !aws_s3_bucket.results[0].force_destroy && !aws_s3_bucket.input[0].force_destroy
     error_message = "Objects must not be deleted unless the user says so."
   }
@@ -201,6 +233,8 @@ run "as_the_user_wants_it" {
       maximum_concurrency = 2
       max_receive_count   = 3
       retention_days      = 7
+
+      document_instruction = "Summarize this."
     }
   }
 
@@ -215,6 +249,11 @@ run "as_the_user_wants_it" {
       aws_lambda_function.worker[0].environment[0].variables["FIREBRICK_LOG_LEVEL"] == "DEBUG",
     ])
     error_message = "3,008 MB are two processors, and the user's settings hold for both functions."
+  }
+
+  assert {
+    condition     = aws_lambda_function.worker[0].environment[0].variables["FIREBRICK_DOCUMENT_INSTRUCTION"] == "Summarize this."
+    error_message = "What is done with documents is the user's."
   }
 
   assert {

@@ -23,7 +23,7 @@ from handler.errors import (
     ModelNotFound,
     UnsupportedParameter,
 )
-from handler.worker.jobs import Job, invoke_job, message_job
+from handler.worker.jobs import Job, invoke_job, message_job, message_values
 from tests.handler.worker.messages import message
 
 SERVED = Served("owner/name", 100, SamplingDefaults())
@@ -35,7 +35,11 @@ def invoked(values: Any) -> Job:
 
 
 def sent(*arguments: Any, **others: Any) -> Job:
-    return message_job(SQSRecord(message(*arguments, **others)), SERVED)
+    return read(message(*arguments, **others))
+
+
+def read(record: dict[str, Any]) -> Job:
+    return message_job(SQSRecord(record), message_values(SQSRecord(record)), SERVED)
 
 
 def test_messages_are_a_chat_and_a_prompt_is_a_completion() -> None:
@@ -100,7 +104,7 @@ def test_an_attribute_that_is_no_text_is_refused() -> None:
     record = message("id")
     record["messageAttributes"]["idempotency_key"] = {"binaryValue": "AA==", "dataType": "Binary"}
     with pytest.raises(InvalidType):
-        message_job(SQSRecord(record), SERVED)
+        read(record)
 
 
 def test_a_message_knows_how_long_it_waited() -> None:
@@ -114,7 +118,7 @@ def test_a_message_knows_how_long_it_waited() -> None:
     "attributes", [{}, {"SentTimestamp": "soon"}, {"SentTimestamp": 7}, {"SentTimestamp": "9" * 99}]
 )
 def test_a_message_without_a_time_has_none(attributes: Any) -> None:
-    assert message_job(SQSRecord(message("id") | {"attributes": attributes}), SERVED).sent_at is None
+    assert read(message("id") | {"attributes": attributes}).sent_at is None
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "7", '{"prompt": NaN}', "\ud800", "[" * 100_000, "{}", "null"])
