@@ -317,7 +317,8 @@ class UnsupportedParameter(ApiError):
     code = "unsupported_parameter"
 
     def __init__(self, param: str, what: str, value: object) -> None:
-        super().__init__(f"{what}, got {param} = {shown(value)}; leave {param} out", param)
+        # What has another type is left out as a whole.
+        super().__init__(f"{what}, got {param} = {shown(value)}; leave {param.removesuffix('.type')} out", param)
 
 
 class GrammarRefused(ApiError):
