@@ -321,6 +321,19 @@ class UnsupportedParameter(ApiError):
         super().__init__(f"{what}, got {param} = {shown(value)}; leave {param.removesuffix('.type')} out", param)
 
 
+class ThreadsUnsupported(ApiError):
+    """A message is to be kept, so that the next one can leave out what came before it."""
+
+    code = "thread_unsupported_request"  # Anthropic's: its client then goes on with whole conversations
+
+    def __init__(self, thread: object) -> None:
+        super().__init__(
+            f"nothing is stored here, so messages have to be the whole conversation, got thread = {shown(thread)}; "
+            "leave thread out",
+            "thread",
+        )
+
+
 class GrammarRefused(ApiError):
     """A schema or grammar is malformed, says something that can't be enforced, or is too large."""
 
