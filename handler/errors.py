@@ -331,7 +331,21 @@ class UnsupportedParameter(ApiError):
     code = "unsupported_parameter"
 
     def __init__(self, param: str, what: str, value: object) -> None:
-        super().__init__(f"{what}, got {param} = {shown(value)}; leave {param} out", param)
+        # What has another type is left out as a whole.
+        super().__init__(f"{what}, got {param} = {shown(value)}; leave {param.removesuffix('.type')} out", param)
+
+
+class ThreadsUnsupported(ApiError):
+    """A message is to be kept, so that the next one can leave out what came before it."""
+
+    code = "thread_unsupported_request"  # Anthropic's: its client then goes on with whole conversations
+
+    def __init__(self, thread: object) -> None:
+        super().__init__(
+            f"nothing is stored here, so messages have to be the whole conversation, got thread = {shown(thread)}; "
+            "leave thread out",
+            "thread",
+        )
 
 
 class GrammarRefused(ApiError):

@@ -39,7 +39,7 @@ NOT_THE_WORKERS = {
     *("BodyTooLarge", "ClientGone", "ClientIdle", "EncodingBroken", "EncodingUnsupported", "EventsNotTaken"),
     *("HeadLate", "HeadTooLarge", "HttpVersionUnsupported", "MalformedHttp", "MalformedJson", "MethodNotAllowed"),
     *("NotAnObject", "NotEnoughTime", "NotFound", "QueueFull", "ShuttingDown", "TooManyConnections", "Unauthorized"),
-    *("MethodNotShared", "NothingStored", "OriginRefused"),
+    *("MethodNotShared", "NothingStored", "OriginRefused", "ThreadsUnsupported"),
 }
 WORKERS_METRICS = {"Repeats", "Returns"}
 FOLDERS = "handler|model_export|image|kernels|terraform|tests|bench|demo|docs|requirements"

@@ -1,4 +1,4 @@
-"""The examples that need nothing but the server and OpenAI's client; tests/image/local has those for AWS."""
+"""The examples that need nothing but the server and a client of OpenAI or Anthropic; tests/image/local has AWS's."""
 
 from __future__ import annotations
 
@@ -25,13 +25,18 @@ def server(demo_artefact: Path) -> Iterator[Server]:
 
 
 def run(server: Server, name: str, *arguments: str) -> str:
-    environ = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": KEY}
+    openai = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": KEY}
+    environ = {**openai, "ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": KEY}
     command = [sys.executable, str(EXAMPLES / name), *arguments]
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 def test_a_stream_by_openais_client(server: Server) -> None:
     assert "632" in run(server, "openai_chat.py", "What is 347 + 285?")
+
+
+def test_a_stream_by_anthropics_client(server: Server) -> None:
+    assert "632" in run(server, "anthropic_messages.py", "What is 347 + 285?")
 
 
 def test_an_object_by_a_schema(server: Server) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from handler.api.members import Members, check_text, check_token_ids, parse_object
+from handler.api.texts import parse_text
 from handler.errors import (
     InvalidType,
     InvalidValue,
     MalformedJson,
     MissingParameter,
     NotAnObject,
-    UnsupportedParameter,
 )
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 RESULTS = ("tool", "function")
+# Types of parts, and which member has the text.
+TEXT = {"text": "text"}
+SAID = {"text": "text", "refusal": "refusal"}
 Message = dict[str, Any]
 
 
@@ -72,9 +75,10 @@ def _assistant(members: Members, path: str) -> Message:
         named = _function(Members(function, f"{path}.function_call."), f"{path}.function_call")
         calls.append({"id": _function_id(named["name"]), "type": "function", "function": named})
     reasoning = members.text("reasoning_content") or members.text("reasoning")
-    content = members.get("content")
+    content, refusal = members.get("content"), members.text("refusal")
     # Templates put texts together: null would be an error, or the word None.
-    text = "" if content is None and calls else _content(content, f"{path}.content")
+    silent = content is None and (calls or reasoning or refusal is not None)
+    text = (refusal or "") if silent else _content(content, f"{path}.content", SAID)
     return {
         "role": "assistant",
         "content": text,
@@ -92,9 +96,8 @@ def _call(value: object, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidType(path, "an object", value)
     members = Members(value, f"{path}.")
-    kind = members.text("type")
-    if kind not in (None, "function"):
-        raise UnsupportedParameter(f"{path}.type", "only calls of type 'function' are supported", kind)
+    if members.get("type") is not None:
+        members.kind(("function",), "calls")
     id, function = members.text("id"), members.mapping("function")
     if id is None:
         raise MissingParameter(f"{path}.id")
@@ -130,30 +133,10 @@ def parse_arguments(value: object, path: str) -> dict[str, Any]:
     return value
 
 
-def _content(value: object, path: str) -> str:
-    if value is None:
-        raise MissingParameter(path)
-    if not isinstance(value, list):
-        return check_text(value, path, "a string or an array of parts")
-    if not value:
+def _content(value: object, path: str, kinds: Mapping[str, str] = TEXT) -> str:
+    if value == []:
         raise InvalidValue(path, "at least one part", value)
-    # Parts are paragraphs: vLLM and llama.cpp join them in the same way.
-    return "\n".join(_text_part(part, f"{path}[{index}]") for index, part in enumerate(value))
-
-
-def _text_part(value: object, path: str) -> str:
-    if not isinstance(value, dict):
-        raise InvalidType(path, "an object", value)
-    members = Members(value, f"{path}.")
-    kind = members.text("type")
-    if kind is None:
-        raise MissingParameter(f"{path}.type")
-    if kind != "text":
-        raise UnsupportedParameter(f"{path}.type", "only parts of type 'text' are supported", kind)
-    text = members.text("text")
-    if text is None:
-        raise MissingParameter(f"{path}.text")
-    return text
+    return parse_text(value, path, kinds)
 
 
 Prompt = str | tuple[int, ...]

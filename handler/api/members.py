@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from handler.errors import (
@@ -109,6 +109,23 @@ class Members:
         if value is None:
             raise MissingParameter(self._path + name)
         return value
+
+    def kind(self, kinds: Collection[str], what: str) -> str:
+        """Return `type`, which must be there and one of `kinds`.
+
+        Args:
+            kinds: The types that there are.
+            what: What has them, for errors: "parts".
+
+        Raises:
+            UnsupportedParameter: It is another.
+        """
+        kind = self.required("type")
+        if kind not in kinds:
+            raise UnsupportedParameter(
+                f"{self._path}type", f"only {what} of type {', '.join(kinds)} are supported", kind
+            )
+        return kind
 
     def boolean(self, name: str) -> bool | None:
         """Return a boolean member, or None."""

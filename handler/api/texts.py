@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from handler.api.members import check_text, members_of
-from handler.errors import MissingParameter, UnsupportedParameter
+from handler.errors import MissingParameter
 
 
 def parse_text(value: object, path: str, kinds: Mapping[str, str]) -> str:
@@ -33,8 +33,4 @@ def parse_parts(values: Sequence[object], path: str, kinds: Mapping[str, str]) -
     """Check parts of a text, as `parse_text` does; give the text of each."""
     for index, value in enumerate(values):
         part = members_of(value, f"{path}[{index}]")
-        kind = part.required("type")
-        if kind not in kinds:
-            known = ", ".join(kinds)
-            raise UnsupportedParameter(f"{path}[{index}].type", f"only parts of type {known} are supported", kind)
-        yield part.required(kinds[kind])
+        yield part.required(kinds[part.kind(kinds, "parts")])

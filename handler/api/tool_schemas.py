@@ -20,6 +20,7 @@ _ALLOWED = object_of(
     allowed_tools=object_of(["tools"], mode={"enum": ["auto", "required"]}, tools=array(_CHOSEN, minItems=1)),
 )
 _TEXT_PART = object_of(["type", "text"], type={"const": "text"}, text=STRING)
+_REFUSAL_PART = object_of(["type", "refusal"], type={"const": "refusal"}, refusal=STRING)
 _CONTENT: Schema = {"oneOf": [STRING, array(_TEXT_PART, minItems=1)]}
 _GIVEN_CALL = object_of(
     ["id", "function"],
@@ -37,7 +38,8 @@ MESSAGE: Schema = {
         object_of(
             ["role"],
             role={"const": "assistant"},
-            content={"oneOf": [*_CONTENT["oneOf"], {"type": "null"}]},
+            content={"oneOf": [STRING, array({"oneOf": [_TEXT_PART, _REFUSAL_PART]}, minItems=1), {"type": "null"}]},
+            refusal=nullable("string"),
             tool_calls=nullable("array", items=_GIVEN_CALL),
             function_call=nullable("object", required=["name"], properties=_CALL["properties"]),
             reasoning_content=nullable("string"),

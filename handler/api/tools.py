@@ -10,22 +10,24 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from handler.api.members import Members
-from handler.errors import InvalidType, InvalidValue, MissingParameter, UnsupportedParameter
+from handler.errors import InvalidType, InvalidValue, MissingParameter
 from handler.text.tools import Tool, Tools
 
 MAX_TOOLS = 128
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+LONGEST_NAME = 64
+NAME = re.compile(r"[A-Za-z0-9_.-]+")
 Choice = Literal["none", "auto", "required"]
 CHOICES: Mapping[str, Choice] = {"none": "none", "auto": "auto", "required": "required"}
 
 
-def make_tool(members: Members, path: str, schema: str = "parameters") -> Tool:
+def make_tool(members: Members, path: str, schema: str = "parameters", longest: int = LONGEST_NAME) -> Tool:
     """Check one function: `name`, `description`, `strict` and the schema of its arguments.
 
     Args:
         members: Of the object that has them.
         path: Where it stands, with a dot behind it: `tools[0].function.`.
         schema: The member with the JSON Schema, such as Anthropic's `input_schema`.
+        longest: Characters of the name.
 
     Raises:
         ApiError: It is refused; the error names the member and the bad value.
@@ -33,8 +35,8 @@ def make_tool(members: Members, path: str, schema: str = "parameters") -> Tool:
     name = members.text("name")
     if name is None:
         raise MissingParameter(f"{path}name")
-    if not NAME.fullmatch(name):
-        raise InvalidValue(f"{path}name", "1 to 64 letters, digits, _, - and .", name)
+    if not NAME.fullmatch(name) or len(name) > longest:
+        raise InvalidValue(f"{path}name", f"1 to {longest} letters, digits, _, - and .", name)
     return Tool(
         name=name,
         description=members.text("description"),
@@ -138,11 +140,7 @@ def _tool(value: object, path: str) -> Tool:
 
 def _function_of(value: object, path: str) -> Members:
     outer = _members(value, path)
-    kind = outer.text("type")
-    if kind is None:
-        raise MissingParameter(f"{path}.type")
-    if kind != "function":
-        raise UnsupportedParameter(f"{path}.type", "only tools of type 'function' are supported", kind)
+    outer.kind(("function",), "tools")
     function = outer.mapping("function")
     if function is None:
         raise MissingParameter(f"{path}.function")

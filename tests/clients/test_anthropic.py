@@ -162,3 +162,23 @@ def test_errors_are_the_clients_own_classes(client: anthropic.Anthropic, server:
         client.messages.create(model=server.model, extra_body={"temperature": 2}, **options)
     with client_of(server, "wrong") as stranger, pytest.raises(anthropic.AuthenticationError):
         stranger.messages.create(model=server.model, **options)
+
+
+def test_the_clients_own_loop_of_tools_goes_to_its_end(client: anthropic.Anthropic, server: Server) -> None:
+    calls: list[tuple[int, int]] = []
+
+    @anthropic.beta_tool
+    def add(a: int, b: int) -> str:
+        """Add two numbers."""
+        calls.append((a, b))
+        return str(a + b)
+
+    loop = client.beta.messages.tool_runner(
+        model=server.model,
+        max_tokens=100,
+        messages=[{"role": "user", "content": "What is 347 + 285?"}],
+        tools=[add],
+        extra_body=GREEDY,
+    )
+    assert loop.until_done().stop_reason == "end_turn"
+    assert calls == [(347, 285)]

@@ -7,6 +7,7 @@ from handler.api.tools import Choice, make_tool, make_tools
 from handler.errors import InvalidValue, MissingParameter, UnsupportedParameter
 from handler.text.tools import Tool, Tools
 
+LONGEST_NAME = 128
 CHOICES: dict[str, Choice] = {"auto": "auto", "any": "required", "tool": "required", "none": "none"}
 
 
@@ -38,4 +39,4 @@ def _tool(value: object, path: str) -> Tool:
         raise UnsupportedParameter(f"{path}.type", "only tools with a schema of their own are supported", kind)
     if members.get("input_schema") is None:
         raise MissingParameter(f"{path}.input_schema")
-    return make_tool(members, f"{path}.", "input_schema")
+    return make_tool(members, f"{path}.", "input_schema", LONGEST_NAME)

@@ -9,7 +9,7 @@ from typing import Any
 from handler.api.instructions import instructed
 from handler.api.members import Members, check_text, members_of
 from handler.api.texts import parse_text
-from handler.errors import InvalidValue, MissingParameter, UnsupportedParameter
+from handler.errors import InvalidValue, MissingParameter
 
 TEXT = {"text": "text"}
 Message = dict[str, Any]
@@ -113,10 +113,7 @@ def _blocks(value: object, path: str, kinds: Sequence[str]) -> list[_Block]:
 
 def _block(value: object, path: str, kinds: Sequence[str]) -> _Block:
     members = members_of(value, path)
-    kind = members.required("type")
-    if kind not in kinds:
-        raise UnsupportedParameter(f"{path}.type", f"only blocks of type {', '.join(kinds)} are supported", kind)
-    return _Block(kind, members, path)
+    return _Block(members.kind(kinds, "blocks"), members, path)
 
 
 def _texts(blocks: Sequence[_Block], kind: str, name: str) -> list[str]:

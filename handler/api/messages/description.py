@@ -41,7 +41,7 @@ _MESSAGE: Schema = {
 _TOOL = object_of(
     ["name", "input_schema"],
     type={"enum": ["custom", None]},
-    name={"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+    name={"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,128}$"},
     description=nullable("string"),
     input_schema={"type": "object", "description": "A JSON Schema."},
     strict=nullable("boolean"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from handler.errors import ApiError
+from handler.errors import ApiError, ThreadsUnsupported
 
 TYPES = {
     401: "authentication_error",
@@ -24,4 +24,7 @@ TYPES = {
 def told_error(error: ApiError) -> dict[str, Any]:
     """Return the body of an error; the request's id is for who knows it."""
     kind = TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
-    return {"type": "error", "error": {"type": kind, "message": error.message}, "request_id": None}
+    told: dict[str, Any] = {"type": kind, "message": error.message}
+    if isinstance(error, ThreadsUnsupported):
+        told["details"] = {"error_code": error.code}
+    return {"type": "error", "error": told, "request_id": None}

@@ -17,7 +17,7 @@ from handler.api.options import Options, Served, parse_options
 from handler.api.prompt import Prompts, TextTask
 from handler.api.rendering import Opening, parse_variables
 from handler.api.thinking import effort_variables
-from handler.errors import InvalidValue, MissingParameter
+from handler.errors import InvalidValue, MissingParameter, ThreadsUnsupported
 from handler.text.grammar import Grammar
 from handler.text.meter import Meter
 
@@ -61,6 +61,8 @@ def parse_message(values: Mapping[str, Any], served: Served) -> MessageRequest:
     members.refuse("mcp_servers", "this server calls no others", [])
     members.refuse("container", "nothing is run here")
     members.refuse("n", "a message has one answer", 1)
+    if members.get("thread") is not None:
+        raise ThreadsUnsupported(members.get("thread"))
     max_tokens = members.integer("max_tokens", 1)
     if max_tokens is None:
         raise MissingParameter("max_tokens")

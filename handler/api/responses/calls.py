@@ -6,7 +6,7 @@ from typing import Any
 
 from handler.api.members import Members, members_of
 from handler.api.tools import Choice, make_tool, make_tools
-from handler.errors import InvalidValue, UnsupportedParameter
+from handler.errors import InvalidValue
 from handler.text.tools import Tool, Tools
 
 CHOICES: dict[str, Choice] = {"none": "none", "auto": "auto", "required": "required"}
@@ -41,14 +41,8 @@ def _told(tool: Tool) -> dict[str, Any]:
 
 def _tool(value: object, path: str) -> Tool:
     members = members_of(value, path)
-    _only_functions(members, path)
+    members.kind(("function",), "tools")
     return make_tool(members, f"{path}.")
-
-
-def _only_functions(members: Members, path: str) -> None:
-    kind = members.required("type")
-    if kind != "function":
-        raise UnsupportedParameter(f"{path}.type", "only tools of type 'function' are supported", kind)
 
 
 def _choice(value: object) -> Named:
@@ -61,7 +55,7 @@ def _choice(value: object) -> Named:
     members = members_of(value, "tool_choice", "a string or an object that names a function")
     if members.text("type") == "allowed_tools":
         return _allowed(members)
-    return "required", (_name(members, "tool_choice"),)
+    return "required", (_name(members),)
 
 
 def _allowed(members: Members) -> Named:
@@ -71,9 +65,9 @@ def _allowed(members: Members) -> Named:
     if not tools:
         raise InvalidValue("tool_choice.tools", "at least one tool", tools)
     paths = [f"tool_choice.tools[{index}]" for index in range(len(tools))]
-    return CHOICES[mode], tuple(_name(members_of(tool, path), path) for tool, path in zip(tools, paths, strict=True))
+    return CHOICES[mode], tuple(_name(members_of(tool, path)) for tool, path in zip(tools, paths, strict=True))
 
 
-def _name(members: Members, path: str) -> str:
-    _only_functions(members, path)
+def _name(members: Members) -> str:
+    members.kind(("function",), "tools")
     return members.required("name")

@@ -34,6 +34,18 @@ def test_what_was_thought_comes_with_what_was_said() -> None:
     assert parse_message(message, "m") == message
 
 
+def test_a_refusal_is_what_was_said() -> None:
+    said = {"role": "assistant", "content": "No."}
+    assert parse_message({"role": "assistant", "content": None, "refusal": "No."}, "m") == said
+    assert parse_message({"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}, "m") == said
+    assert parse_message(said | {"refusal": None}, "m") == said
+
+
+def test_thoughts_may_have_no_words_behind_them() -> None:
+    thought = {"role": "assistant", "content": None, "reasoning_content": "hm"}
+    assert parse_message(thought, "m") == thought | {"content": ""}
+
+
 def test_a_tools_result_is_text() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     given = {"role": "tool", "tool_call_id": "c1", "content": parts}

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handler.api.messages.errors import told_error
 from handler.api.messages.request import MessageRequest, parse_message
 from handler.errors import ApiError
 from tests.handler.api.bodies import ANY_JSON
@@ -41,6 +42,20 @@ def test_an_answer_that_the_client_has_begun_goes_on() -> None:
 
 def test_many_stop_sequences_are_taken() -> None:
     assert message(stop_sequences=list("abcdef")).options.stop == tuple("abcdef")
+
+
+def test_a_tools_name_may_be_as_long_as_anthropics() -> None:
+    longest = "a" * 128
+    tools = message(tools=[ADD | {"name": longest}]).conversation.tools
+    assert tools is not None
+    assert tools.offered[0].name == longest
+    assert refusal(message, tools=[ADD | {"name": longest + "a"}]).param == "tools[0].name"
+
+
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+def test_threads_are_refused_so_that_the_client_goes_on_without(thread: Any) -> None:
+    error = refusal(message, thread=thread)
+    assert told_error(error)["error"]["details"] == {"error_code": "thread_unsupported_request"}
 
 
 @pytest.mark.parametrize(
