@@ -610,7 +610,7 @@ class MethodNotAllowed(ApiError):
     code = "method_not_allowed"
 
     def __init__(self, method: str, path: str, allow: str) -> None:
-        super().__init__(f"{path} does not take {method}; use {allow}")
+        super().__init__(f"{shown(path)} does not take {shown(method)}; use {allow}")
         self.allow = allow
 
     @property

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TextIO
 from handler.invocation import Invocation
 
 LONGEST_PATH = 200
+LONGEST_METHOD = 20  # HTTP has none longer than UPDATEREDIRECTREF
 MOST_WAITING = 2**20  # characters of lines that a stalled reader hasn't taken
 LONGEST_AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes as a whole, if it takes any
 
@@ -142,7 +143,7 @@ class Log:
         """Write a request's line."""
         members = {
             "request_id": record.id,
-            "method": record.method,
+            "method": record.method[:LONGEST_METHOD],
             "path": record.path[:LONGEST_PATH],
             "status": record.status,
             "error": record.error,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import socket
 import sys
 from typing import Any
@@ -15,9 +16,10 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from handler.api.events import json_bytes
 from handler.errors import ApiError, HeadLate, HeadTooLarge, MalformedHttp, TooManyConnections
 from handler.http.connections import Connections
+from handler.http.limits import LARGEST_HEAD
 
-LARGEST_HEAD = 32 * 2**10  # bytes of a request's line and headers
 LINGER_S = 2.0  # A socket that is closed with bytes unread resets the connection, and the client loses the answer.
+_QUOTED = re.compile(r"(?:bytearray\()?\bb('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")\)?")  # bytes in Python's own way
 LOOKS_S = (0.02, 0.1, 0.5)  # when to look whether a client that sends no more is still there; the last one repeats
 
 
@@ -94,7 +96,7 @@ class Connection(H11Protocol):
         """Refuse what h11 couldn't read; uvicorn calls it while that exception is being handled."""
         error = sys.exc_info()[1]
         too_large = isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431
-        self._refuse(HeadTooLarge(LARGEST_HEAD) if too_large else MalformedHttp(str(error)[:200]))
+        self._refuse(HeadTooLarge(LARGEST_HEAD) if too_large else MalformedHttp(_QUOTED.sub(r"\1", str(error))[:200]))
 
     def _get_upgrade(self) -> None:
         """No upgrade is taken, which the client sees by an answer without one; uvicorn would warn of each."""

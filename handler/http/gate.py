@@ -18,12 +18,14 @@ from handler.errors import (
     ApiError,
     EventsNotTaken,
     GenerationFailed,
+    HeadTooLarge,
     HttpVersionUnsupported,
     InvocationMalformed,
     MethodNotAllowed,
     NotFound,
     Unauthorized,
 )
+from handler.http.limits import LARGEST_HEAD
 from handler.http.paths import Paths
 from handler.invocation import Invocation, read_invocation
 from handler.logs import Log, Record
@@ -87,6 +89,8 @@ class Gate:
         try:
             if scope["http_version"] not in ("1.0", "1.1"):
                 raise HttpVersionUnsupported(scope["http_version"])
+            if _head_size(scope) > LARGEST_HEAD:  # h11 only measures heads that come in pieces.
+                raise HeadTooLarge(LARGEST_HEAD)
             if record.invocation.event:
                 raise EventsNotTaken()
             await self._authorize(scope)
@@ -131,6 +135,12 @@ class Gate:
                 body["request_id"] = record.id
             response = Response(json_bytes(body), error.status, dict(error.headers), "application/json")
             await response(scope, receive, send)
+
+
+def _head_size(scope: Scope) -> int:
+    """How many bytes the request's line and headers have at least."""
+    line = len(scope["method"]) + len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    return line + sum(len(name) + len(value) + len(b": \r\n") for name, value in scope["headers"])
 
 
 def _key(scope: Scope) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LARGEST_HEAD = 32 * 2**10  # bytes of a request's line and headers
+
 
 @dataclass(frozen=True)
 class Limits:

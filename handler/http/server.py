@@ -14,8 +14,9 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from handler.http.connection import LARGEST_HEAD, Connection
+from handler.http.connection import Connection
 from handler.http.connections import Bounds, Connections
+from handler.http.limits import LARGEST_HEAD
 from handler.http.listener import BACKLOG
 from handler.logs import Log, Notices
 from handler.scheduler import Scheduler

@@ -76,6 +76,11 @@ def refused(server: Serving) -> dict[str, Any]:
         (b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: br\r\n\r\n", 400, "malformed_http"),
         (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * 20_000, 431, "headers_too_large"),
         (b"GET /" + b"a" * 40_000, 431, "headers_too_large"),
+        (
+            b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + b"a: b\r\n" * 6_000 + b"\r\n",
+            431,
+            "headers_too_large",
+        ),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "http_version_unsupported"),
     ],
 )
@@ -85,6 +90,29 @@ def test_what_is_no_http_is_refused_in_the_apis_form(sent: bytes, status: int, c
         got, body = answer(everything(connection))
         assert (got, body["error"]["code"]) == (status, code)
         assert server.client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"GET /\r\n\r\n", "illegal request line: 'GET /'"),
+        (b"GET / HTTP/1.1\r\na (b) c\r\n\r\n", "illegal header line: 'a (b) c'"),
+    ],
+)
+def test_what_is_wrong_is_told_without_pythons_own_words(sent: bytes, reason: str) -> None:
+    with serving() as server, connect(server) as connection:
+        connection.sendall(sent)
+        body = answer(everything(connection))[1]
+    assert body["error"]["message"] == f"this is no HTTP/1.1 request: {reason}"
+
+
+def test_a_long_method_is_told_in_short() -> None:
+    with serving() as server, connect(server) as connection:
+        connection.sendall(b"A" * 30_000 + b" /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        status, body = answer(everything(connection))
+    assert status == 405
+    assert len(body["error"]["message"]) < 200
+    assert len(logged(server)[0]["method"]) < 40
 
 
 def test_rubbish_in_a_body_ends_the_request() -> None:
