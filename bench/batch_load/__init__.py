@@ -1,0 +1,1 @@
+"""Thousands of documents through bucket, queue and worker, with faults."""
