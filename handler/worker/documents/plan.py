@@ -14,8 +14,9 @@ from handler.model import Model
 from handler.worker.documents.asking import Asking
 from handler.worker.documents.notifications import Source
 from handler.worker.documents.reading import Document, Record
-from handler.worker.documents.splitting import DATA, PROSE, Piece, Unsplittable, split
+from handler.worker.documents.splitting import DATA, MARKDOWN, PROSE, Piece, Unsplittable, split
 
+BOUNDARIES = {"text": PROSE, "markdown": MARKDOWN, "json": DATA, "json_lines": DATA}
 MOST_PARTS = 10_000
 SLACK = 16  # tokens that answers may take more in a prompt than when they were made
 
@@ -137,7 +138,7 @@ class _Planner:
         self._document = document
         self._asking = asking
         self._model = model
-        self._boundaries = PROSE if document.kind in ("text", "markdown") else DATA
+        self._boundaries = BOUNDARIES[document.kind]
         given = asking.request.options.max_tokens
         self._wanted = max(1, model.context_length // 4) if given is None else given
         self.shared = self._wanted if asking.combine == "list" else min(self._wanted, self._third())

@@ -12,7 +12,9 @@ _BLANK = re.compile(r"\s+")
 _LINE = re.compile(r"\n")
 _SENTENCE = re.compile(r"[.!?…][)\]\"'”’»]*\s+|[。！？]")
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
+_SECTION = re.compile(r"\n[ \t\r]*\n\s*(?=#{1,6} )")  # before a heading, which would be lost at a part's end
 PROSE = (_PARAGRAPH, _SENTENCE, _LINE, _BLANK)
+MARKDOWN = (_SECTION, *PROSE)
 DATA = (_LINE, re.compile(r",\s*"), _BLANK)  # JSON: neither in a string, if it can be helped
 
 
