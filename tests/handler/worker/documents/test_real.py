@@ -35,11 +35,15 @@ def model(native: Path) -> Model:
     return load_model(Settings(native, slots=4, kernels=LIBRARY), 2, memory=2**33)[0]
 
 
+def working(model: Model) -> Worker:
+    settings = Settings(Path(), input_bucket="input")
+    bucket = connect(BUCKET, "us-east-1")
+    return Worker(model, bucket, telemetry(), 0.0, make_desk=lambda: make_desk(settings, BUCKET, "us-east-1"))
+
+
 @pytest.fixture
 def worker(model: Model, buckets: Buckets) -> Worker:
-    settings = Settings(Path(), input_bucket="input")
-    desk = make_desk(settings, BUCKET, "us-east-1")
-    return Worker(model, connect(BUCKET, "us-east-1"), telemetry(), 0.0, make_desk=lambda: desk)
+    return working(model)
 
 
 @needs_library
@@ -77,10 +81,8 @@ def test_side_by_side_parts_have_the_texts_of_one_by_one(native: Path, buckets: 
     for slots in (1, 4):
         # Without what the cache holds, bits don't depend on who came before.
         model, _ = load_model(Settings(native, slots=slots, kernels=LIBRARY, prefix_cache=False), 2, memory=2**33)
-        desk = make_desk(Settings(Path(), input_bucket="input"), BUCKET, "us-east-1")
-        worker = Worker(model, connect(BUCKET, "us-east-1"), telemetry(), 0.0, make_desk=lambda desk=desk: desk)
         record = buckets.put("long.txt", SENTENCES[:9000], "Summarize this.", request=LIST)
-        assert failed(worker.handle(batch(told(record)), context())) == []
+        assert failed(working(model).handle(batch(told(record)), context())) == []
         name = f"results/documents/long.txt/{record['s3']['object']['versionId']}.json"
         texts.append([one["text"] for one in buckets.kept()[name]["answers"]])
     assert texts[0] == texts[1]
