@@ -1,4 +1,4 @@
-"""Documents put into the deployed bucket: S3 tells the queue, the poller the worker, and the results lie in the other."""
+"""Documents that are put into the deployed bucket, by S3's notification through the queue to their results."""
 
 from __future__ import annotations
 
