@@ -78,7 +78,8 @@ class Account:
             ContentType=document.content_type,
             Metadata=document.metadata,
         )
-        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html; moto's have no version
+        # As S3 writes it: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+        # moto's own have no version.
         about = {"key": quote_plus(document.key), "size": len(document.body), "eTag": put["ETag"].strip('"')}
         record = {
             "eventSource": "aws:s3",

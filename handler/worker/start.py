@@ -38,6 +38,10 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> Worker:
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     bucket = Background(lambda: _connect(settings.results_bucket, region))
     model, parts = load_model(settings, threads, REST, memory=memory_limit(environ))
+    if settings.document_request:
+        from handler.worker.documents.asking import check_defaults
+
+        check_defaults(settings.document_request, model.served)
     results = bucket.result()
 
     from handler.worker.telemetry import SERVICE, Telemetry

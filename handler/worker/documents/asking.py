@@ -10,7 +10,7 @@ from handler.api.chat import ChatRequest, parse_chat
 from handler.api.conversation import Message
 from handler.api.members import Members, check_text, parse_object
 from handler.api.options import Served
-from handler.errors import ApiError, InstructionMissing, InvalidValue
+from handler.errors import ApiError, InstructionMissing, InvalidValue, SettingsError
 
 Combine = Literal["model", "list"]
 WAYS: tuple[Combine, ...] = ("model", "list")
@@ -90,6 +90,19 @@ def read_asking(
     combine = _combine(members, structured=request.options.grammar is not None)
     combining = members.text("combine_instruction") or COMBINE_INSTRUCTION
     return Asking(told, values, combine, combining.replace("{instruction}", told), request)
+
+
+def check_defaults(defaults: Mapping[str, Any], served: Served) -> None:
+    """Check the members that all documents' requests have.
+
+    Raises:
+        SettingsError: One of them is refused.
+    """
+    try:
+        read_asking({}, "any", defaults, served)
+    except ApiError as error:
+        expected = f"parameters of a chat ({error.message})"
+        raise SettingsError("FIREBRICK_DOCUMENT_REQUEST", dict(defaults), expected) from None
 
 
 def decoded(value: str) -> str:

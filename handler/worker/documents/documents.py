@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from handler.errors import ApiError, NotEnoughTime, ResultsUnavailable
@@ -43,10 +44,10 @@ class Desk:
 
 @dataclass(frozen=True)
 class Answering:
-    """A document on its way, as the log names it."""
+    """A message on its way, and its document's key, as the log names them."""
 
     id: str
-    idempotency_key: str
+    idempotency_key: str | None
     source: Literal["s3"] = "s3"
 
 
@@ -70,26 +71,39 @@ class Documents:
         Raises:
             Exception: One of them has no result; the message goes back to its queue. The others have theirs.
         """
-        first: Exception | None = None
-        for source in read_notification(values, self._desk.settings.input_bucket):
-            try:
-                yield from self._work.alone(source.name, lambda source=source: self._kept(record, source))  # type: ignore[misc]
-            except Exception as error:
-                first = first or error
-        if first is not None:
-            raise first
-
-    def _kept(self, record: SQSRecord, source: Source) -> Generator[None, None, None]:
         try:
-            yield from self._answer(record, source)
+            sources = read_notification(values, self._desk.settings.input_bucket)
         except ApiError as error:
-            if error.status < 500:
-                with suppress(ResultsUnavailable):  # The log and the dead-letter queue have it, too.
-                    reason = {"job": record.message_id, "source": source.members(), **error.body()}
-                    yield from self._work.elsewhere(lambda: self._desk.objects.tell_failure(source, reason))
+            yield from self._tell_failure(f"messages/{record.message_id}", record, None, error)
             raise
+        news: list[str] = []
+        errors: list[Exception] = []
+        for source in sources:
+            try:
+                yield from self._work.alone(source.name, partial(self._answer, record, source, news))
+            except Exception as error:
+                errors.append(error)
+                yield from self._tell_failure(source.name, record, source, error)
+        if not errors:
+            return
+        late = all(isinstance(error, NotEnoughTime) for error in errors)
+        # What gets on never ends in the dead-letter queue, and what doesn't isn't sent for ever.
+        if not (late and news and takes_back(record)):
+            raise next((error for error in errors if not isinstance(error, NotEnoughTime)), errors[0])
+        yield from self._work.elsewhere(lambda: self._desk.queue.send_again(record))
+        self._work.telemetry.told("continued", Answering(record.message_id, None))
 
-    def _answer(self, record: SQSRecord, source: Source) -> Generator[None, None, None]:
+    def _tell_failure(
+        self, name: str, record: SQSRecord, source: Source | None, error: Exception
+    ) -> Generator[None, None, None]:
+        """Write down what is wrong with a document or a message; what is wrong here, the log tells."""
+        if isinstance(error, ApiError) and error.status < 500:
+            told = {"job": record.message_id, "source": source and source.members(), **error.body()}
+            with suppress(ResultsUnavailable):  # The log and the dead-letter queue have it, too.
+                yield from self._work.elsewhere(lambda: self._desk.objects.tell_failure(name, told))
+
+    def _answer(self, record: SQSRecord, source: Source, news: list[str]) -> Generator[None, None, None]:
+        """Answer one, and note what is kept that wasn't before."""
         work, told = self._work, Answering(record.message_id, source.name)
         if (yield from work.elsewhere(lambda: self._results.has(source.name))):
             work.telemetry.repeated(told)
@@ -101,18 +115,15 @@ class Documents:
             work.telemetry.told("superseded", told)
             return
         plan = yield from work.elsewhere(lambda: self._plan(source, found))
-        parts = Parts(work, self._desk.objects, plan, record.message_id, sent_at(record))
+        parts = Parts(work, self._desk.objects, plan, record.message_id, sent_at(record), news)
         try:
             records = yield from parts.answers()
         except NotEnoughTime:
-            # Who gets on never ends in the dead-letter queue, and who doesn't isn't sent for ever.
-            if not parts.kept or not takes_back(record):
-                raise
-            yield from work.elsewhere(lambda: self._desk.queue.send_again(record))
-            work.telemetry.told("continued", told, plan=plan.id, parts=plan.count, kept=parts.kept)
-            return
+            work.telemetry.told("unfinished", told, plan=plan.id, parts=plan.count, new=len(news))
+            raise
         result = document_result(plan, record.message_id, records)
         yield from work.elsewhere(lambda: self._results.keep(source.name, result))
+        news.append(source.name)
         work.telemetry.told("document", told, **result["plan"], **result["timings"])
 
     def _plan(self, source: Source, found: Found) -> Plan:

@@ -110,15 +110,15 @@ class Objects:
             return result
         return self.part(plan_id, name) or result
 
-    def tell_failure(self, source: Source, reason: Mapping[str, Any]) -> None:
-        """Write down why a document has no result; a later failure takes an earlier one's place.
+    def tell_failure(self, name: str, reason: Mapping[str, Any]) -> None:
+        """Write down why a document, or a message, has no result; a later failure takes an earlier one's place.
 
         Raises:
             ResultsUnavailable: S3 doesn't take it.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
-        key = f"{FAILED}{source.name}.json"
+        key = f"{FAILED}{name}.json"
         try:
             self._client.put_object(
                 Bucket=self._bucket, Key=key, Body=json_bytes(reason), ContentType="application/json"

@@ -43,12 +43,12 @@ class Parts:
         plan: Which parts.
         job_id: Of the message.
         sent_at: When it was put into its queue, in Unix seconds.
-
-    Attributes:
-        kept: How many answers are new and will be found the next time.
+        news: Gets the name of each answer that is new, and will be found the next time.
     """
 
-    def __init__(self, work: Work, objects: Objects, plan: Plan, job_id: str, sent_at: float | None) -> None:
+    def __init__(
+        self, work: Work, objects: Objects, plan: Plan, job_id: str, sent_at: float | None, news: list[str]
+    ) -> None:
         self._work = work
         self._objects = objects
         self._plan = plan
@@ -56,7 +56,7 @@ class Parts:
         self._sent_at = sent_at
         self._known: Mapping[str, Result | None] = {}
         self._error: Exception | None = None
-        self.kept = 0
+        self._news = news
 
     def answers(self) -> Generator[None, None, list[Answered]]:
         """Answer what isn't answered yet, and give what each record has.
@@ -86,10 +86,17 @@ class Parts:
         level = 0
         while len(last) > 1 and asking.combine == "model":
             level += 1
-            groups = pack([str(result["text"]) for result in last], self._plan, self._work.model)
-            combining = [asking.combining(group, self._plan.combined_tokens) for group in groups]
-            last = yield from self._level(index, level, combining)
-            made = [*made, *last]
+            texts = [str(result["text"]) for result in last]
+            groups = pack(texts, self._plan, self._work.model)
+            combining = [
+                asking.combining([texts[number] for number in group], self._plan.combined_tokens)
+                for group in groups
+                if len(group) > 1
+            ]
+            new = yield from self._level(index, level, combining)
+            combined = iter(new)  # One that is left over goes up as it is.
+            last = [next(combined) if len(group) > 1 else last[group.start] for group in groups]
+            made = [*made, *new]
         return Answered(tuple(last), tuple(made), level)
 
     def _text(self, part: Part) -> str:
@@ -111,7 +118,7 @@ class Parts:
             return result
         plan_id = self._plan.id
         standing = yield from self._work.elsewhere(lambda: self._objects.keep_part(plan_id, name, result))
-        self.kept += 1
+        self._news.append(name)
         return standing
 
     def _together(self, works: Sequence[Callable[[], Generator[None, None, T]]]) -> Generator[None, None, list[T]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -14,8 +14,9 @@ from handler.model import Model
 from handler.worker.documents.asking import Asking
 from handler.worker.documents.notifications import Source
 from handler.worker.documents.reading import Document, Record
-from handler.worker.documents.splitting import DATA, PROSE, Piece, Unsplittable, split
+from handler.worker.documents.splitting import DATA, MARKDOWN, PROSE, Piece, Unsplittable, split
 
+BOUNDARIES = {"text": PROSE, "markdown": MARKDOWN, "json": DATA, "json_lines": DATA}
 MOST_PARTS = 10_000
 SLACK = 16  # tokens that answers may take more in a prompt than when they were made
 
@@ -137,7 +138,7 @@ class _Planner:
         self._document = document
         self._asking = asking
         self._model = model
-        self._boundaries = PROSE if document.kind in ("text", "markdown") else DATA
+        self._boundaries = BOUNDARIES[document.kind]
         given = asking.request.options.max_tokens
         self._wanted = max(1, model.context_length // 4) if given is None else given
         self.shared = self._wanted if asking.combine == "list" else min(self._wanted, self._third())
@@ -177,23 +178,34 @@ class _Planner:
         return len(self._asking.about(text, 1).prompt_ids(self._model.prompts))
 
 
-def pack(answers: list[str], plan: Plan, model: Model) -> list[list[str]]:
-    """Put neighbouring answers into groups that fit a prompt each; there are fewer groups than answers.
+def pack(answers: Sequence[str], plan: Plan, model: Model) -> list[range]:
+    """Put neighbouring answers into groups that fit a prompt each.
+
+    Args:
+        answers: Two or more.
+        plan: That they belong to.
+        model: What will put them together.
+
+    Returns:
+        The answers' numbers in each group; there are fewer groups than answers.
 
     Raises:
         NoRoomForDocument: Not even two of them fit, so they can't become one.
     """
+
+    def tokens(group: range) -> int:
+        return len(plan.asking.combining([answers[index] for index in group], 1).prompt_ids(model.prompts))
+
     limit = model.context_length - plan.combined_tokens
-    groups: list[list[str]] = []
-    for answer in answers:
-        grown = [*groups[-1], answer] if groups else [answer]
-        if not groups or len(plan.asking.combining(grown, 1).prompt_ids(model.prompts)) > limit:
-            groups.append([answer])
+    groups = [range(1)]
+    for index in range(1, len(answers)):
+        grown = range(groups[-1].start, index + 1)
+        if tokens(grown) > limit:
+            groups.append(range(index, index + 1))
         else:
             groups[-1] = grown
-    if len(groups) == len(answers) > 1:
-        tokens = len(plan.asking.combining(answers[:2], 1).prompt_ids(model.prompts))
-        raise NoRoomForDocument(tokens, plan.combined_tokens, model.context_length)
+    if len(groups) == len(answers):
+        raise NoRoomForDocument(tokens(range(2)), plan.combined_tokens, model.context_length)
     return groups
 
 

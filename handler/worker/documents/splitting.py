@@ -12,7 +12,10 @@ _BLANK = re.compile(r"\s+")
 _LINE = re.compile(r"\n")
 _SENTENCE = re.compile(r"[.!?…][)\]\"'”’»]*\s+|[。！？]")
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
+# Before a heading, which would be lost at a part's end. Looking behind makes it linear in a million of empty lines.
+_SECTION = re.compile(r"(?:(?<=\n\n)|(?<=\n\r\n))(?=#{1,6} )")
 PROSE = (_PARAGRAPH, _SENTENCE, _LINE, _BLANK)
+MARKDOWN = (_SECTION, *PROSE)
 DATA = (_LINE, re.compile(r",\s*"), _BLANK)  # JSON: neither in a string, if it can be helped
 
 

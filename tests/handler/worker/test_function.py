@@ -209,6 +209,7 @@ def test_without_a_number_there_are_as_many_slots_as_memory_allows(native: Path,
         ({"FIREBRICK_RESULTS_BUCKET": "s3://x"}, "SettingsError", "s3://x"),
         (BUCKET_SETTINGS | {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, "SettingsError", "AWS_REGION"),
         (BUCKET_SETTINGS | {"AWS_ENDPOINT_URL_S3": "?"}, "SettingsError", "endpoint"),
+        ({"FIREBRICK_DOCUMENT_REQUEST": '{"max_tokens": 0}'}, "SettingsError", "max_tokens"),
     ],
 )
 def test_a_start_that_fails_is_an_init_error_without_a_traceback(

@@ -102,6 +102,7 @@ def test_answers_that_fill_a_context_are_put_together_in_levels(buckets: Buckets
     result = buckets.result()
     assert result["plan"]["levels"] >= 3
     assert all(len(call) < CONTEXT for call in engine.calls)
+    assert len(engine.calls) == 2 * result["plan"]["parts"] - 1  # Two fit a prompt, and one that is left over waits.
     assert len(buckets.kept("parts/")) == len(engine.calls)
 
 
@@ -241,6 +242,7 @@ def test_more_parts_than_are_kept_are_refused(buckets: Buckets, monkeypatch: pyt
 def test_another_bucket_is_not_even_asked(buckets: Buckets, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(working(ScriptedEngine()), s3_record(bucket=BUCKET)) == ["m1"]
     assert '"notification_refused"' in capsys.readouterr().out
+    assert list(buckets.kept("")) == ["failed/messages/m1.json"]
 
 
 def test_a_worker_without_documents_refuses_them(buckets: Buckets) -> None:
@@ -341,6 +343,18 @@ def test_a_document_that_takes_longer_than_an_invocation_is_sent_anew_as_long_as
     result = buckets.result()
     assert {one["text"] for one in result["answers"]} == {"yes"}
     assert invocations == result["plan"]["parts"]
+
+
+def test_two_documents_of_one_message_that_go_on_are_one_message_again(buckets: Buckets, queue: Any) -> None:
+    records = [buckets.put(name, LONG, request=LIST) for name in ("a.txt", "b.txt")]
+    event = told(*records) | {"eventSourceARN": queue.attributes["QueueArn"]}
+    invocations, waiting = 0, [event]
+    while waiting and invocations < 40:
+        invocations += 1
+        assert failed(working(ScriptedEngine("yes"), slow()).handle(batch(*waiting), context())) == []
+        waiting = received(queue)
+        assert len(waiting) <= 1
+    assert len(buckets.kept()) == 2
 
 
 def test_a_document_that_does_not_get_on_comes_back(buckets: Buckets, queue: Any) -> None:

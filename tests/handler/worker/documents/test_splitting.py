@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.worker.documents.splitting import DATA, PROSE, Unsplittable, split
+from handler.worker.documents.splitting import DATA, MARKDOWN, PROSE, Unsplittable, split
 from tests.handler.doubles import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
@@ -24,7 +24,7 @@ def cut(text: str, limit: int, boundaries: Sequence[re.Pattern[str]] = PROSE) ->
 TEXTS = st.text(st.sampled_from("abcü🙂 \n.!,\r\"'。") | st.characters(exclude_categories=["Cs"]), max_size=200)
 
 
-@given(TEXTS, st.integers(9, 60), st.sampled_from([PROSE, DATA]), st.data())
+@given(TEXTS, st.integers(9, 60), st.sampled_from([PROSE, MARKDOWN, DATA]), st.data())
 def test_nothing_is_lost_or_doubled_and_every_piece_fits(
     text: str, limit: int, boundaries: Sequence[re.Pattern[str]], data: st.DataObject
 ) -> None:
@@ -63,6 +63,12 @@ def test_a_tokenizer_may_count_as_it_likes(text: str, limit: int) -> None:
 )
 def test_the_best_boundary_of_the_second_half_is_taken(text: str, limit: int, pieces: list[str]) -> None:
     assert cut(text, limit) == pieces
+
+
+def test_markdown_is_cut_before_a_heading() -> None:
+    text = "One two three four.\n\n## Four\n\nFive six. Seven"
+    assert cut(text, 37, MARKDOWN) == ["One two three four.\n\n", "## Four\n\nFive six. Seven"]
+    assert cut(text, 37) == ["One two three four.\n\n## Four\n\n", "Five six. Seven"]
 
 
 def test_data_is_cut_behind_lines_then_commas() -> None:
