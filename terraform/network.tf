@@ -6,6 +6,8 @@ locals {
   services = local.endpoints_count == 0 ? [] : concat(
     local.secret_count == 1 ? ["secretsmanager"] : [],
     var.monitoring.tracing ? ["xray"] : [],
+    local.results_queue ? ["sqs"] : [],
+    local.results_bus == null ? [] : ["events"],
   )
 }
 
@@ -73,7 +75,7 @@ resource "aws_vpc_endpoint" "s3" {
       Effect    = "Allow"
       Principal = "*"
       Action    = ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]
-      Resource  = [local.results_arn, "${local.results_arn}/results/*"]
+      Resource  = concat([local.results_arn, "${local.results_arn}/results/*"], length(local.results_destinations) == 0 ? [] : [local.sent_objects])
     }]
   })
 

@@ -296,6 +296,10 @@ variable "worker" {
     maximum_concurrency = optional(number, 10)
     max_receive_count   = optional(number, 5)
     retention_days      = optional(number, 30) # of objects in both buckets
+    results = optional(object({
+      queue   = optional(bool, false) # each result also as a message in a queue that is made for it
+      bus_arn = optional(string)      # each result also as an event on this EventBridge bus
+    }), {})
   })
   default = null
 
@@ -337,6 +341,11 @@ variable "worker" {
   validation {
     condition     = var.worker == null ? true : try(floor(var.worker.retention_days) == var.worker.retention_days && var.worker.retention_days >= 1, false)
     error_message = "worker.retention_days must be a whole number, 1 or more."
+  }
+
+  validation {
+    condition     = try(var.worker.results.bus_arn, null) == null ? true : can(regex("^arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/[A-Za-z0-9._/-]+$", var.worker.results.bus_arn))
+    error_message = "worker.results.bus_arn must be an EventBridge bus's ARN (arn:aws:events:REGION:ACCOUNT:event-bus/NAME)."
   }
 }
 

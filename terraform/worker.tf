@@ -52,6 +52,7 @@ resource "aws_iam_role_policy" "worker" {
           Resource = local.results_arn
         },
       ],
+      local.results_statements,
       var.kms_key_arn == null ? [] : [{
         Sid      = "EncryptQueueAndBucket"
         Effect   = "Allow"
@@ -86,6 +87,7 @@ resource "aws_lambda_function" "worker" {
         POWERTOOLS_METRICS_NAMESPACE = local.metrics_namespace
         FIREBRICK_RESULTS_BUCKET     = aws_s3_bucket.results[0].bucket
       },
+      local.results_variables,
       var.environment,
     )
   }
