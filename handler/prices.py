@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 FILE = Path(__file__).with_name("prices.json")
 FALLBACK = "us-east-1"  # where a price has to be shown and there is no region
-# What platform.machine() calls the architectures, by Lambda's names.
+# What the kernel calls the architectures, by Lambda's names.
 ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 ON_DEMAND, PROVISIONED, SNAP_START = "on-demand", "provisioned-concurrency", "snap-start"
 
@@ -42,14 +42,14 @@ def lambda_rates(region: str | None, machine: str | None = None, initialization:
 
     Args:
         region: For example us-east-1.
-        machine: Its architecture as `platform.machine` has it, which is asked if there is none.
+        machine: Its architecture as the kernel calls it; this machine's if there is none.
         initialization: AWS_LAMBDA_INITIALIZATION_TYPE of the environment.
 
     Returns:
         None for what the file doesn't have: another region, another architecture, another kind of environment.
     """
     prices = read_regions().get(region or "", {}).get("lambda", {})
-    durations = prices.get(ARCHITECTURES.get(machine or platform.machine(), ""))
+    durations = prices.get(ARCHITECTURES.get(machine or os.uname().machine, ""))
     if durations is None or initialization not in (ON_DEMAND, PROVISIONED, SNAP_START):
         return None
     duration = "provisioned_duration_gb_second" if initialization == PROVISIONED else "gb_second"

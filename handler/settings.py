@@ -12,6 +12,7 @@ from handler.errors import SettingsError
 
 MIB = 2**20
 LEAST_HEARTBEAT_S = 0.01
+S3, SQS, EVENTS = "s3", "sqs", "events"  # where results go
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Settings:
     document_instruction: str | None = None  # FIREBRICK_DOCUMENT_INSTRUCTION: for documents that bring none
     document_request: Mapping[str, Any] = field(default_factory=dict)  # FIREBRICK_DOCUMENT_REQUEST: JSON, the same
     document_max_bytes: int = 10 * MIB  # FIREBRICK_DOCUMENT_MAX_BYTES: of a document, uncompressed
+    results: tuple[str, ...] = (S3,)  # FIREBRICK_RESULTS: where they go: s3, sqs, events; the bucket has all of them
+    results_queue_url: str | None = None  # FIREBRICK_RESULTS_QUEUE_URL: of sqs
+    results_bus: str | None = None  # FIREBRICK_RESULTS_BUS: of events, a name or an ARN
     slots: int | None = None  # FIREBRICK_SLOTS: answers at a time; else one, or in the worker what memory allows
     prefix_cache: bool = True  # FIREBRICK_PREFIX_CACHE: a prompt uses what the cache still holds of its beginning
     lookup: bool = True  # FIREBRICK_LOOKUP: guess tokens that prompt or answer have had before
@@ -87,8 +91,26 @@ def read_settings(environ: Mapping[str, str], **overrides: str | None) -> Settin
         raise SettingsError(
             "FIREBRICK_API_KEY_SECRET", given["api_key_secret"], "left out where FIREBRICK_API_KEY is set"
         )
-    settings = Settings(model_dir=cast(Path, given.pop("model_dir")))
-    return replace(settings, **given)  # type: ignore[arg-type]  # each parser returns its field's type
+    settings = replace(Settings(cast(Path, given.pop("model_dir"))), **given)  # type: ignore[arg-type]  # parsers know
+    _check_results(settings)
+    return settings
+
+
+def _check_results(settings: Settings) -> None:
+    """Hold the destinations of results against what they need."""
+    needs = ((SQS, "results_queue_url"), (EVENTS, "results_bus"))
+    for destination, name in needs:
+        key, value = f"FIREBRICK_{name.upper()}", getattr(settings, name)
+        if value is None and destination in settings.results:
+            raise SettingsError(key, "", f"set where FIREBRICK_RESULTS has {destination}")
+        if value is not None and destination not in settings.results:
+            raise SettingsError(key, value, f"left out where FIREBRICK_RESULTS has no {destination}")
+    if settings.results != (S3,) and settings.results_bucket is None:
+        raise SettingsError(
+            "FIREBRICK_RESULTS_BUCKET",
+            "",
+            "set where FIREBRICK_RESULTS has sqs or events: it says what was sent already",
+        )
 
 
 def _find(name: str, environ: Mapping[str, str], overrides: Mapping[str, str | None]) -> tuple[str, str | None]:
@@ -234,6 +256,27 @@ def _object(key: str, value: str) -> dict[str, Any]:
     return found
 
 
+def _destinations(key: str, value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+    if not set(names) <= {S3, SQS, EVENTS}:
+        raise SettingsError(key, value, "s3, sqs or events, or several of them with commas between")
+    return names
+
+
+def _queue_url(key: str, value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+/[^\s?#]*[A-Za-z0-9_-](\.fifo)?", value):
+        raise SettingsError(key, value, "an SQS queue's URL, https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")
+    return value
+
+
+def _bus(key: str, value: str) -> str:
+    # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateEventBus.html
+    name = r"[A-Za-z0-9._/-]{1,256}"
+    if not re.fullmatch(rf"(arn:aws[a-z-]*:events:[a-z0-9-]+:\d{{12}}:event-bus/)?{name}", value, re.ASCII):
+        raise SettingsError(key, value, "an EventBridge bus's name or ARN")
+    return value
+
+
 _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "model_dir": lambda key, value: Path(value),
     "host": lambda key, value: value,
@@ -273,6 +316,9 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "document_instruction": lambda key, value: value,
     "document_request": _object,
     "document_max_bytes": _integer(1, 2**31),
+    "results": _destinations,
+    "results_queue_url": _queue_url,
+    "results_bus": _bus,
     "slots": _integer(1, 64),
     "prefix_cache": _switch,
     "lookup": _switch,

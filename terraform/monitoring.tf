@@ -82,6 +82,11 @@ locals {
         { line = [local.metrics_namespace, metric, service[0], service[1], { stat = "Sum", label = "${service[1]} ${metric}" }] }]])
       },
       {
+        title = "Estimated cost of answers, US dollars"
+        lines = [for service in local.own :
+        { line = [local.metrics_namespace, "EstimatedCost", service[0], service[1], { stat = "Sum", label = service[1] }] }]
+      },
+      {
         title = "Answers, refusals, failures, cold starts"
         lines = flatten([for service in local.own : [for metric in ["Answers", "Refusals", "Failures", "ColdStart"] :
         { line = [local.metrics_namespace, metric, service[0], service[1], { stat = "Sum", label = "${service[1]} ${metric}" }] }]])

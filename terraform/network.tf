@@ -7,6 +7,7 @@ locals {
     local.secret_count == 1 ? ["secretsmanager"] : [],
     var.monitoring.tracing ? ["xray"] : [],
     var.worker == null ? [] : ["sqs"], # A document that takes longer than an invocation is sent to its queue again.
+    local.results_bus == null ? [] : ["events"],
   )
 }
 

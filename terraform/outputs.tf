@@ -116,6 +116,11 @@ output "dead_letter_queue_url" {
   value       = try(aws_sqs_queue.dead[0].url, null)
 }
 
+output "results_queue_url" {
+  description = "Where results come out as messages (worker.results.queue)."
+  value       = try(aws_sqs_queue.results[0].url, null)
+}
+
 output "buckets" {
   description = "Results lie under results/; documents go into input, under documents/."
   value       = local.buckets

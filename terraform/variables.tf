@@ -297,6 +297,10 @@ variable "worker" {
     max_receive_count    = optional(number, 5)
     retention_days       = optional(number, 30) # of objects in both buckets
     document_instruction = optional(string)     # for documents that bring none
+    results = optional(object({
+      queue   = optional(bool, false) # each result also as a message in a queue that is made for it
+      bus_arn = optional(string)      # each result also as an event on this EventBridge bus
+    }), {})
   })
   default = null
 
@@ -343,6 +347,11 @@ variable "worker" {
   validation {
     condition     = try(var.worker.document_instruction, null) == null ? true : length(trimspace(var.worker.document_instruction)) > 0 && length(var.worker.document_instruction) <= 2000
     error_message = "worker.document_instruction must be a text of at most 2000 characters: Lambda keeps 4 KB of settings."
+  }
+
+  validation {
+    condition     = try(var.worker.results.bus_arn, null) == null ? true : can(regex("^arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/[A-Za-z0-9._/-]+$", var.worker.results.bus_arn))
+    error_message = "worker.results.bus_arn must be an EventBridge bus's ARN (arn:aws:events:REGION:ACCOUNT:event-bus/NAME)."
   }
 }
 

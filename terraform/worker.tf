@@ -64,6 +64,7 @@ resource "aws_iam_role_policy" "worker" {
           Resource = local.queue_arn
         },
       ],
+      local.results_statements,
       var.kms_key_arn == null ? [] : [{
         Sid      = "EncryptQueueAndBucket"
         Effect   = "Allow"
@@ -100,6 +101,7 @@ resource "aws_lambda_function" "worker" {
         FIREBRICK_INPUT_BUCKET       = aws_s3_bucket.input[0].bucket
       },
       var.worker.document_instruction == null ? {} : { FIREBRICK_DOCUMENT_INSTRUCTION = var.worker.document_instruction },
+      local.results_variables,
       var.environment,
     )
   }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
 Result = Mapping[str, Any]
-PREFIX = "results/"
+PREFIX, SENT = "results/", "sent/"
 MISSING, FORBIDDEN, CONFLICT, EXISTS = "404", "403", "ConditionalRequestConflict", "PreconditionFailed"
 
 
@@ -65,7 +65,7 @@ def cut_off(result: Result) -> bool:
 
 
 class Results(Protocol):
-    """A place for results; a bucket now, perhaps a queue later."""
+    """A place for results."""
 
     def has(self, key: str) -> bool:
         """Whether there is a result of that key."""
@@ -81,7 +81,7 @@ class Results(Protocol):
 
 
 class Bucket:
-    """Results as `results/KEY.json` in an S3 bucket.
+    """Results as `results/KEY.json` in an S3 bucket, and marks as `sent/DESTINATION/KEY`.
 
     Args:
         name: The bucket's.
@@ -142,23 +142,62 @@ class Bucket:
                 return False
         raise ResultsUnavailable(f"writing {self._url(key)}", "conflicting writes")
 
+    def place(self, key: str) -> dict[str, str]:
+        """Where the result of that key is."""
+        return {"bucket": self._name, "key": self._object(key)}
+
+    def age_s(self, key: str) -> float | None:
+        """For how long the result of that key has been there, in seconds by S3's clock; None if S3 doesn't say.
+
+        Raises:
+            ResultsUnavailable: S3 doesn't answer.
+        """
+        from email.utils import parsedate_to_datetime
+
+        found = self._call("head_object", key, accepted=(MISSING, FORBIDDEN))
+        date = found and found["ResponseMetadata"]["HTTPHeaders"].get("date")
+        if not found or not date:
+            return None
+        return float((parsedate_to_datetime(date) - found["LastModified"]).total_seconds())
+
+    def is_sent(self, key: str, to: str) -> bool:
+        """Whether the result of that key was sent there.
+
+        Raises:
+            ResultsUnavailable: S3 doesn't say.
+        """
+        return self._ask("head_object", f"{SENT}{to}/{key}", (MISSING, FORBIDDEN)) is not None
+
+    def mark_sent(self, key: str, to: str) -> None:
+        """Remember that the result of that key was sent there.
+
+        Raises:
+            ResultsUnavailable: S3 doesn't take it.
+        """
+        self._ask("put_object", f"{SENT}{to}/{key}", (), Body=b"")
+
     def _call(self, method: str, key: str, accepted: tuple[str, ...], **others: Any) -> dict[str, Any] | None:
+        return self._ask(method, self._object(key), accepted, **others)
+
+    def _ask(self, method: str, name: str, accepted: tuple[str, ...], **others: Any) -> dict[str, Any] | None:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        what = f"{method} of s3://{self._name}/{name}"
         try:
-            answer: dict[str, Any] = getattr(self._client, method)(
-                Bucket=self._name, Key=f"{self._prefix}{key}.json", **others
-            )
+            answer: dict[str, Any] = getattr(self._client, method)(Bucket=self._name, Key=name, **others)
         except ClientError as error:
             if error.response["Error"]["Code"] in accepted:
                 return None
-            raise ResultsUnavailable(f"{method} of {self._url(key)}", str(error)) from None
+            raise ResultsUnavailable(what, str(error)) from None
         except BotoCoreError as error:
-            raise ResultsUnavailable(f"{method} of {self._url(key)}", str(error)) from None
+            raise ResultsUnavailable(what, str(error)) from None
         return answer
 
     def _url(self, key: str) -> str:
-        return f"s3://{self._name}/{self._prefix}{key}.json"
+        return f"s3://{self._name}/{self._object(key)}"
+
+    def _object(self, key: str) -> str:
+        return f"{self._prefix}{key}.json"
 
 
 def connect(bucket: str, region: str | None) -> Bucket:

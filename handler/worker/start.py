@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from handler.engine.memory import memory_limit
 from handler.engine.threads import resolve_threads
 from handler.errors import ResultsBucketMissing
-from handler.settings import read_settings
+from handler.settings import S3, Settings, read_settings
 from handler.start.background import Background
 from handler.start.loading import load_model
 
 if TYPE_CHECKING:
     from handler.worker.documents.documents import Desk
-    from handler.worker.results import Bucket
+    from handler.worker.results import Results
     from handler.worker.web import Web
     from handler.worker.worker import Worker
 
@@ -35,14 +35,13 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> Worker:
     """
     settings = read_settings(environ)
     threads = resolve_threads(environ)
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-    bucket = Background(lambda: _connect(settings.results_bucket, region))
+    connected = Background(lambda: _connect(settings))
     model, parts = load_model(settings, threads, REST, memory=memory_limit(environ))
     if settings.document_request:
         from handler.worker.documents.asking import check_defaults
 
         check_defaults(settings.document_request, model.served)
-    results = bucket.result()
+    results = connected.result()
 
     from handler.worker.telemetry import SERVICE, Telemetry
     from handler.worker.worker import Worker
@@ -57,7 +56,7 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> Worker:
 
         if settings.results_bucket is None:
             raise ResultsBucketMissing("documents")
-        return make_desk(settings, settings.results_bucket, region)
+        return make_desk(settings, settings.results_bucket, settings.region)
 
     telemetry = Telemetry(environ, settings.log_text, model.bill)
     worker = Worker(model, results, telemetry, settings.deadline_margin_ms / 1e3, make_web=web, make_desk=desk)
@@ -68,12 +67,18 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> Worker:
     return worker
 
 
-def _connect(bucket: str | None, region: str | None) -> Bucket | None:
-    if bucket is None:
+def _connect(settings: Settings) -> Results | None:
+    if settings.results_bucket is None:
         return None
     import_module(
         "handler.engine.engine"
     )  # Imports take turns, and the engine's come first: then its weights are being read.
     from handler.worker.results import connect
 
-    return connect(bucket, region)
+    bucket = connect(settings.results_bucket, settings.region)
+    if settings.results == (S3,):
+        return bucket
+    from handler.worker.delivery import Delivered
+    from handler.worker.destinations import connect_destinations
+
+    return Delivered(bucket, connect_destinations(settings))

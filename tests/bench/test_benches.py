@@ -72,6 +72,17 @@ def test_batch_tells_every_number_of_sequences_and_depth(native_artefact: Path) 
 
 
 @needs_library
+def test_cost_tells_what_tokens_cost_by_slots(native_artefact: Path) -> None:
+    small = ["--slots", "1", "2", "--messages", "3", "--prompt-tokens", "4", "--tokens", "4", "--rounds", "1"]
+    result = run("bench.cost", str(native_artefact), *small, "--memory-mb", "2048")
+    assert [row["slots"] for row in result["figures"]] == [1, 2]
+    assert result["figures"][0]["least_memory_mb"] <= result["figures"][1]["least_memory_mb"]
+    for row in result["figures"]:
+        assert row["gb_seconds_per_million"] == pytest.approx(2 / row["tokens_per_second"] * 1e6, rel=0.2)
+        assert row["million_tokens_usd"] > 0
+
+
+@needs_library
 def test_lookup_tells_tokens_and_steps_of_every_task(native_artefact: Path) -> None:
     small = ["--count", "2", "--tokens", "24", "--rounds", "1"]
     tasks = run("bench.lookup", str(native_artefact), *small)["tasks"]

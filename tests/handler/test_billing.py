@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
-import platform
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -222,7 +223,7 @@ def test_what_an_invocation_left_open_is_no_part_of_the_next(clock: Clock) -> No
 
 
 def test_lambdas_variables_make_the_bill(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="aarch64"))
     environ = {
         "FIREBRICK_MODEL_DIR": "/m",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",

@@ -167,3 +167,51 @@ def test_powertools_words_turn_metrics_off(value: str, disabled: bool) -> None:
 def test_a_model_directory_is_required() -> None:
     with pytest.raises(SettingsError, match="FIREBRICK_MODEL_DIR"):
         read_settings({})
+
+
+# ---------------------------------------------------------------- where results go
+
+QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/results"
+
+
+@pytest.mark.parametrize(
+    ("environ", "results"),
+    [
+        ({}, ("s3",)),
+        ({"FIREBRICK_RESULTS": "s3"}, ("s3",)),
+        ({"FIREBRICK_RESULTS": "sqs", "FIREBRICK_RESULTS_QUEUE_URL": QUEUE_URL}, ("sqs",)),
+        ({"FIREBRICK_RESULTS": "events", "FIREBRICK_RESULTS_BUS": "default"}, ("events",)),
+        (
+            {
+                "FIREBRICK_RESULTS": "s3, sqs,events",
+                "FIREBRICK_RESULTS_QUEUE_URL": f"{QUEUE_URL}.fifo",
+                "FIREBRICK_RESULTS_BUS": "arn:aws:events:us-east-1:123456789012:event-bus/mine",
+            },
+            ("s3", "sqs", "events"),
+        ),
+    ],
+)
+def test_results_have_destinations(environ: dict[str, str], results: tuple[str, ...]) -> None:
+    given = {"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_RESULTS_BUCKET": "results", **environ}
+    assert read_settings(given).results == results
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"FIREBRICK_RESULTS": "sns"}, "FIREBRICK_RESULTS=.*sns"),
+        ({"FIREBRICK_RESULTS": "sqs"}, "FIREBRICK_RESULTS_QUEUE_URL"),
+        ({"FIREBRICK_RESULTS": "events"}, "FIREBRICK_RESULTS_BUS"),
+        ({"FIREBRICK_RESULTS_QUEUE_URL": QUEUE_URL}, "FIREBRICK_RESULTS_QUEUE_URL=.*left out"),
+        ({"FIREBRICK_RESULTS_BUS": "default"}, "FIREBRICK_RESULTS_BUS=.*left out"),
+        ({"FIREBRICK_RESULTS": "sqs", "FIREBRICK_RESULTS_QUEUE_URL": "results"}, "FIREBRICK_RESULTS_QUEUE_URL=.*URL"),
+        ({"FIREBRICK_RESULTS": "events", "FIREBRICK_RESULTS_BUS": "a bus"}, "FIREBRICK_RESULTS_BUS=.*bus"),
+        (
+            {"FIREBRICK_RESULTS": "events", "FIREBRICK_RESULTS_BUS": "b", "FIREBRICK_RESULTS_BUCKET": ""},
+            "FIREBRICK_RESULTS_BUCKET",
+        ),
+    ],
+)
+def test_what_a_destination_needs_must_be_there_and_no_more(environ: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        read_settings({"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_RESULTS_BUCKET": "results", **environ})
