@@ -263,6 +263,8 @@ def test_the_pipeline_retrieves_and_then_synthesizes(batches: Batches) -> None:
     event = {"messages": [{"role": "user", "content": asked}], "max_tokens": 200, "temperature": 0}
     answer = batches.running.client().invoke(FunctionName=given["WORKER"], Payload=json.dumps(event))
     assert lines[3] == json.load(answer["Payload"])["text"] + "\n"
+    made = batches.outputs["batches_arn"].replace("-batches", "-pipeline")
+    batches.states.delete_state_machine(stateMachineArn=made)  # It isn't Terraform's.
 
 
 # ---------------------------------------------------------------- what moto doesn't check
