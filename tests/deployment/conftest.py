@@ -18,6 +18,7 @@ from image.deploy.tool import find_terraform, provider_root
 from image.engines import obstacle
 from image.errors import ToolMissing
 from image.registry import free_port, loopback_registry
+from tests.deployment.fargate import Stack, make_stack
 from tests.deployment.leftovers import leftovers
 from tests.deployment.workspace import ROOT, Workspace, make_workspace
 
@@ -73,10 +74,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @contextmanager
-def serving_moto() -> Iterator[str]:
+def serving_moto(module: str = "tests.deployment.moto_server") -> Iterator[str]:
     """Run moto's server, mended, in a process of its own."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.deployment.moto_server", str(port)]
+    command = [sys.executable, "-m", module, str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             endpoint = f"http://127.0.0.1:{port}"
@@ -106,6 +107,21 @@ def moto() -> Iterator[str]:
 def registry() -> Iterator[str]:
     with loopback_registry() as running:
         yield running.address
+
+
+@pytest.fixture(autouse=True, scope="session")
+def fargate(
+    can_deploy: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack | None]:
+    """The service's own stack, begun before all else, since its apply mostly waits; nothing may be left of it."""
+    if not any(item.path.name == "test_fargate.py" for item in request.session.items):
+        yield None
+        return
+    with serving_moto("tests.deployment.moto_fargate") as endpoint:
+        stack = make_stack(tmp_path_factory.mktemp("fargate"), endpoint)
+        yield stack
+        stack.destroyed()
+        assert stack.left() == []
 
 
 @pytest.fixture(scope="session")
