@@ -40,7 +40,7 @@ PROMPT ?=
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
-.PHONY: check-deploy tools plan deploy destroy invoke smoke-deploy page-tools
+.PHONY: check-deploy check-kubernetes tools plan deploy destroy invoke smoke-deploy page-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -144,6 +144,9 @@ invoke: tools ## PROMPT="…": ask what was deployed, or URL=http://127.0.0.1:90
 
 smoke-deploy: setup build/lwa/bin/lambda-adapter $(if $(HAS_NPM),build/asl/node_modules/.ready) ## deploy to moto's server, run what was deployed, destroy it (terraform, podman)
 	$(PY) -m pytest -o "norecursedirs=.*" tests/deployment $(ARGS)
+
+check-kubernetes: setup ## kubernetes/: kustomize, and the schemas of Kubernetes and KEDA by kubeconform (go)
+	$(PY) -m image.deploy.kubernetes
 
 lwa: build/lwa/bin/lambda-adapter ## build the Web Adapter, with which the local Lambda is tested (cargo, 100 s)
 

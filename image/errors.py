@@ -211,7 +211,7 @@ class DeploymentFailed(ImageError):
 
 
 class CheckFailed(ImageError):
-    """Something is wrong with terraform/; the tool's own words stand above."""
+    """Something is wrong with what is deployed; the tool's own words stand above."""
 
-    def __init__(self, what: str, code: int) -> None:
-        super().__init__(f"terraform/: {what} failed with exit code {code}; what it said stands above")
+    def __init__(self, what: str, code: int, where: str = "terraform/") -> None:
+        super().__init__(f"{where}: {what} failed with exit code {code}; what it said stands above")

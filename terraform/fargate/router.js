@@ -3,6 +3,7 @@ import cf from 'cloudfront';
 import crypto from 'crypto';
 
 const KEY = '${api_key_sha256}'; // SHA-256 in hexadecimal; empty leaves it to the back ends
+const MESSAGE = "incorrect or missing API key; send it as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'"; // the server's
 const PERCENT = ${fargate_percent};
 
 function given(headers) {
@@ -14,7 +15,7 @@ function given(headers) {
 function handler(event) {
     const request = event.request;
     if (KEY && crypto.createHash('sha256').update(given(request.headers)).digest('hex') !== KEY) {
-        const error = {message: 'the API key is missing or wrong', type: 'invalid_request_error', param: null, code: 'invalid_api_key'};
+        const error = {message: MESSAGE, type: 'invalid_request_error', param: null, code: 'invalid_api_key'};
         return {
             statusCode: 401,
             statusDescription: 'Unauthorized',

@@ -18,6 +18,7 @@ from image.deploy.tool import find_terraform, provider_root
 from image.engines import obstacle
 from image.errors import ToolMissing
 from image.registry import free_port, loopback_registry
+from tests.deployment.fargate import Stack, make_stack
 from tests.deployment.leftovers import leftovers
 from tests.deployment.workspace import ROOT, Workspace, make_workspace
 
@@ -74,10 +75,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @contextmanager
-def serving_moto(lambda_port: int) -> Iterator[str]:
-    """Run moto's server, mended, in a process of its own; its state machines call Lambda at that port."""
+def serving_moto(module: str, *ports: int) -> Iterator[str]:
+    """Run moto's server, mended, in a process of its own; that of the functions' stack calls Lambda at a port."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.deployment.moto_server", str(port), str(lambda_port)]
+    command = [sys.executable, "-m", module, str(port), *map(str, ports)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             endpoint = f"http://127.0.0.1:{port}"
@@ -105,7 +106,7 @@ def lambda_port() -> int:
 
 @pytest.fixture(scope="session")
 def moto(lambda_port: int) -> Iterator[str]:
-    with serving_moto(lambda_port) as endpoint:
+    with serving_moto("tests.deployment.moto_server", lambda_port) as endpoint:
         yield endpoint
 
 
@@ -113,6 +114,21 @@ def moto(lambda_port: int) -> Iterator[str]:
 def registry() -> Iterator[str]:
     with loopback_registry() as running:
         yield running.address
+
+
+@pytest.fixture(autouse=True, scope="session")
+def fargate(
+    can_deploy: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack | None]:
+    """The service's own stack, begun before all else, since its apply mostly waits; nothing may be left of it."""
+    if not any(item.path.name == "test_fargate.py" for item in request.session.items):
+        yield None
+        return
+    with serving_moto("tests.deployment.moto_fargate") as endpoint:
+        stack = make_stack(tmp_path_factory.mktemp("fargate"), endpoint)
+        yield stack
+        stack.destroyed()
+        assert stack.left() == []
 
 
 @pytest.fixture(scope="session")
