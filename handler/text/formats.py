@@ -27,7 +27,11 @@ def _text(pattern: str) -> Mapping[str, Any]:
     return {"pattern": f"^(?:{pattern})$"}
 
 
+# JSON Schema's that can't be enforced; others that aren't below are names that some library has made up.
+STANDARD = ("regex", "uri-template")
+
 _URI = {"format": "uri"}
+_BASE64 = _text(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 FORMATS: Mapping[str, Mapping[str, Any]] = {
     "date": _text(_DATE),
     "time": _text(_TIME),
@@ -51,10 +55,11 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
     "int64": {"minimum": -(2**53), "maximum": 2**53},
     "float": {},
     "double": {},
-    "byte": _text(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
+    "byte": _BASE64,
+    "base64": _BASE64,
     "binary": {},
     "password": {},
-    # Pydantic's, of texts that only a disk can tell more about.
+    # Pydantic's names, of texts that only a disk can tell more about.
     "path": {},
     "file-path": {},
     "directory-path": {},
