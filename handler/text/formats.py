@@ -64,3 +64,15 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
     "file-path": {},
     "directory-path": {},
 }
+
+# What zod writes beside its formats looks around; these say the same or less, and don't.
+_DAYS = r"(?:[0-9]+Y(?:[0-9]+M)?(?:[0-9]+D)?|[0-9]+M(?:[0-9]+D)?|[0-9]+D)"
+_SECONDS = r"[0-9]+(?:[.,][0-9]+)?S"
+_HOURS = rf"T(?:[0-9]+H(?:[0-9]+M)?(?:{_SECONDS})?|[0-9]+M(?:{_SECONDS})?|{_SECONDS})"
+PATTERNS: Mapping[str, str] = {
+    r"^P(?:(\d+W)|(?!.*W)(?=\d|T\d)(\d+Y)?(\d+M)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+([.,]\d+)?S)?)?)$": (
+        rf"^P(?:[0-9]+W|{_DAYS}(?:{_HOURS})?|{_HOURS})$"
+    ),
+    r"^(?=.{1,253}\.?$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+    r"(?:\.[a-zA-Z0-9](?:[-0-9a-zA-Z]{0,61}[0-9a-zA-Z])?)*\.?$": rf"^(?:{_HOST})$",
+}

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from handler.text.formats import PATTERNS
+
 MOST_MULTIPLE = 10_000  # of multipleOf, without its point: so many states there are, and all of them are computed
 MOST_COUNTED = 2**31 - 1  # items, properties or characters
 SAFE_INTEGER = 2**53  # beyond, numbers are no longer exact
@@ -168,7 +170,7 @@ def _required(value: Any, schema: Mapping[str, Any], place: str) -> Any:
 
 def _pattern(value: Any, schema: Mapping[str, Any], place: str) -> Any:
     check_pattern(checked(value, str, place, "a string"), place)
-    return value
+    return PATTERNS.get(value, value)
 
 
 CHECKS: Mapping[str, Check] = {

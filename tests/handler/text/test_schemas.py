@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from handler.text.formats import PATTERNS
 from handler.text.keywords import SchemaRefused
 from handler.text.schemas import DEEPEST, MOST, enforceable, places
 
@@ -120,6 +124,13 @@ def test_what_is_unevaluated_where_a_schema_stands_alone_is_additional() -> None
 )
 def test_bounds_are_never_wider(given: Any, found: Any) -> None:
     assert enforceable(given) == found
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@given(st.data())
+def test_a_pattern_without_look_around_is_never_wider(pattern: str, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(enforceable({"pattern": pattern})["pattern"].removesuffix("$") + r"\Z"))
+    assert re.fullmatch(pattern, text)
 
 
 def test_a_format_stands_beside_a_pattern() -> None:
