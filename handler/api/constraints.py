@@ -42,6 +42,8 @@ def _grammars(members: Members) -> Iterator[Grammar]:
             yield read(value, name)
     outputs = members.mapping("structured_outputs") or {}
     Members(outputs, "structured_outputs.").refuse("structural_tag", "structural tags are not supported")
+    if outputs and not outputs.keys() & _STRUCTURED_OUTPUTS.keys():
+        raise InvalidValue("structured_outputs", f"an object with one of {', '.join(_STRUCTURED_OUTPUTS)}", outputs)
     for name, read in _STRUCTURED_OUTPUTS.items():
         value = outputs.get(name)
         if value is not None and value is not False:

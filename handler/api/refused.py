@@ -109,6 +109,8 @@ CHAT = (
     Refused("documents", "put them into a message", ([],)),
     Refused("echo", "only prompts of /v1/completions can be echoed", (False,)),
     Refused("best_of", "use n", (1,)),
+    Refused("max_output_tokens", "use max_completion_tokens"),
+    Refused("moderation", "nothing is moderated here"),
 )
 
 # Of /v1/completions.

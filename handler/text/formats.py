@@ -27,7 +27,11 @@ def _text(pattern: str) -> Mapping[str, Any]:
     return {"pattern": f"^(?:{pattern})$"}
 
 
+# JSON Schema's that can't be enforced; others that aren't below are names that some library has made up.
+STANDARD = ("regex", "uri-template")
+
 _URI = {"format": "uri"}
+_BASE64 = _text(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 FORMATS: Mapping[str, Mapping[str, Any]] = {
     "date": _text(_DATE),
     "time": _text(_TIME),
@@ -51,11 +55,24 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
     "int64": {"minimum": -(2**53), "maximum": 2**53},
     "float": {},
     "double": {},
-    "byte": _text(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
+    "byte": _BASE64,
+    "base64": _BASE64,
     "binary": {},
     "password": {},
-    # Pydantic's, of texts that only a disk can tell more about.
+    # Pydantic's names, of texts that only a disk can tell more about.
     "path": {},
     "file-path": {},
     "directory-path": {},
+}
+
+# What zod writes beside its formats looks around; these say the same or less, and don't.
+_DAYS = r"(?:[0-9]+Y(?:[0-9]+M)?(?:[0-9]+D)?|[0-9]+M(?:[0-9]+D)?|[0-9]+D)"
+_SECONDS = r"[0-9]+(?:[.,][0-9]+)?S"
+_HOURS = rf"T(?:[0-9]+H(?:[0-9]+M)?(?:{_SECONDS})?|[0-9]+M(?:{_SECONDS})?|{_SECONDS})"
+PATTERNS: Mapping[str, str] = {
+    r"^P(?:(\d+W)|(?!.*W)(?=\d|T\d)(\d+Y)?(\d+M)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+([.,]\d+)?S)?)?)$": (
+        rf"^P(?:[0-9]+W|{_DAYS}(?:{_HOURS})?|{_HOURS})$"
+    ),
+    r"^(?=.{1,253}\.?$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+    r"(?:\.[a-zA-Z0-9](?:[-0-9a-zA-Z]{0,61}[0-9a-zA-Z])?)*\.?$": rf"^(?:{_HOST})$",
 }

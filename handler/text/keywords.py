@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from handler.text.formats import PATTERNS
+
 MOST_MULTIPLE = 10_000  # of multipleOf, without its point: so many states there are, and all of them are computed
+MOST_COUNTED = 2**31 - 1  # items, properties or characters
 SAFE_INTEGER = 2**53  # beyond, numbers are no longer exact
 LEAST_GAP = 1e-9  # between an excluded whole number and the numbers that come
 BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
@@ -107,9 +110,11 @@ def _least_properties(value: Any, schema: Mapping[str, Any], place: str) -> Any:
 
 
 def _count(value: Any, schema: Mapping[str, Any], place: str) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or not 0 <= value < 2**31:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or value < 0:
         raise SchemaRefused(place, "it must be an integer from 0 on")
-    return int(value)
+    if value > MOST_COUNTED and place.rpartition("/")[2].startswith("min"):
+        raise SchemaRefused(place, f"no answer has more than {MOST_COUNTED}")
+    return int(min(value, MOST_COUNTED))
 
 
 def _bound(inwards: float) -> Check:
@@ -165,7 +170,7 @@ def _required(value: Any, schema: Mapping[str, Any], place: str) -> Any:
 
 def _pattern(value: Any, schema: Mapping[str, Any], place: str) -> Any:
     check_pattern(checked(value, str, place, "a string"), place)
-    return value
+    return PATTERNS.get(value, value)
 
 
 CHECKS: Mapping[str, Check] = {

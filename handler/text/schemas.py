@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from handler.text.formats import FORMATS
+from handler.text.formats import FORMATS, STANDARD
 from handler.text.keywords import CHECKS, SchemaRefused, check_pattern, checked, escaped
 
 DEEPEST = 64  # levels of a schema
@@ -35,7 +35,7 @@ _REFUSED = {
 # With these values they ask for nothing.
 _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "uniqueItems": (False,),
-    "propertyNames": (True, {}),
+    "propertyNames": (True, {}, {"type": "string"}),
     "dependentRequired": ({},),
     "dependentSchemas": ({},),
     "dependencies": ({},),
@@ -208,6 +208,8 @@ def _asks_nothing(keyword: str, value: object, schema: Mapping[str, Any]) -> boo
 
 def _format(value: object, schema: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
     name = checked(value, str, place, "a string")
+    if name not in FORMATS and name not in STANDARD and "pattern" in schema:
+        return  # the library's name for what the pattern says
     if name not in FORMATS:
         raise SchemaRefused(place, f"the format {name!r} isn't known; known are {', '.join(sorted(FORMATS))}")
     yield from FORMATS[name].items()

@@ -109,6 +109,8 @@ def _refuse(members: Members) -> None:
     members.refuse("context_management", "an input that is too long is refused, not cut", [])
     members.refuse("moderation", "nothing is moderated here")
     members.refuse("n", "a response has one answer", 1)
+    members.refuse("max_tokens", "use max_output_tokens")
+    members.refuse("max_completion_tokens", "use max_output_tokens")
 
 
 def _top_logprobs(members: Members, tools: Tools | None) -> int | None:

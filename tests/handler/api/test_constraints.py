@@ -102,6 +102,7 @@ def test_other_grammars(members: dict[str, Any], kind: str, source: str) -> None
         ({"guided_choice": ["a", 1]}, "guided_choice[1]"),
         ({"grammar": {}}, "grammar"),
         ({"structured_outputs": []}, "structured_outputs"),
+        ({"structured_outputs": {"pattern": "a"}}, "structured_outputs"),
         ({"structured_outputs": {"json_object": 1}}, "structured_outputs.json_object"),
         ({"structured_outputs": {"structural_tag": "{}"}}, "structured_outputs.structural_tag"),
     ],

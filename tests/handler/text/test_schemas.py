@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from handler.text.formats import PATTERNS
 from handler.text.keywords import SchemaRefused
 from handler.text.schemas import DEEPEST, MOST, enforceable, places
 
@@ -30,6 +34,9 @@ def refusal(schema: Any) -> str:
         ({"$ref": "#missing"}, "#/$ref"),
         ({"properties": {"a": {"$id": "other", "$ref": "#"}}}, "#/properties/a/$id"),
         ({"format": "regex"}, "#/format"),
+        ({"format": "regex", "pattern": "a"}, "#/format"),
+        ({"format": "nanoid"}, "#/format"),
+        ({"minLength": 2**31}, "#/minLength"),
         ({"multipleOf": 1234567}, "#/multipleOf"),
         ({"multipleOf": 0}, "#/multipleOf"),
         ({"minimum": 2**60}, "#/minimum"),
@@ -108,12 +115,22 @@ def test_what_is_unevaluated_where_a_schema_stands_alone_is_additional() -> None
         ({"maximum": 0.1}, {"maximum": 0.1}),
         ({"format": "int32"}, {"minimum": -(2**31), "maximum": 2**31 - 1}),
         ({"minLength": 2.0}, {"minLength": 2}),
+        ({"maxItems": 2**53 - 1}, {"maxItems": 2**31 - 1}),
+        ({"propertyNames": {"type": "string"}}, {}),
+        ({"format": "e164", "pattern": "^\\+[0-9]+$"}, {"pattern": "^\\+[0-9]+$"}),
         ({"type": "integer", "exclusiveMinimum": 0}, {"type": "integer", "exclusiveMinimum": 0}),
         ({"exclusiveMaximum": 2**53}, {"exclusiveMaximum": 2**53}),
     ],
 )
 def test_bounds_are_never_wider(given: Any, found: Any) -> None:
     assert enforceable(given) == found
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@given(st.data())
+def test_a_pattern_without_look_around_is_never_wider(pattern: str, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(enforceable({"pattern": pattern})["pattern"].removesuffix("$") + r"\Z"))
+    assert re.fullmatch(pattern, text)
 
 
 def test_a_format_stands_beside_a_pattern() -> None:
