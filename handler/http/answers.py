@@ -40,7 +40,8 @@ class Answers:
         model: What answers.
         scheduler: Where generations wait for each other.
         endpoint: Reads the requests and writes the answers.
-        text_thread: Where bodies are parsed and encoded, so that a long one doesn't hold up the event loop.
+        text_thread: Where bodies are parsed and encoded, and whole answers written, so that a long one doesn't hold up
+            the event loop.
         log: For failures in mid-stream.
         limits: Of each request.
     """
@@ -139,7 +140,9 @@ class Answers:
     async def _whole(
         self, answer: Answer, deltas: AsyncIterator[Delta], record: Record, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        whole = json_bytes(answer.whole(joined([delta async for delta in deltas])))
+        made = [delta async for delta in deltas]
+        loop = asyncio.get_running_loop()
+        whole = await loop.run_in_executor(self._text_thread, _written, answer, made)  # Vectors are long.
         if len(whole) > self._limits.response:
             raise ResponseTooLarge(self._limits.response)
         await Response(whole, media_type="application/json")(scope, receive, send)
@@ -166,6 +169,10 @@ class Answers:
             error = GenerationFailed()
         record.error = error.code
         return error
+
+
+def _written(answer: Answer, deltas: list[Delta]) -> bytes:
+    return json_bytes(answer.whole(joined(deltas)))
 
 
 async def _events(answer: Answer, deltas: AsyncIterator[Delta]) -> AsyncGenerator[bytes, None]:

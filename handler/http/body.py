@@ -14,6 +14,7 @@ from handler.http.limits import Limits
 
 PLAIN, COMPRESSED = ("", "identity"), ("gzip", "x-gzip", "deflate")
 LEAST_RATE = 1024  # bytes a second, beside `idle_s` for the whole; else a byte a minute would do
+LONGEST_CLAIM = 20  # digits; Python reads no integer of 5,000
 ANY_HEADER = 47  # zlib's number for "gzip or zlib, whichever it is"
 
 
@@ -29,7 +30,7 @@ async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
     """
     headers = Headers(scope=scope)
     claimed = headers.get("content-length", "")
-    if claimed.isdigit() and int(claimed) > limits.body:
+    if claimed.isdigit() and (len(claimed) > LONGEST_CLAIM or int(claimed) > limits.body):
         raise BodyTooLarge(limits.body)
     body = _Body(headers.get("content-encoding", "").strip().lower(), limits.body)
     begun_at = time.monotonic()

@@ -50,6 +50,7 @@ _SCHEMAS: dict[str, Schema] = {
     "Model": _CARD,
     "Models": object_of(["object", "data"], object={"const": "list"}, data=array(reference("Model"))),
     "Health": object_of(["status"], status={"const": "ok"}),
+    "Openapi": {"type": "object"},
     "Error": _ERROR,
 }
 
@@ -59,18 +60,22 @@ _ERRORS = {
     "404": "No such model.",
     "408": "The body doesn't come.",
     "413": "The body is too large.",
+    "415": "The body is compressed in a way that isn't read.",
     "429": "The queue is full; see Retry-After.",
+    "431": "The request's line and headers are too large.",
     "500": "The server failed.",
     "503": "The server is shutting down.",
     "504": "No token was ready before the function's deadline.",
+    "505": "The request is of another version of HTTP.",
 }
+_ANY_PATHS = ("431", "505")
 
 
 def _responses(schema: str, description: str, *errors: str, stream: bool = False, error: str = "Error") -> Schema:
     answer = _json(reference(schema), description)
     if stream:
         answer["content"]["text/event-stream"] = {"schema": object_of(["data"], data=STRING)}
-    return {"200": answer} | {status: _json(reference(error), _ERRORS[status]) for status in errors}
+    return {"200": answer} | {status: _json(reference(error), _ERRORS[status]) for status in (*errors, *_ANY_PATHS)}
 
 
 def _get(summary: str, schema: str, *errors: str, **others: Any) -> Schema:
@@ -78,13 +83,13 @@ def _get(summary: str, schema: str, *errors: str, **others: Any) -> Schema:
 
 
 def _generation(part: Description) -> Schema:
-    errors = ["400", "401", "404", "408", "413", "429", "500", "503", "504"]
+    errors = ["400", "401", "404", "408", "413", "415", "429", "500", "503", "504"]
     description = "The whole answer, or server-sent events with its chunks."
     return _post(part, _responses(part.answer, description, *errors, stream=True, error=part.error))
 
 
 def _calculation(part: Description) -> Schema:
-    errors = ["400", "401", "404", "408", "413", "500"]
+    errors = ["400", "401", "404", "408", "413", "415", "500"]
     return _post(part, _responses(part.answer, "The answer.", *errors, error=part.error))
 
 
@@ -100,18 +105,13 @@ _DESCRIPTION: dict[str, Any] = {
     "info": {
         "title": "Firebrick",
         "version": "1",
-        "description": "OpenAI's chat completions, completions and responses, and Anthropic's messages, answered by one"
-        " model on CPU. Members that are not listed are ignored; every answer has the header x-request-id.",
+        "description": "OpenAI's chat completions, completions, responses and embeddings, and Anthropic's messages,"
+        " answered by one model on CPU. Members that are not listed are ignored; every answer has the header"
+        " x-request-id.",
     },
     "paths": {
         "/health": _get("200 when a token can be made", "Health", "503", security=[{}]),
-        "/openapi.json": {
-            "get": {
-                "summary": "This description",
-                "responses": {"200": _json({"type": "object"}, "OpenAPI 3.1")}
-                | {"401": _json(reference("Error"), _ERRORS["401"])},
-            }
-        },
+        "/openapi.json": _get("This description, in OpenAPI 3.1", "Openapi", "401"),
         "/v1/models": _get("The model that is served", "Models", "401"),
         "/v1/models/{model}": _get("One model", "Model", "401", "404", parameters=[_MODEL_PARAMETER]),
     },

@@ -527,3 +527,14 @@ def test_outside_of_lambda_there_are_none() -> None:
     with serving() as server:
         post(server)
     assert measured(server) == []
+
+
+# ---------------------------------------------------------------- what it says of itself
+
+
+def test_the_description_has_every_status_of_an_error_that_a_path_can_have() -> None:
+    with serving() as server:
+        paths = server.client.get("/openapi.json").json()["paths"]
+    told = {path: set(next(iter(methods.values()))["responses"]) for path, methods in paths.items()}
+    assert all({"431", "505"} <= statuses for statuses in told.values())
+    assert all({"400", "408", "413", "415"} <= told[path] for path, methods in paths.items() if "post" in methods)

@@ -80,5 +80,5 @@ def test_its_description_is_among_the_others() -> None:
         description = server.client.get("/openapi.json").json()
     operation = description["paths"]["/encode"]["post"]
     assert operation["summary"] == "Encode"
-    assert sorted(operation["responses"]) == ["200", "400", "401", "404", "408", "413", "500"]
+    assert sorted(operation["responses"]) == ["200", "400", "401", "404", "408", "413", "415", "431", "500", "505"]
     assert "Text" in description["components"]["schemas"]

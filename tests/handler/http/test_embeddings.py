@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from handler.api.embeddings import EmbeddingAnswer
 from handler.artefact import Embeddings
+from handler.text.deltas import Delta
 from tests.handler.doubles import EMBEDDING_SIZE, ScriptedEngine, serving
 
 BODY = {"model": "bytes", "input": ["a", "bcd"]}
@@ -68,3 +72,23 @@ def test_a_request_waits_its_turn_behind_others() -> None:
             thread.join(20)
     assert answers == [200] * 3
     assert [len(ids) for ids in engine.calls] == [2, 4] * 3
+
+
+def test_others_are_answered_while_vectors_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, asked = threading.Event(), threading.Event()
+    whole = EmbeddingAnswer.whole
+
+    def slowly(answer: EmbeddingAnswer, choices: Sequence[Delta]) -> dict[str, Any]:
+        begun.set()
+        assert asked.wait(20)
+        return whole(answer, choices)
+
+    monkeypatch.setattr(EmbeddingAnswer, "whole", slowly)
+    with serving(embeddings=FOR_VECTORS) as server, ThreadPoolExecutor() as pool:
+        answer = pool.submit(server.client.post, "/v1/embeddings", json=BODY)
+        assert begun.wait(20)
+        try:
+            assert server.client.get("/health", timeout=10).status_code == 200
+        finally:
+            asked.set()
+        assert answer.result(20).status_code == 200

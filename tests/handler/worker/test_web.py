@@ -97,6 +97,11 @@ def test_errors_are_statuses(web: Make, event: dict[str, Any], status: int, code
     assert (got, json.loads(body)["error"]["code"]) == (status, code)
 
 
+def test_a_length_of_thousands_of_digits_is_a_413(web: Make) -> None:
+    event = http("POST", CHAT, json.dumps(QUESTION), **{"content-length": "9" * 5000})
+    assert answer(web(), event)[0] == 413
+
+
 def test_a_broken_engine_is_a_500(web: Make) -> None:
     assert answer(web(ScriptedEngine(fail_after=1)), ask())[0] == 500
 
