@@ -30,6 +30,20 @@ def test_an_answer_with_its_figures(chat: Chat) -> None:
         assert [text for text in told if re.fullmatch(pattern, text)], (pattern, told)
 
 
+def test_the_cost_is_what_the_server_says(page: Page, demo_artefact: Path) -> None:
+    server = Server(demo_artefact, AWS_LAMBDA_FUNCTION_MEMORY_SIZE="1769", AWS_REGION="us-east-1")
+    chat = Chat(page, server.url)
+    chat.ask(ADDITION)
+    chat.answer()
+    cost = chat.answers().first.locator("[data-figure=cost]")
+    assert re.fullmatch(r"\$0\.\d+", cost.inner_text())
+    # The first answer of this process has its start in it.
+    assert re.fullmatch(
+        r".+ are billed, .+ of them for the cold start, as the server says", cost.get_attribute("title")
+    )
+    assert server.end() == (0, "")
+
+
 def test_the_second_turn_finds_the_first_in_the_cache(chat: Chat) -> None:
     chat.ask("What is a cold start?")
     chat.answer()
