@@ -38,6 +38,7 @@ class Settings:
     page: bool = True  # FIREBRICK_PAGE: a chat at `/`
     function_name: str | None = None  # AWS_LAMBDA_FUNCTION_NAME: set means that Lambda calls, through the Web Adapter
     function_memory_mb: int | None = None  # AWS_LAMBDA_FUNCTION_MEMORY_SIZE: the page reckons costs by it
+    initialization: str | None = None  # AWS_LAMBDA_INITIALIZATION_TYPE: whether a request waits for the start
     service: str | None = None  # POWERTOOLS_SERVICE_NAME: in metrics
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
     metrics_disabled: bool = False  # POWERTOOLS_METRICS_DISABLED
@@ -91,6 +92,7 @@ KEYS = {
     "port": ["AWS_LWA_PORT", "PORT"],
     "function_name": ["AWS_LAMBDA_FUNCTION_NAME"],
     "function_memory_mb": ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"],
+    "initialization": ["AWS_LAMBDA_INITIALIZATION_TYPE"],
     "service": ["POWERTOOLS_SERVICE_NAME"],
     "metrics_namespace": ["POWERTOOLS_METRICS_NAMESPACE"],
     "metrics_disabled": ["POWERTOOLS_METRICS_DISABLED"],
@@ -210,6 +212,7 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "page": _switch,
     "function_name": lambda key, value: value,
     "function_memory_mb": _integer(1, 2**31),
+    "initialization": lambda key, value: value,
     "service": _metrics_name,
     "metrics_namespace": _metrics_name,
     "metrics_disabled": _true,
