@@ -23,6 +23,7 @@ RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem \
 FROM ${BASE_IMAGE} AS code
 COPY image/install.py /build/
 COPY handler /opt/firebrick/app/handler
+COPY image/start/bundle.py /opt/firebrick/app/sitecustomize.py
 RUN --mount=type=bind,from=runtime-site,source=/opt/firebrick/site,target=/opt/firebrick/site \
     python3 /build/install.py code /opt/firebrick/app --site /opt/firebrick/site
 
@@ -38,24 +39,45 @@ ENV FIREBRICK_MODEL_DIR=/opt/firebrick/model \
     PYTHONPATH=/opt/firebrick/app:/opt/firebrick/site \
     PYTHONDONTWRITEBYTECODE=1
 
-FROM model AS stream
+FROM model AS stream-files
+ARG LAUNCHER=image/start/launcher.sh
 COPY --from=adapter --chmod=0755 /lambda-adapter /opt/extensions/lambda-adapter
 COPY --from=runtime-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=code /opt/firebrick/app /opt/firebrick/app
+COPY --chmod=0755 ${LAUNCHER} /opt/firebrick/start/launcher
 ENV AWS_LWA_PORT=8080 \
     AWS_LWA_INVOKE_MODE=response_stream \
     AWS_LWA_READINESS_CHECK_PATH=/health \
     AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS=400 \
     AWS_LWA_ERROR_STATUS_CODES=501
 WORKDIR /opt/firebrick/app
-# Lambda wants an absolute path; where Python lies is the base's own affair.
-ENTRYPOINT ["/usr/bin/env", "python3", "-m", "handler"]
+# Lambda wants an absolute path; where Python lies is the base's own affair, so the launcher looks in PATH.
+ENTRYPOINT ["/opt/firebrick/start/launcher", "python3", "-m", "handler"]
 CMD []
 
-FROM model AS worker
+# The first start, which says what later ones need.
+FROM stream-files AS stream-start
+COPY image/start /build/image/start
+RUN cd /build && python3 -m image.start.record stream /out
+
+FROM stream-files AS stream
+COPY --from=stream-start /out/files /out/libraries.bundle /opt/firebrick/start/
+COPY --from=stream-start /out/handler.bundle /opt/firebrick/start/
+
+FROM model AS worker-files
+ARG LAUNCHER=image/start/launcher.sh
 COPY --from=runtime-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=worker-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=code /opt/firebrick/app /opt/firebrick/app
+COPY --chmod=0755 ${LAUNCHER} /opt/firebrick/start/launcher
 WORKDIR /opt/firebrick/app
-ENTRYPOINT ["/usr/bin/env", "python3", "-m", "awslambdaric"]
+ENTRYPOINT ["/opt/firebrick/start/launcher", "python3", "-m", "awslambdaric"]
 CMD ["handler.worker.function.handle"]
+
+FROM worker-files AS worker-start
+COPY image/start /build/image/start
+RUN cd /build && python3 -m image.start.record worker /out
+
+FROM worker-files AS worker
+COPY --from=worker-start /out/files /out/libraries.bundle /opt/firebrick/start/
+COPY --from=worker-start /out/handler.bundle /opt/firebrick/start/

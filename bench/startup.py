@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     state = "weights on the disk" if args.cold else "page cache warm"
     print(f"{'milliseconds':<28}{'min':>9}{'median':>9}{'max':>9}   of {len(runs)} runs, {state}")
     medians: dict[str, Any] = {}
-    for part in runs[0]:
+    for part in (part for part in runs[0] if all(part in run for run in runs)):  # populating may take longer
         values = [run[part] for run in runs]
         medians[part] = round(median(values), 1)
         print(f"{part:<28}{min(values):>9.1f}{median(values):>9.1f}{max(values):>9.1f}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from image.base.__main__ import make_images
 from image.command import exit_code, model_parser
-from image.context import MODEL, build_context
+from image.context import LAUNCHER_COPY, MODEL, build_context
 from image.engines import Build, Engine, choose
 from image.secrets import write_secrets
 from image.sources import Sources, choose_sources
@@ -48,6 +48,8 @@ def build_images(
     """
     ids = {}
     arguments = {**sources.arguments, "MODEL_DIR": MODEL}
+    if (context / LAUNCHER_COPY).is_file():
+        arguments["LAUNCHER"] = LAUNCHER_COPY
     with tempfile.TemporaryDirectory() as directory:
         secrets = write_secrets(Path(directory))
         for target in targets:

@@ -15,8 +15,19 @@ from handler.engine.kernels import NAME as LIBRARY
 from image.errors import KernelsMissing
 
 ROOT = Path(__file__).parent.parent
-BUILDING = ("Dockerfile", "image/install.py", "requirements/runtime.txt", "requirements/worker.txt")
+BUILDING = (
+    "Dockerfile",
+    "image/install.py",
+    "image/start/__init__.py",
+    "image/start/bundle.py",
+    "image/start/launcher.sh",
+    "image/start/record.py",
+    "requirements/runtime.txt",
+    "requirements/worker.txt",
+)
+LAUNCHER = "build/launcher/release/firebrick-launcher"
 MODEL = "model"
+LAUNCHER_COPY = "launcher"
 
 
 @contextmanager
@@ -44,6 +55,8 @@ def build_context(model_dir: Path, root: Path = ROOT) -> Iterator[Path]:
             _copy(root / path, context / path)
         if library is not None:
             _copy(library, context / "handler" / LIBRARY)
+        if (root / LAUNCHER).is_file():  # without cargo a script does for it, which asks for nothing
+            _copy(root / LAUNCHER, context / LAUNCHER_COPY)
         for name in artefact_files(model_dir):
             (_link if name == WEIGHTS else _copy)(model_dir / name, context / MODEL / name)
         yield context

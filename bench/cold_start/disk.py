@@ -103,10 +103,10 @@ def lazy(program: Path, image: Path, profile: Profile, work: Path) -> Iterator[M
     lazy_file.touch()
     log.unlink(missing_ok=True)
     command = [str(program), str(image), str(lazy_file), str(log), *profile.options()]
-    # A session of its own: Ctrl-C mustn't take the disk away before what is mounted on it.
+    # A group of its own: Ctrl-C mustn't take the disk away before what is mounted on it.
     with (
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_die_with_parent
+            command, stdout=subprocess.PIPE, text=True, process_group=0, preexec_fn=_die_with_parent
         ) as process,
         ExitStack() as stack,
     ):

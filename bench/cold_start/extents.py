@@ -57,7 +57,7 @@ def kind_of(path: str | None) -> str:
     name = (path or "").rpartition("/")[2]
     if name == "model.safetensors":
         return "weights"
-    if name.endswith(".pyc") or name == "modules.bundle":
+    if name.endswith((".pyc", ".bundle")):
         return "byte code"
     if ".so" in name or name.startswith(("python3", "ld-linux")):
         return "libraries"

@@ -64,22 +64,25 @@ def _bytes(axes: Any, name: str, start: Start, layout: Layout) -> None:
     seconds = profile.seconds(round(total * 1e6))
     if seconds:
         axes.plot([0, seconds], [0, total], "k--", linewidth=1, label=f"the disk's {profile.gb_per_s:g} GB/s")
-    for milestone, ms in start.ms.items():
-        if milestone.startswith(SHOWN):
-            axes.axvline(ms / 1e3, color="black", linewidth=0.8)
-            axes.annotate(
-                f" {milestone}: {ms / 1e3:.2f} s",
-                (ms / 1e3, total),
-                rotation=90,
-                va="top",
-                ha="right",
-                fontsize="x-small",
-            )
+    shown = [item for item in start.ms.items() if item[0].startswith(SHOWN)]
+    for number, (milestone, ms) in enumerate(shown):
+        axes.axvline(ms / 1e3, color="black", linewidth=0.8)
+        late = ms / 1e3 > end / 2
+        axes.annotate(
+            f"{milestone}: {ms / 1e3:.2f} s",
+            (ms / 1e3, total * (1 - 0.13 * number)),
+            textcoords="offset points",
+            xytext=(-4 if late else 4, 0),
+            ha="right" if late else "left",
+            va="top",
+            fontsize="x-small",
+            bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+        )
     axes.set_xlim(0, end * 1.02)
     axes.set_ylim(0, total * 1.05)
     axes.set_ylabel("MB that have arrived")
     axes.set_title(f"{name}: {told(name)}", fontsize="medium", loc="left")
-    axes.legend(fontsize="x-small", loc="lower right")
+    axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.tick_params(labelbottom=False)
 
 

@@ -30,6 +30,8 @@ TEMPLATE = "chat_template.jinja"
 # Where processors are short, the imports go first: all else has time until they are done.
 TOKENIZER_NICE = 5
 POPULATE_NICE = 19
+# Starts that no request waits for. In all others a first prompt reads its layers while later ones are still loading.
+AHEAD = ("provisioned-concurrency", "snap-start")
 
 
 def load_model(
@@ -74,7 +76,8 @@ def load_model(
     template = parts.timed("template", lambda: load_template(artefact))
     prompts = make_prompts(artefact, tokenizer.result(), template)
     model = _model(artefact, settings, engine.result(), prompts, prefixes, room)
-    populated.result()
+    if settings.initialization in AHEAD:
+        populated.result()
     return model, parts
 
 

@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 const PAGE: usize = 4096;
-/// Bytes that a thread asks for and then touches; and threads, so that the disk has something to do all the time.
-/// Measured on a cold disk: docs/performance.md.
-const PIECE: usize = 4 << 20;
+/// Bytes that are asked for at a time: a chunk of Lambda's. Linux cuts longer advice to a disk's largest request, 1.25 MB
+/// with most.
+const PIECE: usize = 512 << 10;
+/// Pieces that are on their way at a time: enough for a slow disk, and few enough for whoever else reads from it and has
+/// to wait behind them. Asking doesn't wait, so few threads do. docs/cold-start.md has the measurement.
+const DEPTH: usize = 48;
 const THREADS: usize = 4;
 const POSIX_FADV_WILLNEED: c_int = 3;
 
@@ -17,9 +20,10 @@ unsafe extern "C" {
 
 /// Read a mapped file ahead, in file order; returns when all of it is in memory.
 ///
-/// The system is told what will be needed, so that its own idea of reading ahead doesn't matter, and then every page is
-/// touched. It enters sixteen pages a fault where they are cached, which takes less time than MADV_POPULATE_READ (144
-/// instead of 163 ms for 2 GB on Zen 3), and Linux before 5.14 does so too.
+/// The system is told of a piece that it will be needed, and nobody waits for that; then each page of the piece `DEPTH`
+/// before is touched. So a disk has many requests at a time, whatever the system's own idea of reading ahead. The system
+/// enters sixteen pages a fault where they are cached, which takes less time than MADV_POPULATE_READ (144 instead of 163
+/// ms for 2 GB on Zen 3), and Linux before 5.14 does so too.
 ///
 /// # Safety
 /// `address` … `address + length` is a readable mapping of the file `handle` from its start, and stays so meanwhile.
@@ -27,16 +31,20 @@ unsafe extern "C" {
 pub unsafe extern "C" fn firebrick_populate(handle: c_int, address: *const u8, length: usize) {
     // SAFETY: the caller's promise.
     let mapped = unsafe { std::slice::from_raw_parts(address, length) };
+    let pieces: Vec<&[u8]> = mapped.chunks(PIECE).collect();
     let next = AtomicUsize::new(0);
     let read = || {
         loop {
-            let start = next.fetch_add(PIECE, Ordering::Relaxed);
-            let Some(piece) = mapped.get(start..length.min(start + PIECE)).filter(|piece| !piece.is_empty()) else {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= pieces.len() + DEPTH {
                 break;
-            };
-            // SAFETY: an advice changes nothing; a system that refuses it costs only time.
-            unsafe { posix_fadvise(handle, start as i64, piece.len() as i64, POSIX_FADV_WILLNEED) };
-            for page in piece.chunks(PAGE) {
+            }
+            if let Some(piece) = pieces.get(number) {
+                // SAFETY: an advice changes nothing; a system that refuses it costs only time.
+                unsafe { posix_fadvise(handle, (number * PIECE) as i64, piece.len() as i64, POSIX_FADV_WILLNEED) };
+            }
+            let earlier = number.checked_sub(DEPTH).and_then(|earlier| pieces.get(earlier));
+            for page in earlier.into_iter().flat_map(|piece| piece.chunks(PAGE)) {
                 // SAFETY: a reference is readable; volatile, because nobody uses the value.
                 unsafe { (&raw const page[0]).read_volatile() };
             }

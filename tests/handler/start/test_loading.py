@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def test_weights_that_nobody_has_read_are_read_ahead(
 ) -> None:
     read: list[Path] = []
     monkeypatch.setattr(loading, "read_ahead", read.append)
-    load_model(Settings(demo_artefact, verify=verify, populate=switch), threads=1)
+    ahead = "provisioned-concurrency"  # so that it is waited for
+    load_model(Settings(demo_artefact, verify=verify, populate=switch, initialization=ahead), threads=1)
     assert read == [demo_artefact / "model.safetensors"] * times
 
 
@@ -73,8 +75,28 @@ def test_native_weights_are_mapped_and_in_memory_when_the_model_is_loaded(
 ) -> None:
     read: list[Path] = []
     monkeypatch.setattr(loading, "populate", lambda weights, function: read.append(weights.path))
-    load_model(Settings(native, verify=verify, populate=switch), threads=1)
+    ahead = "provisioned-concurrency"  # so that it is waited for
+    load_model(Settings(native, verify=verify, populate=switch, initialization=ahead), threads=1)
     assert read == [native / "model.safetensors"] * times
+
+
+@needs_library
+@pytest.mark.parametrize("kind", [None, "on-demand", "provisioned-concurrency", "snap-start"])
+def test_only_a_start_that_no_request_waits_for_waits_for_the_weights(
+    kind: str | None, native: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, read = threading.Event(), threading.Event()
+
+    def populate(*_: object) -> None:
+        if kind in (None, "on-demand"):
+            assert loaded.wait(60)
+        read.set()
+
+    monkeypatch.setattr(loading, "populate", populate)
+    load_model(Settings(native, verify="quick", initialization=kind), threads=1)
+    assert read.is_set() == (kind not in (None, "on-demand"))
+    loaded.set()
+    assert read.wait(60)
 
 
 @pytest.fixture
@@ -120,7 +142,9 @@ def test_prefixes_that_nobody_has_read_are_read_ahead_behind_the_weights(
 ) -> None:
     read: list[str] = []
     monkeypatch.setattr(loading, "read_ahead", lambda path: read.append(path.name))
-    load_model(Settings(prefixed, verify=verify, populate=switch, prefix_cache=kept), threads=1)
+    ahead = "provisioned-concurrency"  # so that it is waited for
+    settings = Settings(prefixed, verify=verify, populate=switch, prefix_cache=kept, initialization=ahead)
+    load_model(settings, threads=1)
     assert read[1:] == ["prefix-1.kv"] * times
 
 

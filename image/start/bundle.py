@@ -1,0 +1,113 @@
+"""Modules out of one file, where a start would look for hundreds; the image has it as `sitecustomize`.
+
+A bundle holds code objects by module, as a first start needed them. Everything else about a module stays as it is: it
+knows its file, and what lies beside. Without a bundle, or with one of another Python, modules are found as always.
+"""
+
+from __future__ import annotations
+
+import marshal
+import sys
+
+# What importlib.machinery and importlib.util show of it, without the dozen modules that these import.
+from _frozen_importlib_external import (
+    MAGIC_NUMBER,
+    ExtensionFileLoader,
+    SourceFileLoader,
+    spec_from_file_location,
+)
+from os import O_CLOEXEC, O_RDONLY, close, pread
+from os import open as open_
+
+DIRECTORY = "/opt/firebrick/start"
+NAMES = ("libraries.bundle", "handler.bundle")
+HEAD = 8  # bytes: the length of the index
+SOURCE, PACKAGE, EXTENSION = range(3)
+
+TYPE_CHECKING = False  # typing isn't needed yet
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import CodeType, ModuleType
+
+    Entry = tuple[int, str, int, int]
+
+
+class BundledLoader(SourceFileLoader):
+    """A source file's loader that has the code already."""
+
+    def __init__(self, name: str, path: str, bundle: int, start: int, end: int) -> None:
+        super().__init__(name, path)
+        self._place = bundle, end - start, start
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """The module's code."""
+        code: CodeType = marshal.loads(pread(*self._place))
+        return code
+
+
+class BundleFinder:
+    """Finds modules in a bundle; first among Python's finders."""
+
+    def __init__(self, index: dict[str, Entry], bundle: int, data: int) -> None:
+        self._index = index
+        self._bundle = bundle
+        self._data = data
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A module's spec, or None if the bundle doesn't have it."""
+        entry = self._index.get(name)
+        if entry is None:
+            return None
+        kind, file, start, end = entry
+        if kind == EXTENSION:
+            return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
+        where = [file.rpartition("/")[0]] if kind == PACKAGE else None
+        loader = BundledLoader(name, file, self._bundle, self._data + start, self._data + end)
+        return spec_from_file_location(name, file, loader=loader, submodule_search_locations=where)
+
+    def invalidate_caches(self) -> None:
+        """Nothing is cached that could be stale."""
+
+
+def write(path: str, modules: Iterable[tuple[str, int, str, bytes]]) -> None:
+    """Write a bundle.
+
+    Args:
+        path: of the file.
+        modules: name, kind, file, and the code in marshal's form, which is empty for extensions.
+    """
+    index, codes, at = {}, [], 0
+    for name, kind, file, code in modules:
+        index[name] = (kind, file, at, at + len(code))
+        codes.append(code)
+        at += len(code)
+    head = marshal.dumps(index)
+    with open(path, "wb") as out:
+        out.write(MAGIC_NUMBER + len(head).to_bytes(HEAD, "little") + head + b"".join(codes))
+
+
+def read(path: str) -> BundleFinder | None:
+    """Read a bundle; None if there is none for this Python."""
+    try:
+        handle = open_(path, O_RDONLY | O_CLOEXEC)  # for as long as the process lives
+    except OSError:
+        return None
+    head = pread(handle, len(MAGIC_NUMBER) + HEAD, 0)
+    if head[: len(MAGIC_NUMBER)] != MAGIC_NUMBER:
+        close(handle)
+        return None
+    length = int.from_bytes(head[len(MAGIC_NUMBER) :], "little")
+    return BundleFinder(marshal.loads(pread(handle, length, len(head))), handle, len(head) + length)
+
+
+def install(directory: str = DIRECTORY) -> None:
+    """Let modules be found in a directory's bundles before they are looked for elsewhere."""
+    finders = [read(f"{directory}/{name}") for name in NAMES]
+    sys.meta_path[:0] = [finder for finder in finders if finder is not None]
+
+
+if __name__ == "sitecustomize":
+    install()

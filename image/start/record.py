@@ -1,0 +1,164 @@
+"""Makes a first start while the image is built, and writes down what it needed; runs on the base's Python."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import marshal
+import os
+import runpy
+import socket
+import sys
+import threading
+import time
+import types
+from collections.abc import Sequence
+from importlib.machinery import ExtensionFileLoader, SourceFileLoader
+from pathlib import Path
+
+from image.start import bundle
+
+OWN = "handler"
+READY_S = 600.0
+PAUSE_S = 0.05
+REQUEST = (
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    "Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+)
+BODY = '{"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, "stream": true}'
+MODEL_FILES = ("manifest.json", "firebrick.json", "model.onnx", "tokenizer.kit", "chat_template.jinja")
+MAPPED = 5  # a line of /proc/self/maps has the file as its sixth field
+MODULES = "modules.json"
+FIRST = ("encodings", "sitecustomize")
+# As in a function, so that its metrics are imported too.
+ENVIRONMENT = {"AWS_LAMBDA_FUNCTION_NAME": "firebrick", "PYTHONHASHSEED": "0"}
+# What recording itself imports, and no start does.
+RECORDING = ("image", "sitecustomize")
+
+
+def record_stream(out: Path) -> None:
+    """Serve until one request is answered, then write down what there is; ends the process."""
+    with socket.create_server(("127.0.0.1", 0)) as free:  # a build may share the network of its host
+        port = free.getsockname()[1]
+    os.environ["AWS_LWA_PORT"] = str(port)
+    threading.Thread(target=_ask_and_write, args=(port, out), daemon=True).start()
+    sys.argv = ["handler"]
+    runpy.run_module("handler", run_name="__main__", alter_sys=True)
+
+
+def _ask_and_write(port: int, out: Path) -> None:
+    try:
+        _ask(port)
+        write(out)
+    except Exception as error:
+        print(f"firebrick: the first start can't be recorded: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+
+def _ask(port: int) -> None:
+    request = REQUEST.format(length=len(BODY), body=BODY).encode()
+    end = time.monotonic() + READY_S
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), READY_S) as connection:
+                connection.sendall(request)
+                while connection.recv(1 << 16):
+                    pass
+                return
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(PAUSE_S)
+
+
+def record_worker(out: Path) -> None:
+    """Import what the worker's start imports, which loads the model, then write down what there is."""
+    importlib.import_module("awslambdaric.__main__")
+    importlib.import_module("handler.worker.function")
+    write(out)
+
+
+def write(out: Path) -> None:
+    """Write down what this process has imported and mapped, and compile it in a fresh one, whose result is always the
+    same."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "files").write_text("".join(f"{path}\n" for path in _files()))
+    (out / MODULES).write_text(json.dumps(modules_of(sys.modules)))
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "image.start.record", "compile", str(out)]
+    os.execve(sys.executable, command, {**os.environ, **ENVIRONMENT})
+
+
+def modules_of(modules: dict[str, types.ModuleType]) -> dict[str, tuple[int, str]]:
+    """What was imported from files: name → kind and file."""
+    found = {}
+    for module in list(modules.values()):
+        spec = getattr(module, "__spec__", None)
+        if spec is None or spec.origin is None or spec.name.partition(".")[0] in RECORDING:
+            continue
+        if isinstance(spec.loader, ExtensionFileLoader):
+            found[spec.name] = bundle.EXTENSION, spec.origin
+        elif isinstance(spec.loader, SourceFileLoader):
+            found[spec.name] = bundle.PACKAGE if spec.submodule_search_locations else bundle.SOURCE, spec.origin
+    return found
+
+
+def compile_bundles(out: Path) -> None:
+    """Make the bundles of what was written down: one of the libraries, one of the handler, which changes more often."""
+    modules = sorted(json.loads((out / MODULES).read_text()).items())
+    (out / MODULES).unlink()
+    own = [item for item in modules if item[0].partition(".")[0] == OWN]
+    for name, items in zip(bundle.NAMES, ([item for item in modules if item not in own], own), strict=True):
+        bundle.write(str(out / name), ((name, kind, file, _code(kind, file)) for name, (kind, file) in items))
+    for path in out.iterdir():
+        path.chmod(0o644)
+
+
+def _code(kind: int, file: str) -> bytes:
+    return b"" if kind == bundle.EXTENSION else marshal.dumps(compile(Path(file).read_bytes(), file, "exec"))
+
+
+def _files() -> list[str]:
+    """What a start reads, in the order of its need.
+
+    The interpreter and its libraries, what Python imports and where it looks before there are bundles, the bundles,
+    other libraries in the order of their import, the model's small files.
+    """
+    with open("/proc/self/maps") as maps:
+        fields = [line.split(None, MAPPED) for line in maps]
+    model_dir = os.environ["FIREBRICK_MODEL_DIR"]
+    mapped = sorted({line[MAPPED].strip() for line in fields if len(line) > MAPPED and line[MAPPED].startswith("/")})
+    libraries = [path for path in mapped if not path.startswith(model_dir)]
+    program = os.path.realpath(sys.executable)
+    first = [program, *(path for path in libraries if "/site/" not in path and "lib-dynload" not in path)]
+    imported = [module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
+    then = [path for path in imported if path in libraries]
+    model = [f"{model_dir}/{name}" for name in MODEL_FILES]
+    bundles = [f"{bundle.DIRECTORY}/{name}" for name in bundle.NAMES]
+    ordered = [*first, *_first_modules(), *bundles, *then, *libraries, *model]
+    return [path for path in dict.fromkeys(ordered) if path in bundles or os.path.exists(path)]
+
+
+def _first_modules() -> list[str]:
+    """What Python imports before it looks into a bundle, and where it looks for that."""
+    places = [place for place in sys.path if os.path.isdir(place) and place != os.getcwd()]
+    specs = [module.__spec__ for name, module in sys.modules.items() if name.partition(".")[0] in FIRST]
+    files = [path for spec in specs if spec is not None for path in (spec.origin, spec.cached)]
+    caches = [os.path.dirname(path) for path in files if path is not None]
+    return [*places, *caches, *(path for path in files if path is not None)]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code is 0, or another if the function doesn't start."""
+    parser = argparse.ArgumentParser("record.py", description=__doc__)
+    parser.add_argument("what", choices=("stream", "worker", "compile"))
+    parser.add_argument("out", type=Path)
+    given = parser.parse_args(arguments)
+    os.environ.update(ENVIRONMENT)
+    {"stream": record_stream, "worker": record_worker, "compile": compile_bundles}[given.what](given.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,208 @@
+"""The bench of cold starts: what runs without root, and one small start where everything is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.cold_start import disk
+from bench.cold_start.__main__ import main
+from bench.cold_start.extents import Extent, Layout, file_extents, kind_of
+from bench.cold_start.fetches import Amount, Fetch, by_kind, in_flight_over_time, mean_in_flight, read_log
+from bench.cold_start.plot import draw
+from bench.cold_start.profiles import CHUNK, PROFILES, Profile
+from bench.cold_start.report import lines, summarize
+from bench.cold_start.start import PROMPT, Start, milestones, prompt_ids
+from tests.conftest import ROOT
+
+MS = 1_000_000  # nanoseconds
+LAYOUT = Layout(
+    [
+        Extent(0, CHUNK, "/usr/lib/libc.so.6"),
+        Extent(CHUNK, 2 * CHUNK, "/x/__pycache__/a.cpython-311.pyc"),
+        Extent(4 * CHUNK, 8 * CHUNK, "/opt/firebrick/model/model.safetensors"),
+    ]
+)
+
+
+def fetch(chunk: int, begin_ms: int, end_ms: int) -> Fetch:
+    return Fetch(begin_ms * MS, end_ms * MS, chunk, chunk * CHUNK, 1)
+
+
+FETCHES = [fetch(0, 0, 2), fetch(1, 2, 4), fetch(3, 4, 6), fetch(4, 6, 10), fetch(5, 6, 12)]
+READY = {"ready_ms": 15.0, "ended": {"import_engine": 4.0, "import_rest": 6.0, "session": 9.0}}
+
+
+def a_start(*fetches: Fetch) -> Start:
+    ms = milestones(0, 20 * MS, 30 * MS, READY, fetches, LAYOUT)
+    return Start(0, ms, fetches, (0.1, 0.2), 0.5, READY)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/opt/firebrick/model/model.safetensors", "weights"),
+        ("/usr/lib/libstdc++.so.6.0.30", "libraries"),
+        ("/usr/bin/python3.11", "libraries"),
+        ("/lib64/ld-linux-x86-64.so.2", "libraries"),
+        ("/x/__pycache__/a.cpython-311.pyc", "byte code"),
+        ("/opt/firebrick/start/libraries.bundle", "byte code"),
+        ("/x/a.py", "other"),
+        (None, "other"),
+    ],
+)
+def test_a_file_is_of_a_kind(path: str | None, kind: str) -> None:
+    assert kind_of(path) == kind
+
+
+def test_a_byte_of_the_image_belongs_to_the_file_that_lies_there() -> None:
+    assert LAYOUT.path_at(CHUNK - 1) == "/usr/lib/libc.so.6"
+    assert LAYOUT.path_at(CHUNK) == "/x/__pycache__/a.cpython-311.pyc"
+    assert LAYOUT.path_at(3 * CHUNK) is None
+    assert LAYOUT.path_at(9 * CHUNK) is None
+
+
+def test_what_was_fetched_is_told_by_kind() -> None:
+    amounts = by_kind(FETCHES, LAYOUT)
+    assert {kind: amount.chunks for kind, amount in amounts.items()} == {
+        "weights": 2,
+        "libraries": 1,
+        "byte code": 1,
+        "other": 1,
+    }
+    assert amounts["weights"] == Amount(2, 2 * CHUNK)
+
+
+def test_chunks_in_flight_are_a_mean_over_time() -> None:
+    assert mean_in_flight([fetch(4, 6, 10), fetch(5, 6, 12)]) == pytest.approx(10 / 6)
+    assert mean_in_flight([]) == 0
+
+
+def test_chunks_in_flight_over_time_end_at_none() -> None:
+    steps = in_flight_over_time([fetch(4, 6, 10), fetch(5, 6, 12)])
+    assert steps == [(6 * MS, 1), (6 * MS, 2), (10 * MS, 1), (12 * MS, 0)]
+
+
+def test_the_log_is_read_in_the_order_of_the_touches(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("20 30 1 524288 2\n10 40 0 17 1\n")
+    assert read_log(tmp_path / "log") == [Fetch(10, 40, 0, 17, 1), Fetch(20, 30, 1, 524288, 2)]
+
+
+def test_milestones_count_from_exec() -> None:
+    ms = milestones(0, 20 * MS, 30 * MS, READY, FETCHES, LAYOUT)
+    assert ms == {
+        "first line of Python": 5.0,
+        "engine imported": 9.0,
+        "all imported": 11.0,
+        "first chunk of weights": 10.0,
+        "session": 14.0,
+        "ready": 20.0,
+        "last chunk of weights": 12.0,
+        f"first token of {PROMPT}": 30.0,
+    }
+
+
+def test_a_server_that_tells_no_parts_has_fewer_milestones() -> None:
+    ms = milestones(0, 20 * MS, 30 * MS, {"ready_ms": 15.0}, [], LAYOUT)
+    assert ms == {"first line of Python": 5.0, "ready": 20.0, f"first token of {PROMPT}": 30.0}
+
+
+def test_bytes_take_as_long_as_the_bandwidth_says() -> None:
+    assert PROFILES["near"].seconds(2 * 10**9) == 2.0
+    assert PROFILES["half"].seconds(2 * 10**9) == 4.0
+    assert PROFILES["warm"].seconds(2 * 10**9) == 0.0
+
+
+def test_a_profile_is_told_as_the_disk_takes_it() -> None:
+    options = Profile(near_us=5, far_us=7, far_permille=50, gb_per_s=0.5, depth=8).options()
+    assert options[:5] == ["near_us=5", "far_us=7", "far_permille=50", "bytes_per_s=500000000", "depth=8"]
+
+
+def test_a_summary_holds_a_start_against_the_disk() -> None:
+    summary = summarize([a_start(*FETCHES)], PROFILES["near"], LAYOUT)
+    assert summary["ready"]["weights"] == {"mb": 1.0, "chunks": 2}
+    assert summary["mb_besides_weights"] == 1.6
+    assert summary["load_ms"] == 2.6
+    assert summary["ready_ratio"] == round(20 / (5 * CHUNK / 1e6), 2)
+    assert "ready ÷ that" in "\n".join(lines({"near": summary}))
+
+
+def test_a_warm_start_has_no_disk_to_be_held_against() -> None:
+    summary = summarize([a_start()], PROFILES["warm"], LAYOUT)
+    assert "load_ms" not in summary
+    assert "ready" in "\n".join(
+        lines({"warm": summary, "near": summarize([a_start(*FETCHES)], PROFILES["near"], LAYOUT)})
+    )
+
+
+def test_what_comes_after_ready_does_not_count_before_it() -> None:
+    summary = summarize([a_start(*FETCHES, fetch(6, 25, 27))], PROFILES["near"], LAYOUT)
+    assert summary["ready"]["weights"]["chunks"] == 2
+    assert summary["first_token"]["weights"]["chunks"] == 3
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".svg", b"<?xml")])
+def test_a_picture_of_several_starts(suffix: str, magic: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"start{suffix}"
+    draw({"near": a_start(*FETCHES), "warm": a_start(), "mixed": a_start(*FETCHES)}, LAYOUT, "a model", path)
+    assert path.read_bytes().startswith(magic)
+
+
+def test_without_fetches_there_is_no_picture(tmp_path: Path) -> None:
+    draw({"warm": a_start()}, LAYOUT, "a model", tmp_path / "start.png")
+    assert not (tmp_path / "start.png").exists()
+
+
+def test_a_prompt_has_as_many_tokens_as_it_says() -> None:
+    assert len(prompt_ids()) == PROMPT
+    assert min(prompt_ids()) > 1
+
+
+def test_what_is_missing_is_named_and_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main(["build/demo"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "cold start: skipped, mounting needs root: run it with sudo"
+    assert json.loads(said[-1])["skipped"].startswith("mounting needs root")
+
+
+def test_another_suffix_is_refused_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["build/demo", "--plot", "d.txt"])
+    assert "--plot d.txt: expected a file that ends in .png or .svg" in capsys.readouterr().err
+
+
+needs_disk = pytest.mark.skipif(disk.obstacle() is not None, reason=disk.obstacle() or "")
+
+
+@needs_disk
+def test_a_file_system_says_where_a_file_lies(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(os.urandom(3 * 4096))
+    os.sync()
+    try:
+        extents = file_extents(tmp_path / "file")
+    except OSError as error:
+        pytest.skip(f"this file system doesn't say: {error}")
+    assert sum(end - start for start, end in extents) == 3 * 4096
+
+
+@needs_disk
+def test_a_start_from_a_lazy_disk(demo_artefact: Path, tmp_path: Path) -> None:
+    small = ["--machine", "--rounds", "1", "--profile", "near", "--profile", "warm", "--work", str(tmp_path)]
+    command = [sys.executable, "-m", "bench.cold_start", str(demo_artefact), *small, "--plot", str(tmp_path / "x.png")]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])["profiles"]
+    assert told["near"]["ready"]["libraries"]["chunks"] > 10
+    assert told["near"]["ready"]["weights"]["chunks"] > 0
+    assert 0 < told["near"]["ms"]["session"] < told["near"]["ms"]["ready"]
+    assert told["warm"]["ms"].keys() < told["near"]["ms"].keys()
+    assert (tmp_path / "x.png").exists()
+    assert not [line for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line]
