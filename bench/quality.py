@@ -136,7 +136,7 @@ def measure(directories: Sequence[Path], model: str, text: str, args: argparse.N
             scores = judge(Judged(directory, args.threads), reference, ids, args.greedy)
             results[str(directory)] = {**artefact_bits(read_artefact(directory)), **statistics(scores)}
         parameters = summary(read_artefact(Path(work) / "float"))["parameters"]
-        for kind, gguf in converted(source.directory, args.llama, Path(work), args.reference_python, args.threads):
+        for kind, gguf in converted(source, args.llama, Path(work), args.reference_python, args.threads):
             tensors = read_tensors(gguf)
             stop = reference.artefact.eos_token_ids
             with GgufJudged(gguf, stop, length + args.greedy, args.threads) as judged:

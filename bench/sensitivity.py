@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 from bench.machine import print_ceiling
 from bench.quality import interval, windows
 from model_export.calibration import load_windows
-from model_export.checkpoint import Checkpoint
-from model_export.config import ModelConfig, load_config
+from model_export.config import ModelConfig
 from model_export.errors import ExportError
 from model_export.options import ExportOptions
 from model_export.parallel import workers
 from model_export.reference import logits
 from model_export.sensitivity import WINDOWS, Sensitivity, rounding_errors
-from model_export.source import resolve
+from model_export.source import Source, resolve
 from model_export.tokenizer import load_tokenizer, read_facts
 from model_export.verify import log_softmax
 from model_export.weights import Weight, plan
@@ -63,16 +62,16 @@ def divergences(config: ModelConfig, weights: Sequence[Weight], rounded: Sequenc
     return result
 
 
-def measure(model: Path, text: str, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def measure(source: Source, text: str, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Give measured and expected divergence of every group.
 
     Raises:
         ExportError: the model can't be read.
     """
-    config, tokenizer = load_config(model), load_tokenizer(model)
-    facts, options = read_facts(model, config, tokenizer), ExportOptions()
+    (config, _), tokenizer = source.decoder(), load_tokenizer(source.directory)
+    facts, options = read_facts(source.directory, config, tokenizer), ExportOptions()
     context = options.context_length(config)
-    weights = plan(config, options, Checkpoint.open(model, config))
+    weights = plan(config, options, source.checkpoint(config))
     own = load_windows(None, tokenizer, facts, context, config.vocab_size)[:WINDOWS]
     with workers(args.threads) as threads:
         costs = Sensitivity(config, weights, own, threads).costs()
@@ -123,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         text = args.text.read_text(encoding="utf-8")
         machine = print_ceiling()
-        results = measure(resolve(args.model, None).directory, text, args)
+        results = measure(resolve(args.model, None), text, args)
     except (ExportError, OSError, UnicodeDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -24,28 +24,36 @@ from model_export.options import (
     Rounding,
 )
 
+KEEP = "keep"  # of the command line: --quantization int4, and no rounding
+DEFAULT_ROUNDING: Rounding = "calibrated"  # the best, though it takes longest; code that exports names it
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         prog="python -m model_export",
-        description="Export a Hugging Face checkpoint (Llama, Mistral, Qwen2, Qwen3) to a Firebrick artefact.",
+        description="Export a Hugging Face checkpoint or a GGUF file (Llama, Mistral, Qwen2, Qwen3) to a Firebrick "
+        "artefact.",
     )
-    p.add_argument("model", metavar="MODEL", help="checkpoint directory or hub id (owner/name)")
+    p.add_argument(
+        "model",
+        metavar="MODEL",
+        help="checkpoint directory, GGUF file, or either on the hub (owner/name, owner/name/file.gguf)",
+    )
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="artefact directory to make or replace")
     p.add_argument("--revision", help="branch, tag or commit on the hub")
     p.add_argument("--name", help="model id that the server answers to (default: hub id or directory name)")
     p.add_argument(
         "--quantization",
-        choices=get_args(Quantization),
+        choices=[*get_args(Quantization), KEEP],
         default=ExportOptions.quantization,
-        help="none keeps float32 (%(default)s)",
+        help="none keeps float32; keep takes a GGUF file's Q4_0, Q5_0, Q8_0 or IQ4_NL blocks as they are (%(default)s)",
     )
     p.add_argument(
         "--rounding",
-        choices=get_args(Rounding),
-        default="calibrated",  # the best, though it takes longest; code that exports names it
-        help="how 4-bit values are chosen: by largest magnitude, by least squared error, or for a text (%(default)s)",
+        choices=[rounding for rounding in get_args(Rounding) if rounding != "kept"],
+        help="how 4-bit values are chosen: by largest magnitude, by least squared error, or for a text "
+        f"(default: {DEFAULT_ROUNDING})",
     )
     p.add_argument("--calibration", type=Path, metavar="FILE", help="that text, .txt or .jsonl (default: our own)")
     p.add_argument(
@@ -102,12 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if args.threads < 1:
             raise OptionInvalid(f"--threads {args.threads}: expected at least 1")
+        kept = args.quantization == KEEP
+        for option, value in (("--rounding", args.rounding), ("--head-bits", args.head_bits)):
+            if kept and value:
+                raise OptionInvalid(f"--quantization keep takes weights as they are; leave out {option} {value}")
+        quantization: Quantization = "int4" if kept else args.quantization
+        rounding: Rounding = "kept" if kept else (args.rounding or DEFAULT_ROUNDING)
         kernels, fallback = args.kernels, None
         if kernels is None:
-            kernels, fallback = default_kernels(args.quantization, args.block_size, args.activations, os.environ)
+            kernels, fallback = default_kernels(quantization, args.block_size, args.activations, os.environ)
         options = ExportOptions(
-            quantization=args.quantization,
-            rounding=args.rounding,
+            quantization=quantization,
+            rounding=rounding,
             calibration=args.calibration,
             block_size=args.block_size,
             head_bits=args.head_bits,

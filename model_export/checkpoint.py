@@ -1,4 +1,4 @@
-"""A Hugging Face checkpoint's weights: which tensors there must be, and reading them a few rows at a time."""
+"""A checkpoint's weights: which tensors there must be, and reading them a few rows at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from os.path import isfile
 from pathlib import Path
+from typing import Protocol
 
 import ml_dtypes  # noqa: F401  safetensors looks bfloat16 up by name, which needs it registered
 import numpy as np
@@ -57,18 +58,75 @@ def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return tensors
 
 
+class Tensor(Protocol):
+    """A tensor of a file, of whatever format."""
+
+    @property
+    def file(self) -> Path:
+        """The file that it is in."""
+
+    @property
+    def dtype(self) -> str:
+        """The format's name of its type."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape, rows first."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes in the file."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether its type is one that holds weights."""
+
+    @property
+    def exact_bits(self) -> int | None:
+        """The fewest bits, 4 or 8, that hold it exactly in blocks of 32; None if none do."""
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows `start:stop`; raises CheckpointDamaged."""
+
+    def codes(self, start: int, stop: int, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+        """The same rows exactly, as values with their zero point `(rows, blocks, 32)` and scales `(rows, blocks)`."""
+
+
 @dataclass(frozen=True)
 class _Location:
+    """A tensor of a SafeTensors file."""
+
     file: Path
     name: str
     dtype: str
     shape: tuple[int, ...]
 
+    exact_bits = None
+
+    @property
+    def readable(self) -> bool:
+        return self.dtype in DTYPES
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * (4 if self.dtype == "F32" else 2)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        try:
+            # Opened anew each time: pages of a mapping that stays open would count as our memory.
+            with safe_open(self.file, framework="numpy") as file:
+                return _widen(file.get_slice(self.name)[start:stop])
+        except (SafetensorError, OSError) as error:
+            raise CheckpointDamaged(f"{self.file}: {self.name} can't be read: {error}") from None
+
+    def codes(self, start: int, stop: int, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+        raise NotImplementedError("exact_bits is None")
+
 
 class Checkpoint:
     """Random access to a checkpoint's tensors, never holding more of them than is asked for."""
 
-    def __init__(self, tensors: Mapping[str, _Location]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self._tensors = tensors
 
     @classmethod
@@ -82,6 +140,11 @@ class Checkpoint:
         tensors = _locations(directory)
         if _is_bare(tensors):
             tensors = {name if name == HEAD else f"model.{name}": location for name, location in tensors.items()}
+        return cls.of(tensors, config)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], config: ModelConfig) -> Checkpoint:
+        """Hold tensors against the config; raises CheckpointMismatch as `open`."""
         expected = expected_tensors(config)
         _check_names(expected, tensors, config)
         for name, shape in expected.items():
@@ -104,8 +167,26 @@ class Checkpoint:
 
     def stored_bytes(self, name: str) -> int:
         """Size of a tensor in the checkpoint's own files."""
-        location = self._tensors[name]
-        return int(np.prod(location.shape, dtype=np.int64)) * (4 if location.dtype == "F32" else 2)
+        return self._tensors[name].nbytes
+
+    def dtype(self, name: str) -> str:
+        """The type of a tensor, as its file's format calls it."""
+        return self._tensors[name].dtype
+
+    def exact_bits(self, name: str) -> int | None:
+        """The fewest bits, 4 or 8, that hold a tensor exactly in blocks of 32; None if none do."""
+        return self._tensors[name].exact_bits
+
+    def codes(self, name: str, start: int, stop: int, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+        """Read rows exactly, of a tensor whose `exact_bits` are at most `bits`.
+
+        Returns:
+            values with the zero point added, uint8 `(rows, blocks, 32)`; scales, float16 `(rows, blocks)`.
+
+        Raises:
+            CheckpointDamaged: a scale is NaN or an infinity, or the file can't be read any more.
+        """
+        return self._tensors[name].codes(start, stop, bits)
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Read rows `start:stop` of a tensor.
@@ -116,17 +197,11 @@ class Checkpoint:
         Raises:
             CheckpointDamaged: the rows hold NaN or an infinity, or the file can't be read any more.
         """
-        location = self._tensors[name]
-        try:
-            # Opened anew each time: pages of a mapping that stays open would count as our memory.
-            with safe_open(location.file, framework="numpy") as file:
-                rows = file.get_slice(location.name)[start : location.shape[0] if stop is None else stop]
-        except (SafetensorError, OSError) as error:
-            raise CheckpointDamaged(f"{location.file}: {name} can't be read: {error}") from None
-        weights = _widen(rows)
+        tensor = self._tensors[name]
+        weights = tensor.read(start, tensor.shape[0] if stop is None else stop)
         if not np.isfinite(weights).all():
             raise CheckpointDamaged(
-                f"{location.file}: {name} holds NaN or infinity in rows {start} to {start + len(weights) - 1}"
+                f"{tensor.file}: {name} holds NaN or infinity in rows {start} to {start + len(weights) - 1}"
             )
         return weights
 
@@ -222,8 +297,8 @@ def _some(names: list[str]) -> str:
     return f"{names[0]}{more}"
 
 
-def _check_tensor(name: str, shape: tuple[int, ...], location: _Location) -> None:
-    if location.dtype not in DTYPES:
+def _check_tensor(name: str, shape: tuple[int, ...], location: Tensor) -> None:
+    if not location.readable:
         raise CheckpointMismatch(f"{name} is {location.dtype} in {location.file.name}; expected {', '.join(DTYPES)}")
     if location.shape != shape:
         raise CheckpointMismatch(

@@ -6,10 +6,10 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from model_export.errors import ArchitectureUnsupported, ConfigInvalid
+from model_export.files import Files
 
 FLOAT_MAX = sys.float_info.max
 LAYERS_MAX = 10_000  # more are a damaged config.json, and even listing their tensors would take all memory
@@ -98,7 +98,7 @@ class ModelConfig:
     bos_token_id: int | None
 
 
-def read_json(path: Path, missing_ok: bool = False) -> dict[str, Any]:
+def read_json(path: Files, missing_ok: bool = False) -> dict[str, Any]:
     """Read a JSON object.
 
     Args:
@@ -122,7 +122,7 @@ def read_json(path: Path, missing_ok: bool = False) -> dict[str, Any]:
     return value
 
 
-def load_config(directory: Path) -> ModelConfig:
+def load_config(directory: Files) -> ModelConfig:
     """Read and validate `directory/config.json`.
 
     Raises:

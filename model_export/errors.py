@@ -35,12 +35,24 @@ class CheckpointDamaged(ExportError):
     """A weights file is missing, truncated, malformed, or holds values that are no weights (NaN, infinity)."""
 
 
+class GgufUnsupported(ExportError):
+    """A GGUF file has a version, a byte order or a type of tensor that can't be read."""
+
+
+class WeightsNotKept(ExportError):
+    """`--quantization keep` on a weight that our blocks can't hold exactly."""
+
+
 class CheckpointMismatch(ExportError):
     """The tensors in the files contradict config.json: a missing, an unknown or a differently shaped one."""
 
 
 class TokenizerInvalid(ExportError):
     """tokenizer.json is missing, unreadable, contradicts config.json, or its two forms disagree."""
+
+
+class TokenizerUnsupported(ExportError):
+    """A GGUF file's tokenizer is of a kind, or cuts text in a way, that we don't know."""
 
 
 class QuantizationRange(ExportError):

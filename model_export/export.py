@@ -14,11 +14,12 @@ from model_export import artefact, graph, pooling, prefixes, safetensors_file, t
 from model_export.budget import bits_per_weight, check_budget, spend
 from model_export.calibrate import Calibrator
 from model_export.calibration import load_windows
-from model_export.checkpoint import Checkpoint, load_decoder
 from model_export.config import ModelConfig
 from model_export.errors import PoolingUnsupported
+from model_export.files import Files
 from model_export.formats import chat_formats
 from model_export.heads import HeadLayout
+from model_export.keeping import keep
 from model_export.options import Embeddings, ExportOptions
 from model_export.parallel import Workers, workers
 from model_export.progress import Progress
@@ -33,7 +34,7 @@ MEGABYTE = 1_000_000
 
 
 def export(source: Source, out: Path, options: ExportOptions) -> None:
-    """Turn a checkpoint into an artefact.
+    """Turn a checkpoint or a GGUF file into an artefact.
 
     Args:
         source: from `model_export.source.resolve`.
@@ -44,15 +45,17 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
         ExportError: a subclass for each thing that the user can mend; `out` is then as it was.
     """
     artefact.check_output(out)
-    config, bare = load_decoder(source.directory)
+    config, bare = source.decoder()
     options = replace(options, embeddings=_embeddings(source, options, bare))
     context = options.context_length(config)
     reference = tokenizer.load_tokenizer(source.directory)
     facts = tokenizer.read_facts(source.directory, config, reference)
     sampling = tokenizer.sampling_defaults(source.directory)
     formats = chat_formats(facts.chat_template)
-    checkpoint = Checkpoint.open(source.directory, config)
+    checkpoint = source.checkpoint(config)
     weights = plan(config, options, checkpoint)
+    if options.rounding == "kept":
+        weights = keep(weights)
     text = np.empty((0, 0), dtype=np.int64)
     if options.calibrates:
         text = load_windows(options.calibration, reference, facts, context, config.vocab_size)
@@ -108,7 +111,7 @@ def _mixed(
     return spend(weights, measure.costs(), options.bits_per_weight or 0.0, options.head_bits)
 
 
-def _write_tokenizer(stage: Path, directory: Path, facts: TokenizerFacts) -> None:
+def _write_tokenizer(stage: Path, directory: Files, facts: TokenizerFacts) -> None:
     for name, content in tokenizer.tokenizer_files(directory, facts).items():
         (stage / name).write_bytes(content)
     tokenizer.write_binary(stage, stage / tokenizer.TOKENIZER_JSON)

@@ -15,7 +15,7 @@ BLOCK_SIZES = (16, 32, 64, 128, 256)
 
 Quantization = Literal["int4", "none"]
 Activations = Literal["int8", "float32"]
-Rounding = Literal["nearest", "search", "calibrated"]
+Rounding = Literal["nearest", "search", "calibrated", "kept"]
 Kernels = Literal["native", "stock"]
 KvCache = Literal["f16", "int8"]
 Pooling = Literal["mean", "last"]
@@ -30,8 +30,9 @@ class ExportOptions:
     Attributes:
         quantization: "int4", or "none" to keep every weight in float32.
         rounding: how 4-bit values are chosen: "nearest" takes a block's scale from its largest magnitude, "search" by
-            least squared error, "calibrated" rounds each layer for the inputs that a text gives it. The command's
-            default is the last, which is the best and takes longest.
+            least squared error, "calibrated" rounds each layer for the inputs that a text gives it, and "kept" keeps
+            what a GGUF file's blocks hold, where ours can. The command's default is "calibrated", which is the best of
+            the first three and takes longest.
         calibration: a text for that, and for the measure of `bits_per_weight`; None for the package's own.
         block_size: weights along K that share a scale.
         head_bits: width of the embedding and of the LM head, 4 or 8; None for 8, or with a budget for whichever pays.
@@ -81,6 +82,8 @@ class ExportOptions:
             raise OptionInvalid(f"--embeddings {self.embeddings!r}: expected mean, last or none")
         if self.rounding not in get_args(Rounding):
             raise OptionInvalid(f"--rounding {self.rounding!r}: expected nearest, search or calibrated")
+        if self.rounding == "kept":
+            self._check_kept()
         if self.bits_per_weight is not None:
             self._check_budget(self.bits_per_weight)
         if self.calibration is not None and not self.calibrates:
@@ -98,6 +101,18 @@ class ExportOptions:
             raise OptionInvalid(f"--kernels native doesn't go with {reason}; leave one of them out")
         if self.kernels == "stock" and self.kv_cache is not None:
             raise OptionInvalid(f"--kv-cache {self.kv_cache} goes with --kernels native; the stock cache is float32")
+
+    def _check_kept(self) -> None:
+        if self.quantization == "none":
+            raise OptionInvalid("--rounding kept goes with --quantization int4")
+        others = {
+            "--block-size": None if self.block_size == 32 else self.block_size,
+            "--bits-per-weight": self.bits_per_weight,
+            "--calibration": self.calibration,
+        }
+        for option, value in others.items():
+            if value is not None:
+                raise OptionInvalid(f"--quantization keep takes weights as they are; leave out {option} {value}")
 
     @property
     def kv_cache_dtype(self) -> str:
@@ -163,4 +178,9 @@ def native_obstacle(quantization: str, block_size: int, activations: str) -> str
 
 def directory_name(path: Path) -> str:
     """A model id made of a directory's name."""
-    return re.sub(r"[^\w.+-]+", "-", path.resolve().name, flags=re.ASCII) or "model"
+    return clean_name(path.resolve().name)
+
+
+def clean_name(name: str) -> str:
+    """A model id made of a name."""
+    return re.sub(r"[^\w.+-]+", "-", name, flags=re.ASCII)[:128] or "model"

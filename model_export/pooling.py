@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from model_export.config import read_json
 from model_export.errors import ConfigInvalid, PoolingUnsupported
+from model_export.files import Files
 from model_export.options import Pooling
 
 MODULES = "modules.json"
@@ -25,7 +26,7 @@ OLD_NAMES = {
 BUILT = ("Transformer", "Pooling", "Normalize")
 
 
-def declared(directory: Path) -> Pooling | None:
+def declared(directory: Files) -> Pooling | None:
     """Find out how a checkpoint's vectors are made.
 
     Returns:
@@ -48,14 +49,14 @@ def declared(directory: Path) -> Pooling | None:
     path = PurePosixPath(paths["Pooling"])
     if path.is_absolute() or ".." in path.parts:
         raise ConfigInvalid(f"{directory / MODULES} names a directory outside of the checkpoint: {str(path)!r}")
-    file = directory / path / "config.json"
+    file = directory / str(path) / "config.json"
     mode = _mode(read_json(file))
     if mode not in POOLINGS:
         raise PoolingUnsupported(f"{file} asks for the pooling {mode!r}; these are built: {', '.join(POOLINGS)}")
     return POOLINGS[mode]
 
 
-def _modules(path: Path) -> list[dict[str, str]]:
+def _modules(path: Files) -> list[dict[str, str]]:
     try:
         modules: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

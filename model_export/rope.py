@@ -14,14 +14,25 @@ def inverse_frequencies(config: ModelConfig) -> NDArray[np.float32]:
     Returns:
         float32 `(head_dim / 2,)`, radians per token.
     """
-    exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
-    frequencies = 1.0 / np.power(config.rope_theta, exponents.astype(np.float64))
+    frequencies = _plain(config)
     scaling = config.rope_scaling
     if scaling is None:
         return frequencies.astype(np.float32)
     if scaling.kind == "linear":
         return (frequencies / scaling.factor).astype(np.float32)
     return _llama3(frequencies, scaling).astype(np.float32)
+
+
+def _plain(config: ModelConfig) -> NDArray[np.float64]:
+    exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
+    frequencies: NDArray[np.float64] = 1.0 / np.power(config.rope_theta, exponents.astype(np.float64))
+    return frequencies
+
+
+def llama3_factors(config: ModelConfig, scaling: RopeScaling) -> NDArray[np.float64]:
+    """What Llama 3.1's scaling divides each frequency by, whatever the config's is: float64 `(head_dim / 2,)`."""
+    frequencies = _plain(config)
+    return frequencies / _llama3(frequencies, scaling)
 
 
 def _llama3(frequencies: NDArray[np.float64], scaling: RopeScaling) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export.checkpoint import Checkpoint
+
+Codes = tuple[NDArray[np.uint8], NDArray[np.float16]]
 
 
 class Rows(Protocol):
@@ -23,8 +25,23 @@ class Rows(Protocol):
     def source_bytes(self) -> int:
         """Bytes that reading all rows takes from the checkpoint."""
 
+    @property
+    def dtype(self) -> str:
+        """The type that the checkpoint has it in."""
+
+    @property
+    def exact_bits(self) -> int | None:
+        """The fewest bits, 4 or 8, that hold all rows exactly in blocks of 32; None if none do."""
+
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Rows `start:stop`."""
+
+    def codes(self, start: int, stop: int, bits: int) -> Codes:
+        """The same rows exactly, where `exact_bits` are at most `bits`.
+
+        Returns:
+            values with the zero point added, uint8 `(rows, blocks, 32)`; scales, float16 `(rows, blocks)`.
+        """
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,19 @@ class CheckpointRows:
     @property
     def source_bytes(self) -> int:
         return self.checkpoint.stored_bytes(self.name)
+
+    @property
+    def dtype(self) -> str:
+        return self.checkpoint.dtype(self.name)
+
+    @property
+    def exact_bits(self) -> int | None:
+        # Padded heads have none: o_proj's padding lies within its blocks, and the others' cache would have to be too.
+        changed = self.row_index is not None or self.column_index is not None or self.factor != 1.0
+        return None if changed else self.checkpoint.exact_bits(self.name)
+
+    def codes(self, start: int, stop: int, bits: int) -> Codes:
+        return self.checkpoint.codes(self.name, start, stop, bits)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         if self.row_index is None:
@@ -82,14 +112,31 @@ class StackedRows:
     def source_bytes(self) -> int:
         return sum(part.source_bytes for part in self.parts)
 
+    @property
+    def dtype(self) -> str:
+        return ", ".join(dict.fromkeys(part.dtype for part in self.parts))
+
+    @property
+    def exact_bits(self) -> int | None:
+        bits = [part.exact_bits for part in self.parts]
+        found = [b for b in bits if b is not None]
+        return max(found) if len(found) == len(bits) else None
+
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        pieces = []
+        pieces = [part.read(*rows) for part, rows in self._within(start, stop)]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def codes(self, start: int, stop: int, bits: int) -> Codes:
+        values, scales = zip(*(part.codes(*rows, bits) for part, rows in self._within(start, stop)), strict=True)
+        return np.concatenate(values), np.concatenate(scales)
+
+    def _within(self, start: int, stop: int) -> Iterator[tuple[Rows, tuple[int, int]]]:
+        """The parts that these rows are of, and which rows of each."""
         for part in self.parts:
             length = part.shape[0]
             if start < length and stop > 0:
-                pieces.append(part.read(max(start, 0), min(stop, length)))
+                yield part, (max(start, 0), min(stop, length))
             start, stop = start - length, stop - length
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 @dataclass(frozen=True)
@@ -105,6 +152,17 @@ class ComputedRows:
     @property
     def source_bytes(self) -> int:
         return self.array.nbytes
+
+    @property
+    def dtype(self) -> str:
+        return "F32"
+
+    @property
+    def exact_bits(self) -> int | None:
+        return None
+
+    def codes(self, start: int, stop: int, bits: int) -> Codes:
+        raise NotImplementedError("exact_bits is None")
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         return self.array[start:stop]

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from model_export.config import ModelConfig, read_json, token_ids
 from model_export.errors import ConfigInvalid, TokenizerInvalid
+from model_export.files import Files
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_BINARY = "tokenizer.kit"
@@ -68,7 +69,7 @@ class TokenizerFacts:
     chat_template: str | None
 
 
-def load_tokenizer(directory: Path) -> Tokenizer:
+def load_tokenizer(directory: Files) -> Tokenizer:
     """Load tokenizer.json with the reference library.
 
     Raises:
@@ -81,7 +82,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
             hint = "; convert tokenizer.model with transformers: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
         raise TokenizerInvalid(f"{path} is missing{hint}")
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_buffer(path.read_bytes())
     except Exception as error:  # the library raises plain Exception
         raise TokenizerInvalid(f"{path} can't be loaded: {error}") from None
     tokenizer.no_truncation()
@@ -89,7 +90,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     return tokenizer
 
 
-def read_facts(directory: Path, config: ModelConfig, tokenizer: Tokenizer) -> TokenizerFacts:
+def read_facts(directory: Files, config: ModelConfig, tokenizer: Tokenizer) -> TokenizerFacts:
     """Gather what the checkpoint's small files say about special tokens and chat.
 
     Raises:
@@ -134,7 +135,7 @@ def _affixes(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     raise TokenizerInvalid(f"tokenizer.json's post-processor changes tokens ({plain} → {full}); that isn't supported")
 
 
-def _chat_template(directory: Path, raw: Mapping[str, Any]) -> str | None:
+def _chat_template(directory: Files, raw: Mapping[str, Any]) -> str | None:
     path = directory / CHAT_TEMPLATE
     if path.is_file():
         try:
@@ -202,7 +203,7 @@ def _probe_texts(tokenizer: Tokenizer, chat_template: str | None) -> Iterator[st
         yield f"before {token.content} after{token.content}\n"
 
 
-def tokenizer_files(directory: Path, facts: TokenizerFacts) -> dict[str, bytes]:
+def tokenizer_files(directory: Files, facts: TokenizerFacts) -> dict[str, bytes]:
     """The tokenizer's text files for the artefact: name → content."""
     files = {TOKENIZER_JSON: (directory / TOKENIZER_JSON).read_bytes()}
     if facts.chat_template is not None:
@@ -210,7 +211,7 @@ def tokenizer_files(directory: Path, facts: TokenizerFacts) -> dict[str, bytes]:
     return files
 
 
-def sampling_defaults(directory: Path) -> dict[str, float | int]:
+def sampling_defaults(directory: Files) -> dict[str, float | int]:
     """Sampling that the checkpoint's authors recommend in generation_config.json.
 
     Raises:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export import artefact, reference
-from model_export.checkpoint import Checkpoint, load_decoder
 from model_export.config import ModelConfig
 from model_export.errors import ExportError, VerificationFailed
 from model_export.options import ExportOptions
@@ -87,13 +86,13 @@ def verify_logits(read: ReadArtefact, model: str, revision: str | None) -> Logit
         VerificationFailed: MODEL has another shape, or the graph computes something else than its weights say.
     """
     source = resolve(model, revision)
-    config, _ = load_decoder(source.directory)
+    config, _ = source.decoder()
     _check_model(read, config)
     context = int(read.description["context_length"])
     ids = np.random.default_rng(0).integers(0, config.vocab_size, min(POSITIONS, context), dtype=np.int64)
     by_graph = run_graph(read, ids)
     options = ExportOptions(quantization="none", context=context)
-    planned = {w.name: w for w in plan(config, options, Checkpoint.open(source.directory, config))}
+    planned = {w.name: w for w in plan(config, options, source.checkpoint(config))}
     stored = StoredWeights(read)
 
     def own(name: str) -> NDArray[np.float32] | None:
@@ -155,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m model_export.verify", description="Check an artefact.")
     parser.add_argument("directory", type=Path, metavar="DIR")
     parser.add_argument(
-        "--against", metavar="MODEL", help="the checkpoint (directory or hub id) to compare logits with"
+        "--against", metavar="MODEL", help="the checkpoint or GGUF file (path or hub id) to compare logits with"
     )
     parser.add_argument("--revision", help="of MODEL on the hub")
     args = parser.parse_args(arguments)

@@ -16,7 +16,7 @@ from model_export.checkpoint import Checkpoint
 from model_export.config import ModelConfig
 from model_export.heads import HeadLayout
 from model_export.options import ExportOptions, Rounding
-from model_export.quantize import quantize
+from model_export.quantize import pack, quantize
 from model_export.rows import CheckpointRows, ComputedRows, Rows, StackedRows
 from model_export.safetensors_file import TensorSpec
 from model_export.storage import STORAGES, Scales, Storage, Values
@@ -37,7 +37,7 @@ class Weight:
         rows: where the values come from.
         bits: 4 or 8, or None for float32.
         block_size: weights that share a scale.
-        rounding: how 4-bit scales are chosen.
+        rounding: how 4-bit scales are chosen, or "kept" where the checkpoint's own are.
         storage: how the quantized values are stored.
     """
 
@@ -70,6 +70,9 @@ class Weight:
             return
 
         def quantized(slab: tuple[int, int]) -> tuple[Values, Scales]:
+            if self.rounding == "kept":
+                codes, scales = self.rows.codes(*slab, bits)
+                return pack(codes, bits), scales
             return quantize(self.rows.read(*slab), bits, self.block_size, self.name, self.rounding)
 
         yield from self.stored(quantized, pool, window)

@@ -11,6 +11,7 @@ from typing import Any
 from bench.llama_cpp.build import LLAMA, program
 from bench.llama_cpp.errors import ConversionFailed, NotBuilt, PreTokenizerUnknown, ReferenceMissing
 from bench.llama_cpp.importance import OPTIONS, calibration_text
+from model_export.source import Source
 
 REFERENCE_PYTHON = Path(".venv-reference/bin/python")
 QUANTIZED = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_NL", "IQ4_XS")
@@ -112,7 +113,9 @@ def quantize(gguf: Path, out: Path, kind: str, threads: int, isa: str = "avx2", 
         NotBuilt: llama-quantize isn't there.
         ConversionFailed: it ended with an error.
     """
-    options = [] if imatrix is None else ["--imatrix", str(imatrix)]
+    # What is dequantized to F32 has to be said to be quantized before; nothing else is ever asked of such a file.
+    options = ["--allow-requantize"] if kind == "F32" else []
+    options += [] if imatrix is None else ["--imatrix", str(imatrix)]
     _run("quantizer", gguf, [str(program("llama-quantize", isa)), *options, str(gguf), str(out), kind, str(threads)])
 
 
@@ -130,9 +133,9 @@ def measure_importance(gguf: Path, text: str, out: Path, threads: int, isa: str 
 
 
 def converted(
-    checkpoint: Path, kinds: Sequence[str], work: Path, python: Path, threads: int
+    source: Source, kinds: Sequence[str], work: Path, python: Path, threads: int
 ) -> Iterator[tuple[str, Path]]:
-    """Convert a checkpoint once and quantize it to each kind; only one such file is there at a time.
+    """Convert a checkpoint, or dequantize a GGUF file, once; then quantize it to each kind, one file at a time.
 
     Raises:
         PeerError: as `convert` and `quantize`.
@@ -140,9 +143,12 @@ def converted(
     if not kinds:
         return
     lossless, imatrix = work / "lossless.gguf", work / "imatrix.gguf"
-    convert(checkpoint, lossless, python)
+    if source.gguf is None:
+        convert(source.path, lossless, python)
+    else:
+        quantize(source.gguf, lossless, "F32", threads)
     if any(kind.endswith(IMATRIX) for kind in kinds):
-        measure_importance(lossless, calibration_text(checkpoint), imatrix, threads)
+        measure_importance(lossless, calibration_text(source), imatrix, threads)
     for kind in kinds:
         out = work / f"{kind}.gguf"
         name = kind.removesuffix(IMATRIX)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from model_export.calibration import WINDOW, load_windows
-from model_export.config import load_config
+from model_export.source import Source
 from model_export.tokenizer import load_tokenizer, read_facts
 
 # The same length of windows as ours, the chat form's special tokens as such, and the head measured too.
 OPTIONS = ("-c", str(WINDOW), "--parse-special", "--process-output", "--no-ppl")
 
 
-def calibration_text(checkpoint: Path) -> str:
+def calibration_text(source: Source) -> str:
     """The text that our own `--rounding calibrated` runs through a model by default, as the model gets it.
 
     Raises:
         ExportError: the checkpoint's config or tokenizer is invalid.
     """
-    config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
-    facts = read_facts(checkpoint, config, tokenizer)
+    (config, _), tokenizer = source.decoder(), load_tokenizer(source.directory)
+    facts = read_facts(source.directory, config, tokenizer)
     ids = load_windows(None, tokenizer, facts, config.max_position_embeddings, config.vocab_size)
     rows = ids[:, len(facts.prefix_ids) :].tolist()
     return "".join(tokenizer.decode(row, skip_special_tokens=False) for row in rows)

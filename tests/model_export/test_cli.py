@@ -72,7 +72,7 @@ def test_help_needs_no_numpy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["no-such-model", "--out", "OUT"], "neither a directory nor a hub id"),
+        (["no-such-model", "--out", "OUT"], "neither a directory nor a GGUF file nor a hub id"),
         (["owner/name", "--out", "OUT"], "not in the local cache"),
         (["demo", "--out", "OUT", "--threads", "0"], "--threads 0"),
         (["demo", "--out", "OUT", "--context", "1"], "--context 1"),

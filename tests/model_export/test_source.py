@@ -18,6 +18,7 @@ from model_export.errors import ModelNotFound
 from model_export.source import Source, resolve
 from tests.configs import CONFIGS
 from tests.conftest import ROOT
+from tests.model_export.gguf.helpers import write_gguf
 from tests.model_export.helpers import export_to, tree
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -124,7 +125,7 @@ def test_a_revision_goes_with_the_hub_alone(checkpoint: Path) -> None:
 
 
 def test_a_file_is_no_checkpoint(checkpoint: Path) -> None:
-    with pytest.raises(ModelNotFound, match="is a file: give the checkpoint's directory"):
+    with pytest.raises(ModelNotFound, match=r"checkpoint's directory, or a file that ends in \.gguf"):
         resolve(str(checkpoint / "model.safetensors"), None)
 
 
@@ -134,13 +135,19 @@ def test_a_file_is_no_checkpoint(checkpoint: Path) -> None:
 def test_what_is_neither_directory_nor_hub_id(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")  # where nothing lies that a name could mean
-    with pytest.raises(ModelNotFound, match="neither a directory nor a hub id"):
+    with pytest.raises(ModelNotFound, match="neither a directory nor a GGUF file nor a hub id"):
         resolve(model, None)
 
 
 def test_a_name_that_is_too_long() -> None:
-    with pytest.raises(ModelNotFound, match="neither a directory nor a hub id"):
+    with pytest.raises(ModelNotFound, match="neither a directory nor a GGUF file nor a hub id"):
         resolve("x" * 300, None)
+
+
+def test_a_revision_goes_with_no_gguf_file(checkpoint: Path, tmp_path: Path) -> None:
+    path = write_gguf(checkpoint, tmp_path / "x.gguf")
+    with pytest.raises(ModelNotFound, match=r"--revision main goes with a hub id, but .*x\.gguf is a file"):
+        resolve(str(path), "main")
 
 
 # ---------------------------------------------------------------- the hub
@@ -153,7 +160,7 @@ def test_a_model_of_the_hub_is_downloaded_and_exported(hub: type[Hub], tmp_path:
     assert (source.model_id, source.revision) == ("owner/model", COMMIT)
     assert not {"pytorch_model.bin", "consolidated.safetensors"} & set(hub.requested)
     ours = tree(export_to(hub.files, tmp_path / "ours", name="x"))
-    theirs = tree(export_to(source.directory, tmp_path / "theirs", name="x"))
+    theirs = tree(export_to(source.path, tmp_path / "theirs", name="x"))
     assert ours == theirs
 
 
@@ -164,6 +171,20 @@ def test_of_folders_only_what_says_how_vectors_are_made_is_wanted(hub: type[Hub]
     directory = resolve("owner/model", None).directory
     assert (directory / "1_Pooling" / "config.json").is_file()
     assert {name for name in hub.requested if "/" in name} == {"1_Pooling/config.json"}
+
+
+def test_of_a_repository_one_gguf_file_can_be_meant(hub: type[Hub], tmp_path: Path) -> None:
+    (hub.files / "Q8").mkdir()
+    write_gguf(hub.files, hub.files / "Q8" / "x.gguf", "Q8_0", split_max_tensors=20)
+    wanted = ["Q8/x-00001-of-00002.gguf", "Q8/x-00002-of-00002.gguf"]
+    source = resolve(f"owner/model/{wanted[1]}", None)
+    assert (source.model_id, source.revision, source.tensors is None) == ("x", COMMIT, False)
+    assert sorted({*hub.requested}) == wanted
+
+
+def test_a_gguf_file_that_the_repository_has_not(hub: type[Hub]) -> None:
+    with pytest.raises(ModelNotFound, match=r"owner/model has no file no\.gguf"):
+        resolve("owner/model/no.gguf", None)
 
 
 def test_what_was_downloaded_once_is_there_without_a_net(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:

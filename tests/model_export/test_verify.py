@@ -178,7 +178,7 @@ def test_a_model_that_differs_in_one_thing_is_refused(
 
 
 def test_a_model_that_is_not_there(original: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "neither a directory nor a hub id" in said(capsys, original, "--against", "nonsense")
+    assert "neither a directory nor a GGUF file nor a hub id" in said(capsys, original, "--against", "nonsense")
 
 
 def test_logits_of_the_same_shape_and_other_weights_are_reported(

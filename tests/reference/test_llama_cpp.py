@@ -30,7 +30,7 @@ def test_both_give_the_same_logits(tmp_path: Path) -> None:
     export(Source(DEMO, "demo", None), tmp_path / "float", FLOAT)
     ours = Judged(tmp_path / "float", 1)
     ids = np.asarray(sequence(ours.artefact.vocab_size, 200), dtype=np.int64)
-    for _, gguf in converted(DEMO, ["F32"], tmp_path, Path(sys.executable), 1):
+    for _, gguf in converted(Source(DEMO, "demo", None), ["F32"], tmp_path, Path(sys.executable), 1):
         with GgufJudged(gguf, ours.artefact.eos_token_ids, 256, 1) as theirs:
             assert relative_error(theirs.logits(ids), ours.logits(ids)) < 1e-4
             assert theirs.greedy(ids[:20].tolist(), 20) == ours.greedy(ids[:20].tolist(), 20)

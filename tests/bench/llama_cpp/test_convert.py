@@ -9,10 +9,12 @@ import pytest
 from bench.llama_cpp import convert
 from bench.llama_cpp.errors import ConversionFailed, NotBuilt, PreTokenizerUnknown, ReferenceMissing
 from bench.llama_cpp.importance import calibration_text
+from model_export.source import Source
 from tests.bench.llama_cpp.conftest import Install
 from tests.conftest import ROOT
 
 DEMO = ROOT / "demo" / "checkpoint"
+SOURCE = Source(DEMO, "demo", None)
 
 
 def script(path: Path, text: str) -> Path:
@@ -77,7 +79,7 @@ def test_each_kind_is_quantized_from_one_conversion(
     monkeypatch.setattr(convert, "LLAMA", tmp_path)
     python = script(tmp_path / "python", '#!/bin/sh\necho once >> "$7"\n')
     install("llama-quantize", '#!/bin/sh\n{ cat "$1"; echo "$3"; } > "$2"\n')
-    found = {k: f.read_text() for k, f in convert.converted(DEMO, ["Q4_0", "Q8_0"], tmp_path, python, 1)}
+    found = {k: f.read_text() for k, f in convert.converted(SOURCE, ["Q4_0", "Q8_0"], tmp_path, python, 1)}
     assert found == {"Q4_0": "once\nQ4_0\n", "Q8_0": "once\nQ8_0\n"}
 
 
@@ -89,15 +91,15 @@ def test_the_importance_is_measured_once_and_used_where_asked(
     install("llama-imatrix", '#!/bin/sh\necho once >> "$6"\n')
     install("llama-quantize", '#!/bin/sh\n[ "$1" = --imatrix ] && { cp "$2" "$4"; exit; }\necho plain > "$2"\n')
     kinds = ["Q4_0+imatrix", "Q4_0", "Q4_K_M+imatrix"]
-    found = [file.read_text() for _, file in convert.converted(DEMO, kinds, tmp_path, python, 1)]
+    found = [file.read_text() for _, file in convert.converted(SOURCE, kinds, tmp_path, python, 1)]
     assert found == ["once\n", "plain\n", "once\n"]
 
 
 def test_the_importance_is_that_of_our_own_calibration_text() -> None:
-    text = calibration_text(DEMO)
+    text = calibration_text(SOURCE)
     assert "Firebrick" in text
     assert "<|end|><|user|>" in text
 
 
 def test_nothing_is_converted_for_no_kinds(tmp_path: Path) -> None:
-    assert not list(convert.converted(DEMO, [], tmp_path, tmp_path / "none", 1))
+    assert not list(convert.converted(SOURCE, [], tmp_path, tmp_path / "none", 1))
