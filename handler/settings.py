@@ -41,7 +41,7 @@ class Settings:
     page: bool = True  # FIREBRICK_PAGE: a chat at `/`
     function_name: str | None = None  # AWS_LAMBDA_FUNCTION_NAME: set means that Lambda calls, through the Web Adapter
     function_memory_mb: int | None = None  # AWS_LAMBDA_FUNCTION_MEMORY_SIZE: costs are reckoned by it
-    initialization: str | None = None  # AWS_LAMBDA_INITIALIZATION_TYPE: what its duration costs, and whether a request waits for its start
+    initialization: str | None = None  # AWS_LAMBDA_INITIALIZATION_TYPE: its duration's price; do requests wait for it?
     region: str | None = None  # AWS_REGION, else AWS_DEFAULT_REGION: whose prices an answer is reckoned with
     service: str | None = None  # POWERTOOLS_SERVICE_NAME: in metrics
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE

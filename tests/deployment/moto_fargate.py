@@ -17,7 +17,8 @@ from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ecs.responses import EC2ContainerServiceResponse
 from moto.moto_api._internal import mock_random
 
-from tests.deployment.moto_server import around, mend_lambda, mend_permissions, mend_the_rest
+from tests.deployment.moto_server import mend_lambda, mend_permissions, mend_the_rest
+from tests.deployment.replacing import around
 
 FUNCTION = "{0}/2020-05-31/function/(?P<function_name>[^/]+)/publish$"
 VPC_ORIGINS = ("{0}/2020-05-31/vpc-origin$", "{0}/2020-05-31/vpc-origin/(?P<origin_id>[^/]+)$")
