@@ -24,6 +24,7 @@ from tests.handler.worker.conftest import BUCKET
 from tests.handler.worker.documents.conftest import Buckets, told
 from tests.handler.worker.documents.events import TEST_EVENT, s3_record
 from tests.handler.worker.messages import batch, failed, message
+from tests.handler.worker.stepping import SteppedEngine
 from tests.handler.worker.test_worker import SOON_S, context, slow, telemetry
 
 CONTEXT = 1000
@@ -141,6 +142,16 @@ def test_gzip_is_read(buckets: Buckets) -> None:
     engine = ScriptedEngine()
     assert answer(working(engine), buckets.put("a.txt", body, ContentEncoding="gzip")) == []
     assert b"Hello" in bytes(engine.calls[0][1:])
+
+
+def test_as_many_parts_at_a_time_as_there_are_slots_whichever_document_they_are_of(buckets: Buckets) -> None:
+    engine = SteppedEngine()
+    worker = working(ScriptedEngine())
+    worker._model = replace(worker._model, generate=engine.generate, step=engine.step)
+    messages = [told(buckets.put(name, LONG, request=LIST), id=name) for name in ("a.txt", "b.txt")]
+    assert failed(worker.handle(batch(*messages), context())) == []
+    assert (engine.most, max(engine.reading)) == (3, 1)
+    assert [len(result["answers"]) for result in buckets.kept().values()] == [len(engine.ended) / 2] * 2
 
 
 # ---------------------------------------------------------------- once
