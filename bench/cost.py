@@ -2,7 +2,8 @@
 
 Each measurement is one invocation of the worker, a batch of messages through so many slots, whose results say by
 themselves what they cost. The numbers of slots take turns. The memory that is paid for is what has as many processors
-as the engine has threads here, so that speed and price belong together.
+as the engine has threads here, so that speed and price belong together. `undisturbed` is the price by the processor
+time that was used, as if all threads had always worked: on a busy machine it is nearer to what an idle one would tell.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from handler.billing import Bill, Environment
 from handler.engine.memory import COMMON_TOKENS, plan_room
 from handler.engine.threads import MEGABYTES_PER_VCPU, resolve_threads
 from handler.model import Model
-from handler.prices import FALLBACK, read_regions
+from handler.prices import FALLBACK, lambda_rates, read_regions
 from handler.settings import Settings
 from handler.start.loading import load_model
 from handler.worker.telemetry import Telemetry
@@ -99,9 +100,9 @@ def measure(model: Model, bill: Bill, memory_gb: float, slots: int, records: lis
     kept, own = Kept(), dataclasses.replace(model, slots=slots, bill=bill)
     telemetry = Telemetry({"POWERTOOLS_SERVICE_NAME": "bench"}, False, bill)
     worker = Worker(own, kept, telemetry, margin_s=0)
-    started = time.perf_counter()
+    started, processor_s = time.perf_counter(), time.process_time()
     failed = worker.handle({"Records": records}, Context())["batchItemFailures"]
-    seconds = time.perf_counter() - started
+    seconds, processor_s = time.perf_counter() - started, time.process_time() - processor_s
     if failed:
         raise SystemExit(f"{len(failed)} of {len(records)} messages came back")
     timings = [result["timings"] for result in kept.results.values()]
@@ -111,6 +112,7 @@ def measure(model: Model, bill: Bill, memory_gb: float, slots: int, records: lis
         "tokens_per_second": tokens / seconds,
         "gb_seconds_per_million": seconds * memory_gb / tokens * 1e6,
         "million_tokens_usd": usd / tokens * 1e6,
+        "processor_seconds_per_million": processor_s / tokens * 1e6,
     }
 
 
@@ -133,7 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = print_ceiling()
     threads = resolve_threads(os.environ)
     memory_gb = (args.memory_mb or min(LARGEST_MB, threads * MEGABYTES_PER_VCPU)) / 1024
-    bill = Bill(Environment(memory_gb, args.region))
+    bill, rates = Bill(Environment(memory_gb, args.region)), lambda_rates(args.region)
+    assert rates is not None
     settings = Settings(args.model_dir, verify="quick", slots=max(args.slots), lookup=args.lookup)
     model, _ = load_model(settings, threads)
     vocab_size = model.served.vocab_size
@@ -142,11 +145,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         records = messages(args.messages, args.prompt_tokens, args.tokens, vocab_size, number)
         rounds.append({slots: measure(model, bill, memory_gb, slots, records) for slots in args.slots})
     figures = []
-    print(f"{'slots':>5}{'from MB':>9}{'tokens/s':>10}{'ratio':>7}{'GB-s per M':>12}{'$ per M':>9}")
+    print(f"{'slots':>5}{'from MB':>9}{'tokens/s':>10}{'ratio':>7}{'GB-s per M':>12}{'$ per M':>9}{'undisturbed':>13}")
     for slots in args.slots:
         found = {name: median(row[slots][name] for row in rounds[1:]) for name in rounds[0][slots]}
         ratio = median(row[slots]["tokens_per_second"] / row[args.slots[0]]["tokens_per_second"] for row in rounds[1:])
         least = least_memory_mb(args.model_dir, slots)
+        processor_s = found["processor_seconds_per_million"]
+        undisturbed = processor_s / threads * memory_gb * rates.gb_second
         figures.append(
             {
                 "slots": slots,
@@ -155,11 +160,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "ratio": round(ratio, 2),
                 "gb_seconds_per_million": round(found["gb_seconds_per_million"]),
                 "million_tokens_usd": round(found["million_tokens_usd"], 3),
+                "processor_seconds_per_million": round(processor_s),
+                "undisturbed_usd": round(undisturbed, 3),
             }
         )
         print(
             f"{slots:>5}{least or '-':>9}{found['tokens_per_second']:>10,.1f}{ratio:>7.2f}"
-            f"{found['gb_seconds_per_million']:>12,.0f}{found['million_tokens_usd']:>9.3f}"
+            f"{found['gb_seconds_per_million']:>12,.0f}{found['million_tokens_usd']:>9.3f}{undisturbed:>13.3f}"
         )
     paid = {"memory_mb": round(memory_gb * 1024), "region": args.region}
     asked = {"messages": args.messages, "prompt_tokens": args.prompt_tokens, "tokens": args.tokens}
