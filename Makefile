@@ -167,7 +167,7 @@ lock: setup ## pin all requirements anew
 	$(PY) requirements/lock.py
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(REFERENCE_VENV) $(CHECKOV_VENV) $(CLIENTS_VENV) terraform/.terraform .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
+	rm -rf build dist $(VENV) $(REFERENCE_VENV) $(CHECKOV_VENV) $(CLIENTS_VENV) terraform/.terraform terraform/fargate/.terraform .pytest_cache .mypy_cache .ruff_cache .hypothesis kernels/target $(KERNELS)
 
 build/demo/manifest.json: $(DEMO_SOURCES)
 	@mkdir -p build

@@ -56,8 +56,8 @@ class QueueUnusable(StartupError):
 
     def __init__(self, url: str, reason: object) -> None:
         super().__init__(
-            f"FIREBRICK_QUEUE_URL={url!r} can't be polled: {' '.join(str(reason).split())}; the role needs "
-            "sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on it"
+            f"FIREBRICK_QUEUE_URL={url!r} can't be polled: {' '.join(str(reason).split())}; check the URL, and that "
+            "the role has sqs:ReceiveMessage, DeleteMessage, ChangeMessageVisibility and GetQueueAttributes on it"
         )
 
 

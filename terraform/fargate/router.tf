@@ -22,7 +22,7 @@ resource "aws_cloudfront_vpc_origin" "service" {
     arn                    = aws_lb.service.arn
     http_port              = 80
     https_port             = 443
-    origin_protocol_policy = local.tls ? "https-only" : "http-only"
+    origin_protocol_policy = "http-only" # No certificate has the balancer's own name; the way is within the VPC.
 
     origin_ssl_protocols {
       items    = ["TLSv1.2"]

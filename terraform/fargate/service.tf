@@ -102,6 +102,7 @@ resource "aws_vpc_security_group_egress_rule" "tasks" {
 }
 
 resource "aws_ecs_service" "service" {
+  # checkov:skip=CKV_AWS_332:1.4.0 is the latest, and LATEST could be another one tomorrow.
   name                               = local.service_name
   cluster                            = aws_ecs_cluster.service.id
   task_definition                    = aws_ecs_task_definition.service.arn

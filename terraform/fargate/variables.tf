@@ -243,8 +243,8 @@ variable "balancer" {
   }
 
   validation {
-    condition     = var.router == null || (var.balancer.internal == true && var.balancer.client_ca == null && var.balancer.plain_http != true)
-    error_message = "router needs balancer.internal = true, no client_ca (CloudFront, with this version of the provider, shows no certificate to an origin) and no plain_http (others than the router would come in unseen)."
+    condition     = var.router == null || (var.balancer.internal == true && var.balancer.certificate_arn == null && var.balancer.plain_http != true)
+    error_message = "router needs balancer.internal = true, no certificate_arn (CloudFront knows the balancer by AWS's name for it, which is in no certificate of yours, so it comes through the VPC without TLS) and no plain_http (that is for callers other than the router)."
   }
 }
 

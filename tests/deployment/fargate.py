@@ -63,6 +63,8 @@ class Stack:
 
     def destroyed(self) -> None:
         """Wait for its end."""
+        if self._destroyed is None:
+            self.destroy()
         assert self._destroyed is not None
         self._destroyed.result()
         self.threads.shutdown()

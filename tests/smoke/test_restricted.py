@@ -63,3 +63,9 @@ def test_the_workers_dependencies_load() -> None:
         WORKER, "-c", "import awslambdaric, aws_lambda_powertools, boto3, handler.engine.engine; print('loaded')"
     )
     assert (done.stdout, done.returncode) == ("loaded\n", 0), done.stderr
+
+
+def test_the_worker_polls_for_itself_as_another_command() -> None:
+    done = run(WORKER, "-m", "handler.worker.poll", options=("--env", "FIREBRICK_QUEUE_URL=jobs"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("firebrick: FIREBRICK_QUEUE_URL='jobs' is not valid")

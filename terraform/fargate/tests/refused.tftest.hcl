@@ -389,3 +389,18 @@ run "a_secrets_arn" {
 
   expect_failures = [var.api_key_secret]
 }
+
+run "a_certificate_that_the_router_would_refuse" {
+  command = plan
+
+  module {
+    source = "./tests/refused"
+  }
+
+  variables {
+    balancer = { certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/1" }
+    router   = { function_url = "https://abc.lambda-url.eu-central-1.on.aws/", function = "firebrick-stream:live", url_auth = "NONE" }
+  }
+
+  expect_failures = [var.balancer]
+}

@@ -57,7 +57,7 @@ run "iam_to_the_function_and_the_vpc_to_the_service" {
 
   assert {
     condition     = aws_cloudfront_vpc_origin.service[0].vpc_origin_endpoint_config[0].origin_protocol_policy == "http-only"
-    error_message = "Without a certificate it is HTTP within the VPC."
+    error_message = "Within the VPC it is HTTP."
   }
 }
 
