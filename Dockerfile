@@ -40,11 +40,9 @@ ENV FIREBRICK_MODEL_DIR=/opt/firebrick/model \
     PYTHONDONTWRITEBYTECODE=1
 
 FROM model AS stream-files
-ARG LAUNCHER=image/start/launcher.sh
 COPY --from=adapter --chmod=0755 /lambda-adapter /opt/extensions/lambda-adapter
 COPY --from=runtime-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=code /opt/firebrick/app /opt/firebrick/app
-COPY --chmod=0755 ${LAUNCHER} /opt/firebrick/start/launcher
 ENV AWS_LWA_PORT=8080 \
     AWS_LWA_INVOKE_MODE=response_stream \
     AWS_LWA_READINESS_CHECK_PATH=/health \
@@ -57,27 +55,29 @@ CMD []
 
 # The first start, which says what later ones need.
 FROM stream-files AS stream-start
+ARG LAUNCHER=image/start/launcher.sh
 COPY image/start /build/image/start
-RUN cd /build && python3 -m image.start.record stream /out
+RUN cd /build && python3 -m image.start.record server /out
+COPY --chmod=0755 ${LAUNCHER} /out/launcher
 
 FROM stream-files AS stream
-COPY --from=stream-start /out/files /out/libraries.bundle /opt/firebrick/start/
-COPY --from=stream-start /out/handler.bundle /opt/firebrick/start/
+COPY --from=stream-start /out/launcher /out/files /out/libraries.bundle /opt/firebrick/start/
+COPY --from=stream-start /out/own.bundle /opt/firebrick/start/
 
 FROM model AS worker-files
-ARG LAUNCHER=image/start/launcher.sh
 COPY --from=runtime-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=worker-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=code /opt/firebrick/app /opt/firebrick/app
-COPY --chmod=0755 ${LAUNCHER} /opt/firebrick/start/launcher
 WORKDIR /opt/firebrick/app
 ENTRYPOINT ["/opt/firebrick/start/launcher", "python3", "-m", "awslambdaric"]
 CMD ["handler.worker.function.handle"]
 
 FROM worker-files AS worker-start
+ARG LAUNCHER=image/start/launcher.sh
 COPY image/start /build/image/start
-RUN cd /build && python3 -m image.start.record worker /out
+RUN cd /build && python3 -m image.start.record imports /out awslambdaric.__main__ handler.worker.function
+COPY --chmod=0755 ${LAUNCHER} /out/launcher
 
 FROM worker-files AS worker
-COPY --from=worker-start /out/files /out/libraries.bundle /opt/firebrick/start/
-COPY --from=worker-start /out/handler.bundle /opt/firebrick/start/
+COPY --from=worker-start /out/launcher /out/files /out/libraries.bundle /opt/firebrick/start/
+COPY --from=worker-start /out/own.bundle /opt/firebrick/start/

@@ -39,14 +39,14 @@ URL ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench lock clean
+.PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench bench-cold lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
 .PHONY: check-deploy check-kubernetes tools plan deploy destroy invoke smoke-deploy page-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-tools: $(VENV)/.tools $(KERNELS_READY) ## make .venv with what export, server, images and deployment need; build the kernels
+tools: $(VENV)/.tools $(KERNELS_READY) $(if $(HAS_CARGO),$(LAUNCHER)) ## make .venv with what export, server, images and deployment need; build kernels and launcher
 	$(if $(KERNELS_READY),,@echo "no cargo here: onnxruntime's stock kernels will be used; https://rustup.rs has cargo")
 
 setup: $(VENV)/.ready tools ## the same with what tests and checks need
@@ -68,6 +68,9 @@ ifdef HAS_CARGO
 	cd kernels && $(CARGO) fmt --check
 	cd kernels && $(CARGO) clippy --quiet --locked --all-targets --target-dir target -- -D warnings
 	cd kernels && CARGO_PROFILE_TEST_OPT_LEVEL=3 $(CARGO) test --quiet --locked --target-dir target
+	for crate in kernels/launcher bench/cold_start/lazydisk; do ( cd $$crate && $(CARGO) fmt --check && \
+	  $(CARGO) clippy --quiet --locked --all-targets --target-dir $(CURDIR)/build/crates -- -D warnings && \
+	  $(CARGO) test --quiet --locked --target-dir $(CURDIR)/build/crates ) || exit 1; done
 endif
 
 check-deploy: tools $(CHECKOV_VENV)/.ready ## terraform/: form, validity, its tests, the examples, checkov (terraform)
@@ -93,7 +96,7 @@ serve: tools ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
 	FIREBRICK_MODEL_DIR="$(MODEL_DIR)" PORT="$(PORT)" $(PY) -m handler $(ARGS)
 
-image: tools $(if $(HAS_CARGO),$(LAUNCHER)) ## MODEL_DIR=artefact: images firebrick:stream and firebrick:worker; ENGINE, BASE_IMAGE, LWA_IMAGE
+image: tools ## MODEL_DIR=artefact: images firebrick:stream and firebrick:worker; ENGINE, BASE_IMAGE, LWA_IMAGE
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
 	$(PY) -m image.build "$(MODEL_DIR)" --engine "$(ENGINE)"
 
@@ -162,6 +165,9 @@ bench: build/demo/manifest.json ## start-up, export, streaming, batches, guesses
 	$(PY) -m bench.constrained build/demo
 	$(PY) -m bench.load build/demo --rounds 1
 	$(PY) -m bench.export --shape tiny
+
+bench-cold: build/demo/manifest.json ## MODEL_DIR=artefact: exec to the first token on a disk like Lambda's (root, FUSE, loop)
+	$(PY) -m bench.cold_start "$(MODEL_DIR)" --profile warm --profile near --profile mixed --profile half $(ARGS)
 
 lock: setup ## pin all requirements anew
 	$(PY) requirements/lock.py

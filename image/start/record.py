@@ -37,7 +37,7 @@ ENVIRONMENT = {"AWS_LAMBDA_FUNCTION_NAME": "firebrick", "PYTHONHASHSEED": "0"}
 RECORDING = ("image", "sitecustomize")
 
 
-def record_stream(out: Path) -> None:
+def record_server(out: Path) -> None:
     """Serve until one request is answered, then write down what there is; ends the process."""
     with socket.create_server(("127.0.0.1", 0)) as free:  # a build may share the network of its host
         port = free.getsockname()[1]
@@ -72,10 +72,10 @@ def _ask(port: int) -> None:
             time.sleep(PAUSE_S)
 
 
-def record_worker(out: Path) -> None:
-    """Import what the worker's start imports, which loads the model, then write down what there is."""
-    importlib.import_module("awslambdaric.__main__")
-    importlib.import_module("handler.worker.function")
+def record_imports(modules: Sequence[str], out: Path) -> None:
+    """Import what a function's start imports, which loads the model, then write down what there is."""
+    for name in modules:
+        importlib.import_module(name)
     write(out)
 
 
@@ -123,7 +123,7 @@ def _files() -> list[str]:
     """What a start reads, in the order of its need.
 
     The interpreter and its libraries, what Python imports and where it looks before there are bundles, the bundles,
-    other libraries in the order of their import, the model's small files.
+    other libraries, the model's small files. By name in each part, so that it is the same each time.
     """
     with open("/proc/self/maps") as maps:
         fields = [line.split(None, MAPPED) for line in maps]
@@ -132,11 +132,9 @@ def _files() -> list[str]:
     libraries = [path for path in mapped if not path.startswith(model_dir)]
     program = os.path.realpath(sys.executable)
     first = [program, *(path for path in libraries if "/site/" not in path and "lib-dynload" not in path)]
-    imported = [module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
-    then = [path for path in imported if path in libraries]
     model = [f"{model_dir}/{name}" for name in MODEL_FILES]
     bundles = [f"{bundle.DIRECTORY}/{name}" for name in bundle.NAMES]
-    ordered = [*first, *_first_modules(), *bundles, *then, *libraries, *model]
+    ordered = [*first, *_first_modules(), *bundles, *libraries, *model]
     return [path for path in dict.fromkeys(ordered) if path in bundles or os.path.exists(path)]
 
 
@@ -152,11 +150,17 @@ def _first_modules() -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; the exit code is 0, or another if the function doesn't start."""
     parser = argparse.ArgumentParser("record.py", description=__doc__)
-    parser.add_argument("what", choices=("stream", "worker", "compile"))
+    parser.add_argument("what", choices=("server", "imports", "compile"))
     parser.add_argument("out", type=Path)
+    parser.add_argument("modules", nargs="*", help="what is imported")
     given = parser.parse_args(arguments)
     os.environ.update(ENVIRONMENT)
-    {"stream": record_stream, "worker": record_worker, "compile": compile_bundles}[given.what](given.out)
+    if given.what == "server":
+        record_server(given.out)
+    elif given.what == "imports":
+        record_imports(given.modules, given.out)
+    else:
+        compile_bundles(given.out)
     return 0
 
 
