@@ -25,7 +25,7 @@ BUILD = ROOT / "build" / "kubernetes"
 KUBERNETES = "k8s.io/kubernetes@v1.36.3"
 KEDA = "github.com/kedacore/keda/v2@v2.21.0"
 KUBECONFORM = "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0"
-KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.3"
+KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1"
 GO = "https://go.dev/doc/install"
 
 

@@ -84,7 +84,7 @@ resource "aws_lb_trust_store" "clients" {
 resource "aws_lb_listener" "service" {
   # checkov:skip=CKV_AWS_2:Without a certificate only for callers in the VPC, and only where that was asked for by name.
   # checkov:skip=CKV_AWS_103:As above; with one it is TLS 1.3 or 1.2.
-  # checkov:skip=CKV2_AWS_20:Nothing listens on port 80 beside TLS: a redirect comes when the key was sent already.
+  # Nothing listens on port 80 beside TLS: a redirect comes when the key was sent already.
   load_balancer_arn = aws_lb.service.arn
   port              = local.port
   protocol          = local.tls ? "HTTPS" : "HTTP"

@@ -67,7 +67,6 @@ data "aws_secretsmanager_secret" "given" {
 }
 
 resource "aws_secretsmanager_secret" "api_key" {
-  # checkov:skip=CKV2_AWS_57:Rotation needs a function of its own; a larger api_key_version makes a new key.
   # checkov:skip=CKV_AWS_149:A key of one's own is optional (kms_key_arn).
   count                   = local.secret_count
   name                    = local.secret_name
