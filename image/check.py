@@ -14,7 +14,7 @@ from pathlib import Path
 from handler.engine.kernels import NAME as LIBRARY
 from image.build import TARGETS, build_images, prepare
 from image.command import exit_code, model_parser
-from image.context import BUILDING, ROOT, build_context, handler_files
+from image.context import BUILDING, LAUNCHER, ROOT, build_context, handler_files
 from image.engines import Engine
 from image.errors import NotReproducible
 from image.sources import Sources
@@ -29,7 +29,7 @@ def other_clone(umask: int = 0o077) -> Iterator[Path]:
     try:
         with tempfile.TemporaryDirectory() as directory:
             root = Path(directory)
-            for path in (*BUILDING, *handler_files(), f"handler/{LIBRARY}"):
+            for path in (*BUILDING, *handler_files(), f"handler/{LIBRARY}", LAUNCHER):
                 if (ROOT / path).is_file():
                     (root / path).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(ROOT / path, root / path)

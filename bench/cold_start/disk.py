@@ -106,7 +106,7 @@ def lazy(program: Path, image: Path, profile: Profile, work: Path) -> Iterator[M
     # A group of its own: Ctrl-C mustn't take the disk away before what is mounted on it.
     with (
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, process_group=0, preexec_fn=_die_with_parent
+            command, stdout=subprocess.PIPE, text=True, process_group=0, preexec_fn=die_with_parent
         ) as process,
         ExitStack() as stack,
     ):
@@ -156,7 +156,8 @@ def _unmount(path: Path) -> None:
     subprocess.run(["umount", "--lazy", str(path)], check=False)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Let this process end with its parent, however that ends; for `preexec_fn`."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.cold_start.disk import Mounted, Unavailable
+from bench.cold_start.disk import Mounted, Unavailable, die_with_parent
 from bench.cold_start.extents import Layout
 from bench.cold_start.fetches import Fetch, read_log
 from bench.cold_start.roots import Program
@@ -52,6 +52,7 @@ def measure(program: Program, mounted: Mounted, layout: Layout) -> Start:
     """
 
     def enter() -> None:
+        die_with_parent()
         os.chroot(mounted.root)
         os.chdir(program.directory)
 

@@ -141,7 +141,8 @@ def _files() -> list[str]:
 def _first_modules() -> list[str]:
     """What Python imports before it looks into a bundle, and where it looks for that."""
     places = [place for place in sys.path if os.path.isdir(place) and place != os.getcwd()]
-    specs = [module.__spec__ for name, module in sys.modules.items() if name.partition(".")[0] in FIRST]
+    modules = sorted(item for item in list(sys.modules.items()) if item[0].partition(".")[0] in FIRST)
+    specs = [module.__spec__ for _, module in modules]
     files = [path for spec in specs if spec is not None for path in (spec.origin, spec.cached)]
     caches = [os.path.dirname(path) for path in files if path is not None]
     return [*places, *caches, *(path for path in files if path is not None)]

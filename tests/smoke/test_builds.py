@@ -35,6 +35,8 @@ def test_podman_and_buildah_build_the_same(prepared: tuple[Engine, Sources], dem
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_changed_line_pushes_one_layer(prepared: tuple[Engine, Sources], demo_artefact: Path, target: str) -> None:
+def test_a_changed_line_pushes_the_code_and_its_byte_code(
+    prepared: tuple[Engine, Sources], demo_artefact: Path, target: str
+) -> None:
     pushed = measure(*prepared, demo_artefact, target)
     assert pushed.second < pushed.first

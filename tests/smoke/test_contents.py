@@ -18,9 +18,10 @@ NAMES = {"stream": os.environ.get("STREAM_IMAGE", "firebrick:stream")}
 NAMES["worker"] = os.environ.get("WORKER_IMAGE", "firebrick:worker")
 WEIGHTS = "/opt/firebrick/model/model.safetensors"
 COMMON = [WEIGHTS, "/opt/firebrick/model"]
+CODE = ["/opt/firebrick/app", "/opt/firebrick/start", "/opt/firebrick/start/own.bundle"]
 ORDER = {
-    "stream": [*COMMON, "/opt/extensions/lambda-adapter", "/opt/firebrick/site", "/opt/firebrick/app/handler"],
-    "worker": [*COMMON, "/opt/firebrick/site", "/opt/firebrick/site", "/opt/firebrick/app/handler"],
+    "stream": [*COMMON, "/opt/extensions/lambda-adapter", "/opt/firebrick/site", *CODE],
+    "worker": [*COMMON, "/opt/firebrick/site", "/opt/firebrick/site", *CODE],
 }
 # Programs that build, and packages and folders that only building or testing needs.
 UNWANTED = re.compile(
@@ -89,4 +90,4 @@ def test_nothing_tells_of_the_machine_that_built_it(saved: SavedImage) -> None:
 def test_both_functions_share_the_weights_and_the_dependencies(engine: Engine) -> None:
     layers = [read_image(engine, name).config["rootfs"]["diff_ids"] for name in NAMES.values()]
     weights_and_code = set(layers[0]) & set(layers[1])
-    assert len(weights_and_code) == len(layers[0]) - 1  # all but the adapter
+    assert len(weights_and_code) == len(layers[0]) - 3  # all but the adapter, and what a start needs

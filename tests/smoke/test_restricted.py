@@ -47,9 +47,10 @@ def test_the_memory_size_decides_on_threads() -> None:
 
 def test_nothing_is_compiled_at_the_start() -> None:
     done = run(STREAM, "-v", "-c", "import handler.http.app, handler.engine.engine")
-    code = [line for line in done.stderr.splitlines() if line.startswith("# code object from '/opt/firebrick")]
-    assert len(code) > 100
+    lines = done.stderr.splitlines()
+    code = [line for line in lines if line.startswith("# code object from '/opt/firebrick")]
     assert [line for line in code if not line.endswith(".pyc'")] == []
+    assert len([line for line in lines if line.startswith("import ") and "BundledLoader" in line]) > 100
 
 
 def test_a_damaged_artefact_is_one_line_and_exit_code_2() -> None:
