@@ -39,7 +39,7 @@ URL ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench bench-cold lock clean
+.PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-cold lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
 .PHONY: check-deploy check-kubernetes tools plan deploy destroy invoke smoke-deploy page-tools
 
@@ -165,6 +165,9 @@ bench: build/demo/manifest.json ## start-up, export, streaming, batches, guesses
 	$(PY) -m bench.constrained build/demo
 	$(PY) -m bench.load build/demo --rounds 1
 	$(PY) -m bench.export --shape tiny
+
+bench-batch-load: setup build/demo/manifest.json ## MODEL_DIR=artefact: 2,000 documents through queue and worker, with faults
+	$(PY) -m bench.batch_load "$(MODEL_DIR)" $(ARGS)
 
 bench-cold: build/demo/manifest.json ## MODEL_DIR=artefact: exec to the first token on a disk like Lambda's (root, FUSE, loop)
 	$(PY) -m bench.cold_start "$(MODEL_DIR)" --profile warm --profile near --profile mixed --profile half $(ARGS)
