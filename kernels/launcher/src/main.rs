@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let weights = env::var_os("FIREBRICK_MODEL_DIR").map(|directory| Path::new(&directory).join(WEIGHTS));
+    let weights = weights.filter(|_| env::var_os("FIREBRICK_POPULATE").is_none_or(|switch| switch != "0"));
     beside(|| {
         ahead::ask(&listed(Path::new(LIST)));
         if let Some(path) = weights {
