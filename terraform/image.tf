@@ -13,6 +13,8 @@ locals {
     tolist(fileset(local.root, "handler/**/*.py")),
     tolist(fileset(local.root, "handler/libfirebrick_kernels.so")),
     tolist(fileset(local.root, "handler/http/static/*")),
+    tolist(fileset(local.root, "image/start/*")),
+    tolist(fileset(local.root, "build/launcher/release/firebrick-launcher")),
     ["handler/prices.json"],
     ["Dockerfile", "image/install.py", "requirements/runtime.txt", "requirements/worker.txt"],
   ))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.budget import bits_per_weight, check_budget, knapsack, spend
+from model_export.budget import bits_per_weight, check_budget, knapsack, spend, widest
 from model_export.errors import BudgetImpossible
 from model_export.rows import ComputedRows
 from model_export.weights import EMBEDDING, Weight
@@ -66,3 +66,8 @@ def test_a_budget_below_what_a_wide_head_leaves_is_refused() -> None:
     check_budget(WEIGHTS, 4.5, None)
     with pytest.raises(BudgetImpossible, match=r"4\.5: with this model and --head-bits 8, expected 6\.100 to 8\.500"):
         check_budget(WEIGHTS, 4.5, 8)
+
+
+def test_with_room_for_everything_nothing_has_to_be_measured() -> None:
+    assert {w.name: w.bits for w in widest(WEIGHTS, None)} == widths(8.5)
+    assert {w.name: w.bits for w in widest(WEIGHTS, 4)} == widths(8.5, head_bits=4)

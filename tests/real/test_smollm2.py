@@ -1,0 +1,104 @@
+"""SmolLM2-135M-Instruct, from a GGUF file that others made: logits and text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.llama_cpp.build import LOGITS, program
+from bench.llama_cpp.convert import quantize
+from bench.llama_cpp.errors import NotBuilt
+from bench.llama_cpp.logits import GgufJudged
+from bench.logits import Judged
+from model_export.calibration import load_windows
+from model_export.export import export
+from model_export.options import ExportOptions
+from model_export.reading import read_artefact
+from model_export.source import resolve
+from model_export.tokenizer import load_tokenizer, read_facts
+from model_export.verify import verify_logits
+
+TOKENS = 64
+NEAR = 1e-4  # of the largest logit: what float32 sums in another order differ by
+QUESTIONS = (
+    *("What is the capital of France?", "Why is the sky blue?", "Write a haiku about the sea.", "What is gravity?"),
+    *("Give me three tips for better sleep.", "Translate to French: Good morning.", "Who wrote Hamlet?"),
+    *("Explain a computer program to a child.", "Write an email to thank Anna.", "What is 7 times 8?"),
+    *("List the planets.", "What is photosynthesis?", "Write a Python function that adds two numbers.", "Hi!"),
+    *("What does a bee eat?", "Name a famous painter.", "How do I boil an egg?", "Tell me a joke."),
+    *("What is the largest ocean?", "Describe a forest in autumn."),
+)
+
+
+@pytest.fixture(scope="module")
+def floats(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its artefact, unquantized."""
+    out = tmp_path_factory.mktemp("smollm2") / "floats"
+    export(resolve(str(smollm2), None), out, ExportOptions(quantization="none"))
+    return out
+
+
+def prompts(smollm2: Path) -> list[list[int]]:
+    """The questions in the model's chat form."""
+    tokenizer = load_tokenizer(resolve(str(smollm2), None).directory)
+    form = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    return [tokenizer.encode(form.format(question), add_special_tokens=False).ids for question in QUESTIONS]
+
+
+def test_it_is_what_it_says(floats: Path) -> None:
+    found = json.loads((floats / "firebrick.json").read_text())
+    assert found["tokenizer"]["eos_token_ids"] == [0, 2]
+    assert (found["context_length"], found["vocab_size"], found["num_hidden_layers"]) == (8192, 49152, 30)
+    assert "<|im_start|>assistant" in (floats / "chat_template.jinja").read_text()
+
+
+def test_logits_are_those_of_a_plain_computation_with_its_weights(smollm2: Path, floats: Path) -> None:
+    report = verify_logits(read_artefact(floats), str(smollm2), None)
+    assert report.model_error < 1e-4
+
+
+def test_it_knows_a_capital(smollm2: Path, floats: Path) -> None:
+    judged = Judged(floats, 2)
+    text = load_tokenizer(floats).decode(judged.greedy(prompts(smollm2)[0], 16))
+    assert text == "The capital of France is Paris."
+
+
+def test_greedy_text_is_llama_cpp_s(
+    smollm2: Path, floats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        program(LOGITS, "avx2")
+    except NotBuilt as error:
+        pytest.skip(str(error))
+    quantize(smollm2, tmp_path / "f32.gguf", "F32", 2)  # or it would multiply with activations of 8 bits
+    ours = Judged(floats, 2)
+    with GgufJudged(tmp_path / "f32.gguf", ours.artefact.eos_token_ids, 512, 2) as theirs:
+        for prompt in prompts(smollm2):
+            pair = ours.greedy(prompt, TOKENS), theirs.greedy(prompt, TOKENS)
+            common = next((i for i, (a, b) in enumerate(zip(*pair, strict=False)) if a != b), None)
+            if common is None:
+                assert pair[0] == pair[1]
+                continue
+            ids = np.array([*prompt, *pair[0][:common]], dtype=np.int64)
+            gap = distance(ours.logits(ids)[-1], pair[0][common], pair[1][common])
+            with capsys.disabled():
+                print(f"\nnear-tie after {common} tokens: {gap:.1e} of the largest logit between the two")
+            assert gap < NEAR
+
+
+def distance(logits: NDArray[np.float32], first: int, second: int) -> float:
+    """How far two tokens' logits are apart, relative to the largest."""
+    return float(abs(logits[first] - logits[second]) / np.abs(logits).max())
+
+
+def test_calibration_has_text_enough_in_its_form(smollm2: Path) -> None:
+    source = resolve(str(smollm2), None)
+    config, _ = source.decoder()
+    tokenizer = load_tokenizer(source.directory)
+    facts = read_facts(source.directory, config, tokenizer)
+    text = load_windows(None, tokenizer, facts, 1024, config.vocab_size)
+    assert (text == tokenizer.token_to_id("<|im_start|>")).any()
