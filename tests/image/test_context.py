@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from handler.errors import ArtefactDamaged
-from image.context import BUILDING, ROOT, artefact_files, build_context, handler_files
+from image.context import BUILDING, LAUNCHER, ROOT, artefact_files, build_context, handler_files
 from image.errors import KernelsMissing
 
 LIBRARY = "handler/libfirebrick_kernels.so"
@@ -121,3 +121,10 @@ def test_damaged_weights_are_found_before_they_are_baked(clone: Path, artefact: 
     (artefact / "model.safetensors").write_bytes(weights)
     with pytest.raises(ArtefactDamaged, match="damaged"), build_context(artefact, clone):
         pass
+
+
+def test_terraform_hashes_the_same_files() -> None:
+    text = (ROOT / "terraform/image.tf").read_text()
+    hashed = re.findall(r'fileset\(local\.root, "([^"]+)"\)', text) + re.findall(r'"([\w./-]+)"', text)
+    sources = (*BUILDING, *handler_files(), LIBRARY, LAUNCHER)
+    assert [path for path in sources if not any(fnmatch(path, pattern.replace("**/", "*")) for pattern in hashed)] == []
