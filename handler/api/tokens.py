@@ -49,11 +49,12 @@ def _encode(members: Members, values: Mapping[str, Any], served: Served, prompts
         raise MissingParameter("content")
     if len(given) > 1:
         raise InvalidValue(given[1], f"left out where there is a {given[0]}", members.get(given[1]))
+    # Types are checked of what the messages of a chat have no use for, too.
+    older, newer = members.boolean("add_special"), members.boolean("add_special_tokens")
+    special = members.boolean("parse_special") is not False
     if given == ["messages"]:
         return parse_chat(values, served).prompt_ids(prompts)
     text = members.text(given[0]) or ""
-    older, newer = members.boolean("add_special"), members.boolean("add_special_tokens")
-    special = members.boolean("parse_special") is not False
     parse_opening(members, None)  # which a text has no use for
     parse_variables(members)
     if next((value for value in (older, newer) if value is not None), given == ["prompt"]):

@@ -84,6 +84,7 @@ def test_messages_are_written_down() -> None:
         (detokenize, {"tokens": [True]}, "tokens[0]"),
         (apply_template, {}, "messages"),
         (apply_template, {"messages": MESSAGES, "continue_final_message": True}, "continue_final_message"),
+        (tokenize, {"messages": MESSAGES, "add_special": ""}, "add_special"),
     ],
 )
 def test_a_bad_body_is_refused_by_name(compute: Any, members: dict[str, Any], param: str) -> None:
