@@ -33,17 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--environments", type=int, default=4, help="of the function (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=10, help="messages of an invoke (%(default)s)")
     parser.add_argument("--memory", type=int, default=3008, metavar="MB", help="of the function (%(default)s)")
-    parser.add_argument("--timeout", type=int, default=30, metavar="S", help="of an invoke (%(default)s)")
-    parser.add_argument("--visibility", type=int, default=30, metavar="S", help="of the queue (%(default)s)")
-    parser.add_argument("--receives", type=int, default=8, help="until a message is given up (%(default)s)")
+    parser.add_argument("--timeout", type=int, default=20, metavar="S", help="of an invoke (%(default)s)")
+    parser.add_argument("--visibility", type=int, default=20, metavar="S", help="of the queue (%(default)s)")
+    parser.add_argument("--receives", type=int, default=6, help="until a message is given up (%(default)s)")
     parser.add_argument("--kills", type=int, default=12, help="of worker processes (%(default)s)")
     parser.add_argument("--refused", type=float, default=0.02, help="part of S3's calls (%(default)s)")
     parser.add_argument("--cut", type=float, default=0.01, help="part of S3's calls whose answer is lost (%(default)s)")
+    parser.add_argument("--poison", type=float, default=0.02, help="part of the documents (%(default)s)")
     parser.add_argument("--doubled", type=int, default=20, help="every so many-th document is told twice (%(default)s)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw results over time")
     args = parser.parse_args(arguments)
     machine = print_ceiling()
-    documents = make_documents(args.documents)
+    documents = make_documents(args.documents, poison=args.poison)
     calm = Plan(
         model_dir=args.model_dir,
         environments=args.environments,

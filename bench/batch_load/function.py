@@ -96,7 +96,7 @@ class Function:
         if name == "batch_throttled":
             self.throttled_at.append(time.monotonic())
         if name == "failed":
-            self.errors[str(entry.get("code"))] += 1
+            self.errors[str(entry.get("error"))] += 1
 
 
 def _children(pid: int) -> Iterator[int]:

@@ -96,7 +96,7 @@ def run(documents: Sequence[Document], plan: Plan) -> Outcome:
         account.put(documents, plan.doubled)
         began = time.monotonic()
         with _function(account, s3_url, plan) as function:
-            samples = _follow(account, function, len(documents), plan, began)
+            samples = _follow(account, behind, function, len(documents), plan, began)
             seconds = samples[-1].at_s
         return _outcome(account, behind, function, seconds, samples, began)
 
@@ -125,12 +125,16 @@ def _function(account: Account, s3_url: str, plan: Plan) -> Iterator[Function]:
         yield function
 
 
-def _follow(account: Account, function: Function, count: int, plan: Plan, began: float) -> list[Sample]:
+def _follow(
+    account: Account, behind: Storage, function: Function, count: int, plan: Plan, began: float
+) -> list[Sample]:
     """Look on, and kill; gives a sample for every moment."""
     samples: list[Sample] = []
     killed = 0
     while True:
-        results, (waiting, dead) = len(account.versions(PREFIX)), account.left()
+        # To ask S3 for all results each time would be most of its work.
+        results = sum(path.startswith(f"/{RESULTS}/{PREFIX}") for path in behind.written.copy())
+        waiting, dead = account.left()
         samples.append(Sample(round(time.monotonic() - began, 2), results, waiting, dead))
         if not waiting and results + dead >= count:
             return samples
@@ -160,7 +164,8 @@ def _outcome(
         outcome.written[key] = outcome.written.get(key, 0) + times
     outcome.dead = sorted(account.dead())
     for name in account.versions(FAILED):
-        outcome.reasons["documents/" + name.removeprefix(FAILED).rpartition("/")[0]] = account.read(name)["code"]
+        key = "documents/" + name.removeprefix(FAILED).rpartition("/")[0]
+        outcome.reasons[key] = account.read(name)["error"]["code"]
     outcome.figures = {
         "seconds": round(seconds, 1),
         "kills": len(function.killed_at),

@@ -27,6 +27,7 @@ class Storage:
     def __init__(self, url: str, refused: float, cut: float) -> None:
         self.counts: Counter[str] = Counter()  # by method
         self.faults: Counter[str] = Counter()
+        self.written: set[str] = set()  # paths of objects
         self._address = urlsplit(url)
         self._refused, self._cut = refused, cut
         self._rng, self._lock = Random(1), Lock()
@@ -81,6 +82,8 @@ def storage(url: str, refused: float = 0.0, cut: float = 0.0) -> Iterator[tuple[
                 return
             headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
             status, given, content = behind.forward(self.command, self.path, headers, body)
+            if self.command == "PUT" and status == 200:
+                behind.written.add(self.path.partition("?")[0])
             if fate == "cut":
                 self.close_connection = True
                 return
