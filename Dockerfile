@@ -47,7 +47,9 @@ ENV AWS_LWA_PORT=8080 \
     AWS_LWA_INVOKE_MODE=response_stream \
     AWS_LWA_READINESS_CHECK_PATH=/health \
     AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS=400 \
-    AWS_LWA_ERROR_STATUS_CODES=501
+    AWS_LWA_ERROR_STATUS_CODES=501 \
+    AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH=/snapshot/before \
+    AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH=/snapshot/after
 WORKDIR /opt/firebrick/app
 # Lambda wants an absolute path; where Python lies is the base's own affair, so the launcher looks in PATH.
 ENTRYPOINT ["/opt/firebrick/start/launcher", "python3", "-m", "handler"]

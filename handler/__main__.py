@@ -26,8 +26,12 @@ from handler.start.key_loading import KeyLoading  # noqa: E402
 from handler.start.loading import load_model  # noqa: E402
 
 if TYPE_CHECKING:
+    from handler.access.keys import Keys
+    from handler.http.hooks import Hooks
     from handler.logs import Log
     from handler.metrics import Metrics
+    from handler.model import Model
+    from handler.snapshot import Snapshot
 
 LAST_LINES_S = 2.0  # for a reader of the log that is behind
 WEB = ("handler.http.app", "handler.http.server")  # starlette and uvicorn
@@ -76,7 +80,9 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
     log = Log(lines, settings.log_text)
     metrics = _metrics(settings, log)
     scheduler = Scheduler[Any](settings.queue, model.slots, model.step)
-    app = create_app(model, scheduler, settings, log, key.result(), metrics)
+    keys = key.result()
+    snapshot = _snapshot(settings, model, keys, metrics, log)
+    app = create_app(model, scheduler, settings, log, keys, metrics, _hooks(settings, snapshot))
     url = listen(opened)
 
     def ready() -> None:
@@ -88,8 +94,10 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
         log.event("ready", **members, ready_ms=ready_ms, **parts, **key.parts, ended=parts.ended_ms(STARTED))
         if metrics is not None:
             metrics.ready(ready_ms)
+        if snapshot is not None:
+            snapshot.before()  # An adapter that has no hooks says nothing before the checkpoint.
 
-    serve(app, scheduler, opened, settings.shutdown_grace_s, ready, log, bounds)
+    serve(app, scheduler, opened, settings.shutdown_grace_s, ready, log, bounds, snapshot)
     lines.drain(LAST_LINES_S)
 
 
@@ -99,6 +107,31 @@ def _metrics(settings: Settings, log: Log) -> Metrics | None:
     from handler.metrics import SERVICE, Metrics
 
     return Metrics(log, settings.metrics_namespace, settings.service or SERVICE)
+
+
+def _snapshot(settings: Settings, model: Model, keys: Keys, metrics: Metrics | None, log: Log) -> Snapshot | None:
+    """What is done around a snapshot; None where the environment comes from none."""
+    from handler.prices import SNAP_START
+
+    if settings.function_name is None or settings.initialization != SNAP_START:
+        return None
+    from handler.snapshot import Snapshot
+
+    snapshot = Snapshot(lambda event, took_ms: log.event(event, took_ms=took_ms))
+    snapshot.on_after(model.forget_times)
+    snapshot.on_after(keys.doubt)
+    snapshot.on_billed(model.bill.restored)
+    if metrics is not None:
+        snapshot.on_restored(metrics.restored)
+    return snapshot
+
+
+def _hooks(settings: Settings, snapshot: Snapshot | None) -> Hooks | None:
+    if snapshot is None:
+        return None
+    from handler.http.hooks import Hooks
+
+    return Hooks(snapshot, settings)
 
 
 def _parse_arguments(arguments: Sequence[str]) -> dict[str, str | None]:

@@ -41,6 +41,7 @@ class Share:
         self.requests = 0  # 1 for the first answer of an invocation
         self.init_ms: float | None = None  # of the first answer of an environment
         self.restored = False
+        self.restore_ms: float | None = None  # of the first answer of a restored environment
         self.billed_ms: int | None = None  # once it has ended
 
     def start(self) -> None:
@@ -78,6 +79,7 @@ class Bill:
         self._lock = Lock()
         self._first = True
         self._init_ms: float | None = None
+        self._restore_ms: float | None = None
         self._present = 0
         self._open: list[Share] = []
         self._at = self._nobodys_s = self._ended_s = 0.0
@@ -88,6 +90,18 @@ class Bill:
         """Take note of how long the init phase was; only on demand is it part of the first invocation's duration."""
         if self._environment is not None and self._environment.initialization == ON_DEMAND:
             self._init_ms = init_ms
+
+    def restored(self, took_ms: float) -> None:
+        """Take note of a restore from a snapshot: what runs after it is billed as duration, with the next answer's.
+
+        Lambda bills the code of runtime hooks: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html.
+
+        Args:
+            took_ms: What ran, in milliseconds.
+        """
+        with self._lock:
+            self._first = True
+            self._restore_ms = took_ms
 
     @contextmanager
     def invocation(self, began_at: float | None = None) -> Iterator[None]:
@@ -122,7 +136,8 @@ class Bill:
             if self._first:
                 self._first = False
                 share.init_ms = self._init_ms
-                share.seconds += (self._init_ms or 0.0) / 1e3
+                share.restore_ms = self._restore_ms
+                share.seconds += ((self._init_ms or 0.0) + (self._restore_ms or 0.0)) / 1e3
                 share.restored = self._environment is not None and self._environment.initialization == SNAP_START
             self._open.append(share)
 
@@ -148,6 +163,7 @@ class Bill:
         return {
             "billed_ms": billed_ms,
             **({} if share.init_ms is None else {"init_ms": share.init_ms}),
+            **({} if share.restore_ms is None else {"restore_ms": share.restore_ms}),
             "estimated_cost_usd": self._usd(share, billed_ms),
         }
 

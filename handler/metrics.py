@@ -32,6 +32,7 @@ UNITS = {
     "EstimatedCost": "None",
     "ColdStart": "Count",
     "ReadyTime": "Milliseconds",
+    "RestoreTime": "Milliseconds",
 }
 TIMINGS = {
     "PromptTokens": "prompt_tokens",
@@ -86,6 +87,10 @@ class Metrics:
     def ready(self, ready_ms: float) -> None:
         """The server can answer; the first request will tell, because a start alone may serve nobody."""
         self._first = {"ColdStart": 1, "ReadyTime": ready_ms}
+
+    def restored(self, took_ms: float) -> None:
+        """The process was restored from a snapshot: that is its cold start, not the one before the snapshot."""
+        self._first = {"ColdStart": 1, "RestoreTime": took_ms}
 
     def request(self, record: Record) -> None:
         """Write the metrics of a request that has ended, if it makes any."""

@@ -83,3 +83,4 @@ class Model:
     prefixes: tuple[int, ...] = ()  # tokens of each that was loaded
     room: Room | None = None  # what the answers may take of the memory; None for as much as they want
     bill: Bill = field(default_factory=Bill)  # what this environment costs
+    forget_times: Callable[[], None] = lambda: None  # the engine's measurements, after a restore from a snapshot

@@ -42,6 +42,8 @@ class Settings:
     function_name: str | None = None  # AWS_LAMBDA_FUNCTION_NAME: set means that Lambda calls, through the Web Adapter
     function_memory_mb: int | None = None  # AWS_LAMBDA_FUNCTION_MEMORY_SIZE: costs are reckoned by it
     initialization: str | None = None  # AWS_LAMBDA_INITIALIZATION_TYPE: its duration's price; do requests wait for it?
+    before_checkpoint: str | None = None  # AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH: what the Web Adapter calls then
+    after_restore: str | None = None  # AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH: the same
     region: str | None = None  # AWS_REGION, else AWS_DEFAULT_REGION: whose prices an answer is reckoned with
     service: str | None = None  # POWERTOOLS_SERVICE_NAME: in metrics
     metrics_namespace: str = "Firebrick"  # POWERTOOLS_METRICS_NAMESPACE
@@ -127,6 +129,8 @@ KEYS = {
     "function_name": ["AWS_LAMBDA_FUNCTION_NAME"],
     "function_memory_mb": ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"],
     "initialization": ["AWS_LAMBDA_INITIALIZATION_TYPE"],
+    "before_checkpoint": ["AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH"],
+    "after_restore": ["AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"],
     "region": ["AWS_REGION", "AWS_DEFAULT_REGION"],
     "service": ["POWERTOOLS_SERVICE_NAME"],
     "metrics_namespace": ["POWERTOOLS_METRICS_NAMESPACE"],
@@ -230,6 +234,12 @@ def _url(key: str, value: str) -> str:
     return value
 
 
+def _path(key: str, value: str) -> str:
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", value, re.ASCII):
+        raise SettingsError(key, value, "a path that begins with a slash, without a query")
+    return value
+
+
 def _metrics_name(key: str, value: str) -> str:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html: Namespace
     if not (value.isascii() and value.isprintable() and value.strip() and len(value) <= 255 and value[0] != ":"):
@@ -301,6 +311,8 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "function_name": lambda key, value: value,
     "function_memory_mb": _integer(1, 2**31),
     "initialization": lambda key, value: value,
+    "before_checkpoint": _path,
+    "after_restore": _path,
     "region": lambda key, value: value,
     "service": _metrics_name,
     "metrics_namespace": _metrics_name,

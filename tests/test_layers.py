@@ -35,7 +35,7 @@ PROCESSES = {
 LAYERS = (
     *("__main__", "doctor", "prefixing", "worker", "http", "start", "access", "generation", "choices", "model", "api"),
     *("text", "metrics", "logs", "invocation", "deadline", "scheduler", "engine", "turns", "artefact", "billing"),
-    *("prices", "settings", "errors"),
+    *("snapshot", "prices", "settings", "errors"),
 )
 
 

@@ -23,6 +23,10 @@ class Keys(Protocol):
         """Whether a request with this key may pass; a request without a key has given b""."""
         ...
 
+    def doubt(self) -> None:
+        """The process was restored from a snapshot: what was read before may have changed."""
+        ...
+
 
 class AnyKey:
     """Lets everybody in."""
@@ -30,6 +34,9 @@ class AnyKey:
     async def accepts(self, given: bytes) -> bool:
         """Whether a request with this key may pass: always."""
         return True
+
+    def doubt(self) -> None:
+        """Nothing was read."""
 
 
 class FixedKey:
@@ -41,6 +48,9 @@ class FixedKey:
     async def accepts(self, given: bytes) -> bool:
         """Whether it is that key."""
         return hmac.compare_digest(given, self._key)
+
+    def doubt(self) -> None:
+        """It is the configuration's, which a snapshot belongs to."""
 
 
 class SecretKey:
@@ -92,6 +102,11 @@ class SecretKey:
         if refresh is not None:
             await asyncio.wait([refresh], timeout=WAIT_S)
         return hmac.compare_digest(given, self._key)
+
+    def doubt(self) -> None:
+        """Let the next request wait for the secret, however young the clock makes the key."""
+        self._read_at = self._tried_at = float("-inf")
+        self._refresh = None  # It hangs in another environment's connection.
 
     def _refreshing(self) -> asyncio.Task[None] | None:
         """The read that runs, or a new one unless the last is too recent."""

@@ -141,6 +141,7 @@ _TIMINGS = object_of(
     decode_tokens_per_second=nullable("number", minimum=0),
     billed_ms=nullable("integer", minimum=0, description="What Lambda bills for it; null outside of Lambda."),
     init_ms={**_MILLISECONDS, "description": "Of these, the init phase; with an environment's first answer only."},
+    restore_ms={**_MILLISECONDS, "description": "Of these, what ran after the restore; as init_ms, from a snapshot."},
     estimated_cost_usd=nullable("number", minimum=0, description="By list prices; null where they aren't known."),
     stopped_by={"const": "deadline", "description": "Only if the function's deadline cut the answer off."},
 )

@@ -137,6 +137,12 @@ class Engine:
         session = create_session(artefact.directory / GRAPH, threads, library=library, weights=weights)
         return cls(session, artefact, options, weights, cheap_rows(library) if library else 1, prefixes)
 
+    def forget_times(self) -> None:
+        """Measure anew: what was measured was another machine's, on a clock that may have jumped since."""
+        with self._lock:
+            self._decoded_at = self._prefill_rate = 0.0
+            self._costs = Costs()
+
     def warm_up(self) -> None:
         """Work on a token for a moment, so that what can fail has failed before the first request.
 

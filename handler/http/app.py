@@ -38,6 +38,7 @@ from handler.settings import Settings
 from handler.text.deltas import Delta
 
 if TYPE_CHECKING:
+    from handler.http.hooks import Hooks  # Most servers have none.
     from handler.http.page import Page  # Start-up doesn't need it.
 
 ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES, EMBEDDINGS)
@@ -51,6 +52,7 @@ def create_app(
     log: Log,
     keys: Keys,
     metrics: Metrics | None = None,
+    hooks: Hooks | None = None,
 ) -> Starlette:
     """Make the ASGI application.
 
@@ -61,6 +63,7 @@ def create_app(
         log: One line a request.
         keys: Who may ask.
         metrics: Counts requests; None where nobody would read it.
+        hooks: SnapStart's; None without.
     """
     text_thread = ThreadPoolExecutor(1, "text")
     limits = Limits(settings.max_body, settings.max_response, settings.idle_s, settings.heartbeat_s)
@@ -88,6 +91,7 @@ def create_app(
         metrics=metrics,
         refusals=refusals,
         page=settings.page,
+        hooks=hooks,
     )
     app = Starlette(
         routes=routes,

@@ -116,6 +116,12 @@ class Connections:
         self._all.discard(connection)
         self._waiting.pop(connection, None)
 
+    def close_idle(self) -> None:
+        """End those that wait for their clients."""
+        for connection in [*self._waiting]:
+            self.leave(connection)
+            connection.give_way()
+
     def count(self, reason: str) -> None:
         """Note that a connection was refused or ended, or couldn't be taken."""
         self._refused[reason] += 1

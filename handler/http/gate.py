@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -31,6 +31,9 @@ from handler.invocation import Invocation, read_invocation
 from handler.logs import Log, Record
 from handler.metrics import Metrics
 
+if TYPE_CHECKING:
+    from handler.http.hooks import Hooks  # Most servers have none.
+
 RECORD = "firebrick.record"  # where a request's scope holds its Record
 HEALTH = "/health"  # open to all: load balancers have no key
 PAGE = "/"  # open too, and holds no secret: what it asks for needs the key
@@ -49,6 +52,7 @@ class Gate:
         paths: Finds the route that a path means.
         refusals: What gives an error's body, by path; OpenAI's form elsewhere.
         page: Whether there is one.
+        hooks: SnapStart's; None without.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Gate:
         metrics: Metrics | None = None,
         refusals: Mapping[str, Callable[[ApiError], dict[str, Any]]] | None = None,
         page: bool = False,
+        hooks: Hooks | None = None,
     ) -> None:
         self._app = app
         self._log = log
@@ -70,9 +75,11 @@ class Gate:
         self._metrics = metrics
         self._refusals = refusals or {}
         self._page = page
+        self._hooks = hooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["path"] = self._paths.meant(scope["path"])
+        written = scope["path"]
+        scope["path"] = self._paths.meant(written)
         record = Record(id=os.urandom(12).hex(), method=scope["method"], path=scope["path"])
         record.invocation = self._invocation(scope, record)
         record.id = record.invocation.request_id or record.id
@@ -91,6 +98,8 @@ class Gate:
                 raise HttpVersionUnsupported(scope["http_version"])
             if _head_size(scope) > LARGEST_HEAD:  # h11 only measures heads that come in pieces.
                 raise HeadTooLarge(LARGEST_HEAD)
+            if self._hooks is not None and await self._hooks.take(scope, written, receive, tagged_send):
+                return
             if record.invocation.event:
                 raise EventsNotTaken()
             await self._authorize(scope)

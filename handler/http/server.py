@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,6 +20,9 @@ from handler.http.limits import LARGEST_HEAD
 from handler.http.listener import BACKLOG
 from handler.logs import Log, Notices
 from handler.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from handler.snapshot import Snapshot  # Most servers have none.
 
 ACCEPTED_AT_ONCE = 32  # A tick of the loop accepts so many before the first of them is counted.
 TICKS_A_SWEEP = 5  # uvicorn ticks ten times a second
@@ -34,6 +37,7 @@ def serve(
     on_ready: Callable[[], None],
     log: Log,
     bounds: Bounds,
+    snapshot: Snapshot | None = None,
 ) -> None:
     """Answer until SIGTERM or SIGINT, then finish what is in flight or, after the grace period, end it.
 
@@ -45,9 +49,13 @@ def serve(
         on_ready: Called when requests are taken.
         log: Where uvicorn's own warnings go, too.
         bounds: What strangers may take.
+        snapshot: Told what to do with connections before a checkpoint; None where there is none.
     """
     logging.getLogger().addHandler(Notices(log))
-    server = Server(app, scheduler, grace_s, on_ready, Connections(bounds, log))
+    connections = Connections(bounds, log)
+    if snapshot is not None:
+        snapshot.on_before(connections.close_idle)
+    server = Server(app, scheduler, grace_s, on_ready, connections)
     # uvicorn raises the signal again after its own handler has done all: then it must not kill the process.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -238,4 +238,5 @@ def _model(
         prefixes=tuple(len(prefix.ids) for prefix in prefixes),
         room=room,
         bill=make_bill(settings),
+        forget_times=engine.forget_times,
     )

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from handler.engine.memory import memory_limit
 from handler.engine.threads import resolve_threads
 from handler.errors import ResultsBucketMissing
+from handler.prices import SNAP_START
 from handler.settings import S3, Settings, read_settings
 from handler.start.background import Background
 from handler.start.loading import load_model
 
 if TYPE_CHECKING:
+    from handler.model import Model
     from handler.worker.documents.documents import Desk
     from handler.worker.results import Results
+    from handler.worker.telemetry import Telemetry
     from handler.worker.web import Web
     from handler.worker.worker import Worker
 
@@ -64,7 +67,23 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> Worker:
     model.bill.initialized(ready_ms)
     members = {"model": model.served.model_id, "threads": threads, "slots": model.slots, "prefixes": model.prefixes}
     telemetry.ready(ready_ms, **members, **parts)
+    if settings.initialization == SNAP_START:
+        _register(model, telemetry)
     return worker
+
+
+def _register(model: Model, telemetry: Telemetry) -> None:
+    """Tell Lambda's runtime client what to do around a snapshot; all else is made with the first event or later."""
+    from snapshot_restore_py import register_after_restore, register_before_snapshot
+
+    from handler.snapshot import Snapshot
+
+    snapshot = Snapshot(telemetry.event)
+    snapshot.on_after(model.forget_times)
+    snapshot.on_billed(model.bill.restored)
+    snapshot.on_restored(telemetry.restored)
+    register_before_snapshot(snapshot.before)
+    register_after_restore(snapshot.after)
 
 
 def _connect(settings: Settings) -> Results | None:

@@ -59,6 +59,14 @@ class Telemetry:
         members["ready_ms"] = ready_ms
         self._log.info("ready", extra=members)
 
+    def restored(self, took_ms: float) -> None:
+        """The process was restored from a snapshot: that is its cold start, not the one before the snapshot."""
+        self._first = {"ColdStart": 1, "RestoreTime": took_ms}
+
+    def event(self, name: str, took_ms: float) -> None:
+        """Something outside of any invocation was done."""
+        self._log.info(name, extra={"took_ms": took_ms})
+
     @contextmanager
     def invocation(self, request_id: str) -> Iterator[None]:
         """Put the invocation's id into all its lines, and write its metrics at its end."""

@@ -65,11 +65,13 @@ class Deployed:
             "on_success": (destinations.get("OnSuccess") or {}).get("Destination"),
             "dead_letter_queue": (configuration.get("DeadLetterConfig") or {}).get("TargetArn"),
         }
+        snapshots = (configuration.get("SnapStart") or {}).get("ApplyOn") == "PublishedVersions"
         alias = self.qualifier if self.qualifier != configuration["Version"] else None
         return {
             **{name: str(value) for name, value in values.items() if value not in (None, "")},
             "env": [f"{key}={value}" for key, value in variables.items()],
             "alias": [alias] if alias else [],
+            **({"snapstart": True} if snapshots and configuration["Version"] != LATEST else {}),
         }
 
 

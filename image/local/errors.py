@@ -107,6 +107,10 @@ class InitReported(FunctionError):
     """The runtime reported that it can't start."""
 
 
+class RestoreReported(FunctionError):
+    """The runtime reported that what it does after a restore failed."""
+
+
 class ResponseTooLarge(FunctionError):
     """A buffered response has more than 6 MB."""
 
@@ -179,6 +183,15 @@ class InitTimedOut(FunctionError):
 
     def __init__(self) -> None:
         super().__init__("Sandbox.Timedout", "init took too long")
+
+
+class RestoreTimedOut(FunctionError):
+    """What runs after a restore took longer than 10 s."""
+
+    status = "timeout"
+
+    def __init__(self) -> None:
+        super().__init__("Sandbox.Timedout", "restore took too long")
 
 
 class SandboxFailed(FunctionError):

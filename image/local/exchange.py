@@ -43,6 +43,7 @@ class Exchange:
         failed: Holds the first error that ends the environment.
         closing: Whether the environment is being ended, so that nothing counts as a failure any more.
         ending: Tells whether one of the processes has begun to end.
+        snapshot: Whether a snapshot is made at the end of the init phase.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,8 @@ class Exchange:
         self.failed: asyncio.Future[FunctionError] = asyncio.get_running_loop().create_future()
         self.closing = False
         self.ending: Callable[[], bool] = lambda: False
+        self.snapshot = False
+        self._restoring: asyncio.Event | None = None  # that the runtime waits for
         self._runtime_ready = asyncio.Event()
         self._registered = asyncio.Event()
         self._deliveries: asyncio.Queue[Invocation] = asyncio.Queue()
@@ -63,6 +66,15 @@ class Exchange:
         """The runtime asks for work, which says that it is done with the last."""
         self._runtime_ready.set()
         return await self._deliveries.get()
+
+    async def next_restore(self) -> bool:
+        """The runtime asks for the restore, which says that a snapshot can be made; return whether it may ask now."""
+        if not self.snapshot or self._restoring is not None or self._runtime_ready.is_set():
+            return False
+        self._restoring = asyncio.Event()
+        self._runtime_ready.set()
+        await self._restoring.wait()
+        return True
 
     def register(self, extension: Extension) -> None:
         """Take in an extension."""
@@ -107,6 +119,13 @@ class Exchange:
         for extension in list(self.extensions.values()):
             await extension.ready.wait()
         self.registration_open = False
+
+    async def restored(self) -> None:
+        """Let the runtime go on if it waits for that, and wait until it asks for work."""
+        if self._restoring is not None:
+            self._runtime_ready.clear()
+            self._restoring.set()
+        await self._runtime_ready.wait()
 
     def deliver(self, invocation: Invocation, event: dict[str, Any]) -> None:
         """Give an invocation to the runtime and its event to the extensions that subscribed to it."""

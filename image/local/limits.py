@@ -12,6 +12,8 @@ STREAM_UNCAPPED_BYTES = 6 * MIB  # after these, a stream is slowed down
 STREAM_BYTES_PER_S = 2 * MIB
 
 INIT_S = 10.0  # the init phase; what takes longer is started again within the invoke
+SNAPSHOT_INIT_S = 130.0  # the init phase before a snapshot, or the function's time-out if that is longer
+RESTORE_S = 10.0  # all that runs after a restore
 SHUTDOWN_S = 2.0  # for external extensions, of which the runtime gets its share first
 SHUTDOWN_INTERNAL_S = 0.5  # with internal extensions only
 RUNTIME_SHARE = 0.3  # of the shutdown's time, between SIGTERM and SIGKILL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections import deque
@@ -16,12 +17,13 @@ from image.local.limits import LOG_TAIL_BYTES
 
 @dataclass(frozen=True)
 class Usage:
-    """What an invoke took: milliseconds and MB. `init_ms` is None when the environment was warm."""
+    """What an invoke took: milliseconds and MB. `init_ms` and `restore_ms` are None when the environment was warm."""
 
     duration_ms: float
     init_ms: float | None
     memory_mb: int
     peak_mb: int
+    restore_ms: float | None = None
 
     @property
     def billed_ms(self) -> int:
@@ -89,10 +91,17 @@ class Log:
         ]
         if usage.init_ms is not None:
             parts.append(f"Init Duration: {usage.init_ms:.2f} ms")
+        if usage.restore_ms is not None:
+            parts.append(f"Restore Duration: {usage.restore_ms:.2f} ms")
+            parts.append(f"Billed Restore Duration: {math.ceil(usage.restore_ms)} ms")
         self.line("\t".join([*parts, *_status(error)]))
 
-    def init_report(self, duration_ms: float, phase: str, error: FunctionError) -> None:
-        """An init has failed, in the phase `init` or `invoke`."""
+    def restore_report(self, duration_ms: float, error: FunctionError | None) -> None:
+        """An environment was restored, or not."""
+        self.line("\t".join([f"RESTORE_REPORT Restore Duration: {duration_ms:.2f} ms", *_status(error)]))
+
+    def init_report(self, duration_ms: float, phase: str, error: FunctionError | None) -> None:
+        """An init has failed, in the phase `init` or `invoke`, or a snapshot was made after it."""
         self.line("\t".join([f"INIT_REPORT Init Duration: {duration_ms:.2f} ms", f"Phase: {phase}", *_status(error)]))
 
 

@@ -51,6 +51,7 @@ def _add_function(parser: argparse.ArgumentParser) -> None:
     add("--name", help="of the function (default firebrick)")
     add("--version", metavar="N", help="a version's number, besides $LATEST (default 1 with --alias)")
     add("--alias", action="append", default=[], metavar="NAME", help="another name of that version")
+    add("--snapstart", action="store_true", help="start that version's environments as from a snapshot")
     add("--memory", metavar="MB", help="128 to 10240 (default 3008)")
     add("--timeout", metavar="S", help="of one invoke (default 60)")
     add("--ephemeral-storage", metavar="MB", help="of /tmp in a container, 512 to 10240 (default 512)")

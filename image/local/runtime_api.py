@@ -1,6 +1,7 @@
-"""The Runtime API, 2018-06-01: next, response, error, init/error.
+"""The Runtime API, 2018-06-01: next, response, error, init/error, restore/next, restore/error.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from image.local.errors import (
     InitReported,
     Reported,
     ResponseTooLarge,
+    RestoreReported,
     StreamReported,
     TruncatedResponse,
 )
@@ -59,6 +61,10 @@ class RuntimeApi:
             return await self._next()
         if (request.method, request.path) == ("POST", PREFIX + "init/error"):
             return await self._init_error(request)
+        if (request.method, request.path) == ("GET", PREFIX + "restore/next"):
+            return await self._restore_next()
+        if (request.method, request.path) == ("POST", PREFIX + "restore/error"):
+            return await self._restore_error(request)
         if request.method != "POST" or not (found := INVOCATION.fullmatch(request.path)):
             return NO_SUCH_PATH
         invocation = self._exchange.invocation
@@ -135,6 +141,16 @@ class RuntimeApi:
     async def _init_error(self, request: Request) -> Answer:
         payload = await request.body(REQUEST_BYTES)
         self._exchange.fail(InitReported(*_described(request, payload)))
+        return ACCEPTED
+
+    async def _restore_next(self) -> Answer:
+        if not await self._exchange.next_restore():
+            return refusal(403, "InvalidStateTransition", "there is no snapshot to be restored from")
+        return Answer(200, b"", {})
+
+    async def _restore_error(self, request: Request) -> Answer:
+        payload = await request.body(REQUEST_BYTES)
+        self._exchange.fail(RestoreReported(*_described(request, payload)))
         return ACCEPTED
 
     async def _report_truncation(self) -> None:

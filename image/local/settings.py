@@ -62,6 +62,7 @@ class Settings:
     qualifiers: Qualifiers = field(
         default_factory=Qualifiers
     )  # --version, --alias: names of what is invoked, besides $LATEST
+    snapstart: bool = False  # --snapstart: published versions begin from a snapshot
     memory_mb: int = 3008  # --memory
     timeout_s: float = 60.0  # --timeout: of one invoke
     storage_mb: int = 512  # --ephemeral-storage: of /tmp in a container
@@ -124,6 +125,7 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
         extensions=tuple(options.executable(path) for path in given.extension),
         name=options.named("--name", name, options.NAME, "1 to 64 letters, digits, - or _"),
         qualifiers=_qualifiers(given),
+        snapstart=given.snapstart,
         memory_mb=_integer(given, "memory", Settings.memory_mb, 128, 10_240),
         timeout_s=_number(given, "timeout", Settings.timeout_s, 0.001, 900),
         storage_mb=_integer(given, "ephemeral_storage", Settings.storage_mb, 512, 10_240),
@@ -147,6 +149,12 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
 
 
 def _check_combination(given: argparse.Namespace) -> None:
+    if given.snapstart and given.version is None and not given.alias:
+        raise OptionMisplaced(
+            "--snapstart goes with --version or --alias: Lambda makes snapshots of published versions"
+        )
+    if given.snapstart and given.ephemeral_storage not in (None, str(Settings.storage_mb)):
+        raise OptionMisplaced(f"--snapstart allows --ephemeral-storage {Settings.storage_mb} only, as Lambda does")
     if given.image and given.extension:
         raise OptionMisplaced("--extension goes with --command; an image has its extensions in /opt/extensions")
     if given.command and given.cpus is not None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from image.local.environment import Environment
-from image.local.errors import FunctionError, InitTimedOut, OutOfMemory, SandboxFailed, TimedOut
+from image.local.errors import FunctionError, InitTimedOut, OutOfMemory, RestoreTimedOut, SandboxFailed, TimedOut
 from image.local.invocation import Invocation
-from image.local.limits import INIT_S
+from image.local.limits import INIT_S, LATEST, SNAPSHOT_INIT_S
 from image.local.logs import Log, Usage
 from image.local.settings import Settings
+
+
+@dataclass(frozen=True)
+class Began:
+    """How an environment began, in milliseconds; neither if it was there, or began within the invoke."""
+
+    init_ms: float | None = None
+    restore_ms: float | None = None
 
 
 class Slot:
@@ -33,13 +42,17 @@ class Slot:
         self._ended = False
 
     @property
+    def _snapshot(self) -> bool:
+        return self._settings.snapstart and self.version != LATEST
+
+    @property
     def usable(self) -> bool:
         """Whether it can take another invoke."""
         return not self._ended and (self._environment is None or self._environment.usable)
 
     async def serve(self, invocation: Invocation) -> None:
         """Take one invoke from START to REPORT."""
-        init_ms = None if self._environment else await self._init_phase()
+        began = Began() if self._environment else await self._init_phase()
         started = time.monotonic()
         invocation.deadline_ms = int((time.time() + self._settings.timeout_s) * 1e3)
         self._log.start(invocation.call.request_id, invocation.call.target.version)
@@ -49,30 +62,26 @@ class Slot:
         peak_mb = self._environment.peak_mb() if self._environment else 0
         if isinstance(error, OutOfMemory):  # Who used it can't be asked any more.
             peak_mb = self._settings.memory_mb
-        usage = Usage(duration_ms, init_ms, self._settings.memory_mb, peak_mb)
+        usage = Usage(duration_ms, began.init_ms, self._settings.memory_mb, peak_mb, began.restore_ms)
         self._log.report(invocation.call.request_id, usage, error)
         invocation.log_tail = self._log.take_tail()
         invocation.finished.set()
         if ending:
             await ending
 
-    async def _init_phase(self) -> float | None:
-        """Start an environment before the invoke; what fails here is tried again within it.
-
-        Returns:
-            Milliseconds, or None if it failed.
-        """
+    async def _init_phase(self) -> Began:
+        """Start an environment before the invoke; what fails here is tried again within it."""
         started = time.monotonic()
         self._log.take_tail()
         try:
-            return await self._start(INIT_S)
+            return await self._start(max(SNAPSHOT_INIT_S, self._settings.timeout_s) if self._snapshot else INIT_S)
         except TimeoutError:
             error: FunctionError = InitTimedOut()
         except FunctionError as failure:
             error = failure
         self._log.init_report((time.monotonic() - started) * 1e3, "init", error)
         await self._discard("timeout" if isinstance(error, InitTimedOut) else "failure")
-        return None
+        return Began()
 
     async def _attempt(self, invocation: Invocation, deadline: float) -> FunctionError | None:
         try:
@@ -95,9 +104,24 @@ class Slot:
             self._log.init_report((time.monotonic() - started) * 1e3, "invoke", error)
             raise
 
-    async def _start(self, limit_s: float) -> float:
+    async def _start(self, limit_s: float) -> Began:
         self._environment = self._make(self.version, self._log)
-        return await self._environment.init(limit_s)
+        init_ms = await self._environment.init(limit_s)
+        if not self._environment.from_snapshot:
+            return Began(init_ms)
+        self._log.init_report(init_ms, "init", None)
+        return Began(restore_ms=await self._restore(self._environment))
+
+    async def _restore(self, environment: Environment) -> float:
+        started = time.monotonic()
+        try:
+            restore_ms = await environment.restore()
+        except (FunctionError, TimeoutError) as failure:
+            error = failure if isinstance(failure, FunctionError) else RestoreTimedOut()
+            self._log.restore_report((time.monotonic() - started) * 1e3, error)
+            raise error from None
+        self._log.restore_report(restore_ms, None)
+        return restore_ms
 
     def _fail(self, invocation: Invocation, error: FunctionError) -> asyncio.Task[None]:
         """Answer first, clean up after: the next invoke needn't wait for the shutdown."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from image.local.limits import LATEST
 from image.local.settings import Settings
 
 TASK_ROOT = "/var/task"
@@ -21,15 +22,17 @@ def function_variables(
         log_stream: The environment's log stream.
         task_root: Where the code is; /var/task in Lambda.
     """
+    snapshot = settings.snapstart and version != LATEST
+    stream = {"AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{settings.name}", "AWS_LAMBDA_LOG_STREAM_NAME": log_stream}
     return {
         "AWS_REGION": settings.region,
         "AWS_DEFAULT_REGION": settings.region,
         "AWS_LAMBDA_FUNCTION_NAME": settings.name,
         "AWS_LAMBDA_FUNCTION_VERSION": version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(settings.memory_mb),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{settings.name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if snapshot else "on-demand",
+        # A snapshot's environments have log streams of their own, so none has its name.
+        **({} if snapshot else stream),
         "AWS_LAMBDA_RUNTIME_API": runtime_api,
         "LAMBDA_TASK_ROOT": task_root,
         "LAMBDA_RUNTIME_DIR": "/var/runtime",

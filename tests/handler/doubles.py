@@ -29,6 +29,7 @@ from handler.engine.sequence import Token
 from handler.errors import Cancelled
 from handler.http.app import create_app
 from handler.http.connections import Bounds, Connections, connection_limit
+from handler.http.hooks import Hooks
 from handler.http.listener import listen, open_socket
 from handler.http.server import Server
 from handler.logs import Log
@@ -36,6 +37,7 @@ from handler.metrics import Metrics
 from handler.model import Model
 from handler.scheduler import Scheduler
 from handler.settings import Settings
+from handler.snapshot import Snapshot
 from handler.text.deltas import Delta
 from handler.text.grammars import Grammars
 from handler.text.template import ChatTemplate
@@ -193,6 +195,7 @@ def serving(
     context_length: int = 200,
     keys: Keys | None = None,
     embeddings: Embeddings | None = None,
+    snapshot: Snapshot | None = None,
     **settings: object,
 ) -> Iterator[Serving]:
     """Serve a byte model on a free port."""
@@ -203,7 +206,9 @@ def serving(
     chosen_keys: Keys = keys or (FixedKey(chosen.api_key) if chosen.api_key else AnyKey())
     metrics = Metrics(Log(log), "Firebrick", "firebrick-stream") if chosen.function_name else None
     model = replace(byte_model(engine, context_length, template, embeddings), bill=make_bill(chosen))
-    app = create_app(model, scheduler, chosen, Log(log, texts), chosen_keys, metrics)
+    app = create_app(
+        model, scheduler, chosen, Log(log, texts), chosen_keys, metrics, Hooks(snapshot, chosen) if snapshot else None
+    )
     bounds = Bounds(connection_limit(chosen.connections), chosen.head_s, chosen.keep_alive_s)
     ready = threading.Event()
     connections = Connections(bounds, Log(log))

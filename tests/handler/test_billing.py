@@ -184,6 +184,35 @@ def test_the_first_answer_from_a_snapshot_has_its_restore(clock: Clock) -> None:
     assert billed(shares[0]) == billed(shares[1]) == 100
 
 
+def test_what_ran_after_a_restore_is_the_first_answers(clock: Clock) -> None:
+    bill = Bill(Environment(GB, "us-east-1", "snap-start"), clock)
+    bill.restored(12.5)
+    shares = [bill.share(), bill.share()]
+    for share in shares:
+        with bill.invocation():
+            share.start()
+            clock.now += 0.1
+            share.end()
+    assert shares[0].members()["restore_ms"] == 12.5
+    assert billed(shares[0]) == 113
+    assert "restore_ms" not in shares[1].members()
+    assert billed(shares[1]) == 100
+
+
+def test_a_clock_that_went_back_over_a_restore_bills_nothing_twice(clock: Clock) -> None:
+    bill = Bill(Environment(GB, "us-east-1", "snap-start"), clock)
+    with bill.invocation():
+        bill.share().start()
+    clock.now -= 1000
+    bill.restored(0.0)
+    share = bill.share()
+    with bill.invocation():
+        share.start()
+        clock.now += 0.1
+        share.end()
+    assert billed(share) == 100
+
+
 @pytest.mark.parametrize(
     "environment", [None, Environment(GB, "us-east-1", "lambda-managed-instances"), Environment(GB, None, "new")]
 )

@@ -63,3 +63,12 @@ def test_the_first_request_tells_of_the_cold_start() -> None:
     assert metrics_of(first) == {"Refusals": 1, "ColdStart": 1, "ReadyTime": 412.5}
     assert metrics_of(second).keys() == answer_values(TIMED).keys()
     assert (first["_aws"]["CloudWatchMetrics"][0]["Namespace"], first["service"]) == ("Own", "mine")
+
+
+def test_a_restored_process_tells_of_its_restore_and_not_of_the_start_before() -> None:
+    text = StringIO()
+    metrics = Metrics(Log(text), "Own", "mine")
+    metrics.ready(412.5)
+    metrics.restored(1.5)
+    metrics.request(record(400, "invalid_type"))
+    assert metrics_of(json.loads(text.getvalue())) == {"Refusals": 1, "ColdStart": 1, "RestoreTime": 1.5}

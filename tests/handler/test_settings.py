@@ -215,3 +215,9 @@ def test_results_have_destinations(environ: dict[str, str], results: tuple[str, 
 def test_what_a_destination_needs_must_be_there_and_no_more(environ: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         read_settings({"FIREBRICK_MODEL_DIR": "/m", "FIREBRICK_RESULTS_BUCKET": "results", **environ})
+
+
+@pytest.mark.parametrize("value", ["snapshot/before", "/before?x", "/be fore"])
+def test_a_hook_is_a_path(value: str) -> None:
+    with pytest.raises(SettingsError, match="AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH"):
+        read_settings({"FIREBRICK_MODEL_DIR": "/m", "AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH": value})

@@ -227,3 +227,9 @@ def test_an_unexpected_error_is_not_quoted() -> None:
 
     assert asyncio.run(run())
     assert json.loads(log.getvalue())["type"] == "IndexError"
+
+
+def test_after_a_restore_no_key_passes_unread(holder: Holder) -> None:
+    holder.secrets.put("second")
+    holder.keys.doubt()
+    assert accepts(holder, "first", "second") == [False, True]

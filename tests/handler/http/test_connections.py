@@ -7,13 +7,14 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from handler.errors import SettingsError
 from handler.http.connections import MOST, RESERVED, connection_limit
+from handler.snapshot import Snapshot
 from tests.handler.doubles import ScriptedEngine, Serving, serving
 from tests.handler.http.test_app import CHAT, QUESTION, eventually, held, logged
 
@@ -304,3 +305,16 @@ def test_an_unused_connection_is_kept_for_as_long_as_is_set() -> None:
         connection.sendall(GET)
         assert answer(one_answer(connection))[0] == 200
         assert connection.recv(1) == b""
+
+
+def test_before_a_checkpoint_idle_connections_are_closed() -> None:
+    snapshot = Snapshot()
+    with serving(snapshot=snapshot, function_name="stream", before_checkpoint="/before") as server:
+        snapshot.on_before(server.connections.close_idle)
+        with connect(server) as idle, connect(server) as calling:
+            idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answer(one_answer(idle))[0] == 200
+            calling.sendall(b"POST /before HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+            assert everything(calling).startswith(b"HTTP/1.1 204")
+            with suppress(ConnectionResetError):
+                assert idle.recv(1) == b""

@@ -113,3 +113,10 @@ def test_no_endpoint(endpoint: str, capsys: pytest.CaptureFixture[str], monkeypa
     line = line_of_failure(capsys, "--deployed", "f")
     assert "cannot call lambda" in line
     assert endpoint in line
+
+
+@pytest.mark.parametrize(("version", "snapshot"), [("3", True), ("$LATEST", False)])
+def test_snapshots_are_of_published_versions(version: str, snapshot: bool) -> None:
+    configuration = {"FunctionName": "f", "Version": version, "SnapStart": {"ApplyOn": "PublishedVersions"}}
+    presets = Deployed(configuration, None, None, {}, {}, None).presets()
+    assert ("snapstart" in presets) == snapshot
