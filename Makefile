@@ -36,10 +36,11 @@ DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py) $(VE
 # For Terraform: "-var-file=examples/worker.tfvars", "-auto-approve".
 TFVARS ?=
 URL ?=
+FUNCTION ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench bench-cold lock clean
+.PHONY: help setup demo test test-clients conformance check sanitize test-reference record export serve wheel bench bench-cold bench-deployed lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
 .PHONY: check-deploy check-kubernetes tools plan deploy destroy invoke smoke-deploy page-tools
 
@@ -168,6 +169,9 @@ bench: build/demo/manifest.json ## start-up, export, streaming, batches, guesses
 
 bench-cold: build/demo/manifest.json ## MODEL_DIR=artefact: exec to the first token on a disk like Lambda's (root, FUSE, loop)
 	$(PY) -m bench.cold_start "$(MODEL_DIR)" --profile warm --profile near --profile mixed --profile half $(ARGS)
+
+bench-deployed: tools ## URL=… or FUNCTION=NAME[:ALIAS]: cold, warm, first token, cost of a deployed function; ARGS="--cold 5 …"
+	$(PY) -m bench.deployed $(if $(FUNCTION),--function "$(FUNCTION)",--url "$(URL)") $(ARGS)
 
 lock: setup ## pin all requirements anew
 	$(PY) requirements/lock.py
