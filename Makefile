@@ -38,10 +38,11 @@ SMOLLM2 := build/real/SmolLM2-135M-Instruct.Q4_1.gguf
 # For Terraform: "-var-file=examples/worker.tfvars", "-auto-approve".
 TFVARS ?=
 URL ?=
+FUNCTION ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real chat test test-real test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-cold lock clean
+.PHONY: help setup demo demo-real chat test test-real test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-cold bench-deployed lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
 .PHONY: check-deploy check-kubernetes tools plan deploy destroy invoke smoke-deploy page-tools
 
@@ -184,6 +185,9 @@ bench-batch-load: setup build/demo/manifest.json ## MODEL_DIR=artefact: 2,000 do
 
 bench-cold: build/demo/manifest.json ## MODEL_DIR=artefact: exec to the first token on a disk like Lambda's (root, FUSE, loop)
 	$(PY) -m bench.cold_start "$(MODEL_DIR)" --profile warm --profile near --profile mixed --profile half $(ARGS)
+
+bench-deployed: tools ## URL=… or FUNCTION=NAME[:ALIAS]: cold, warm, first token, cost of a deployed function; ARGS="--cold 5 …"
+	$(PY) -m bench.deployed $(if $(FUNCTION),--function "$(FUNCTION)",--url "$(URL)") $(ARGS)
 
 lock: setup ## pin all requirements anew
 	$(PY) requirements/lock.py

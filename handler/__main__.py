@@ -69,7 +69,7 @@ def run(settings: Settings, threads: int, environ: Mapping[str, str]) -> None:
     bounds = Bounds(connection_limit(settings.connections), settings.head_s, settings.keep_alive_s)
     opened = open_socket(settings.host, settings.port)
     key = KeyLoading(settings, environ)
-    model, parts = load_model(settings, threads, WEB, key.begin)
+    model, parts = load_model(settings, threads, WEB, key.begin, environ=environ)
 
     from handler.http.app import create_app
     from handler.http.server import serve

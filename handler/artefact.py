@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -73,6 +73,8 @@ class Artefact:
         created: seconds since the epoch.
         tool_format: how the model writes calls; None for the handler to tell by the chat template.
         reasoning_format: how it writes thoughts; None for the same.
+        uri: where it came from, if not from a directory.
+        held: its files by name, where they lie in memory and not in the directory.
     """
 
     directory: Path
@@ -99,6 +101,17 @@ class Artefact:
     created: int
     tool_format: str | None = None
     reasoning_format: str | None = None
+    uri: str | None = None
+    held: Mapping[str, Path] = field(default_factory=dict)
+
+    def path(self, name: str) -> Path:
+        """Where one of its files can be opened, whether it is there or not."""
+        return self.held.get(name, self.directory / name)
+
+    @property
+    def told(self) -> str:
+        """What messages call it."""
+        return self.uri or str(self.directory)
 
 
 def load_artefact(directory: Path, verify: Literal["full", "quick"] = "full") -> Artefact:
@@ -117,16 +130,39 @@ def load_artefact(directory: Path, verify: Literal["full", "quick"] = "full") ->
     if not directory.is_dir():
         raise ArtefactMissing(f"{directory} is no directory: give an artefact made by `make export`")
     artefact = read_description(directory)
-    manifest = _read_json(directory / MANIFEST)
+    content = _read(directory / MANIFEST)
+    manifest = parse_json(content, directory / MANIFEST)
     _check_files(directory, manifest, verify)
-    files = manifest["files"]
+    return _completed(artefact, manifest["files"], content)
+
+
+def describe_held(uri: str, held: Mapping[str, Path], files: Mapping[str, Any], manifest: bytes) -> Artefact:
+    """Describe an artefact whose files lie in memory and are verified.
+
+    Args:
+        uri: where they came from.
+        held: by name, the description among them.
+        files: the manifest's.
+        manifest: all of it, as it was written.
+
+    Raises:
+        ArtefactVersion: as for `load_artefact`.
+        ArtefactDamaged: the description is malformed.
+    """
+    path, told = held[DESCRIPTION], f"{uri}/{DESCRIPTION}"
+    artefact = _describe(path.parent, parse_json(path.read_bytes(), told), told, path.stat().st_mtime)
+    return replace(_completed(artefact, files, manifest), uri=uri, held=held)
+
+
+def _completed(artefact: Artefact, files: Mapping[str, Any], manifest: bytes) -> Artefact:
+    """Add what the manifest says."""
     hashes = "".join(str(files[name].get("sha256")) for name in (GRAPH, WEIGHTS))
     numbers = sorted(int(found[1]) for name in files if (found := PREFIX.fullmatch(name)))
     return replace(
         artefact,
         prefixes=tuple(f"prefix-{number}.kv" for number in numbers),
         cache_key=hashlib.sha256(hashes.encode()).hexdigest(),
-        fingerprint=hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()[:12],
+        fingerprint=hashlib.sha256(manifest).hexdigest()[:12],
     )
 
 
@@ -141,26 +177,46 @@ def read_description(directory: Path) -> Artefact:
         ArtefactVersion: as for `load_artefact`.
         ArtefactDamaged: the description is malformed.
     """
-    description = _read_json(directory / DESCRIPTION)
-    _check_version(directory / DESCRIPTION, description)
-    return _parse(directory, description)
+    path = directory / DESCRIPTION
+    return _describe(directory, parse_json(_read(path), path), path, path.stat().st_mtime)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _describe(directory: Path, description: Mapping[str, Any], told: object, created: float) -> Artefact:
+    _check_version(told, description)
+    return _parse(directory, description, told, int(created))
+
+
+def _read(path: Path) -> bytes:
     try:
-        value = json.loads(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError:
         raise ArtefactMissing(
             f"{path} is missing: {path.parent} is no whole artefact; export the model again"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise ArtefactDamaged(f"{path} can't be read as JSON ({error}); export the model again") from None
+
+
+def parse_json(content: bytes, told: object) -> dict[str, Any]:
+    """Read one of the JSON files.
+
+    Args:
+        content: the file's.
+        told: what messages call it.
+
+    Raises:
+        ArtefactDamaged: it is no JSON object.
+    """
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ArtefactDamaged(f"{told} can't be read as JSON ({error}); export the model again") from None
     if not isinstance(value, dict):
-        raise ArtefactDamaged(f"{path} holds a JSON {type(value).__name__}, not an object; export the model again")
+        raise ArtefactDamaged(f"{told} holds a JSON {type(value).__name__}, not an object; export the model again")
     return value
 
 
-def _check_version(path: Path, description: Mapping[str, Any]) -> None:
+def _check_version(path: object, description: Mapping[str, Any]) -> None:
     found = description.get("format_version")
     if found != FORMAT_VERSION:
         raise ArtefactVersion(
@@ -203,7 +259,7 @@ def _sha256(path: Path) -> str:
         raise ArtefactDamaged(f"{path} can't be read: {error}") from None
 
 
-def _parse(directory: Path, description: Mapping[str, Any]) -> Artefact:
+def _parse(directory: Path, description: Mapping[str, Any], told: object, created: int) -> Artefact:
     try:
         tokenizer = description["tokenizer"]
         defaults = description["sampling_defaults"]
@@ -235,12 +291,12 @@ def _parse(directory: Path, description: Mapping[str, Any]) -> Artefact:
             prefixes=(),
             cache_key="",
             fingerprint="",
-            created=int((directory / DESCRIPTION).stat().st_mtime),
+            created=created,
             tool_format=_optional(_text, {"tool_format": None, **description}, "tool_format"),
             reasoning_format=_optional(_text, {"reasoning_format": None, **description}, "reasoning_format"),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ArtefactDamaged(f"{directory / DESCRIPTION} lacks or misspells {error}; export the model again") from None
+        raise ArtefactDamaged(f"{told} lacks or misspells {error}; export the model again") from None
 
 
 def _text(values: Mapping[str, Any], key: str) -> str:

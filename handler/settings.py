@@ -16,10 +16,29 @@ S3, SQS, EVENTS = "s3", "sqs", "events"  # where results go
 
 
 @dataclass(frozen=True)
+class S3Prefix:
+    """A place in S3.
+
+    Attributes:
+        prefix: what its objects' keys begin with, without a slash at its ends; empty for the bucket itself.
+    """
+
+    bucket: str
+    prefix: str
+
+    def key(self, name: str) -> str:
+        """The key of one of its objects."""
+        return f"{self.prefix}/{name}" if self.prefix else name
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings of both functions; docs/configuration.md has the same table."""
 
-    model_dir: Path  # FIREBRICK_MODEL_DIR: the artefact directory
+    model_dir: Path | S3Prefix  # FIREBRICK_MODEL_DIR: the artefact directory, or s3://BUCKET/PREFIX
     host: str = "127.0.0.1"  # FIREBRICK_HOST: the address to listen on
     port: int = 8080  # AWS_LWA_PORT, else PORT; 0 takes any free one
     api_key: str | None = None  # FIREBRICK_API_KEY: wanted as `Authorization: Bearer` or `x-api-key` when set
@@ -88,12 +107,13 @@ def read_settings(environ: Mapping[str, str], **overrides: str | None) -> Settin
         if value is not None:
             given[setting.name] = _PARSERS[setting.name](key, value)
     if "model_dir" not in given:
-        raise SettingsError("FIREBRICK_MODEL_DIR", "", "the directory of an exported model (or --model-dir DIR)")
+        expected = "the directory of an exported model, or s3://BUCKET/PREFIX (or --model-dir DIR)"
+        raise SettingsError("FIREBRICK_MODEL_DIR", "", expected)
     if "api_key" in given and "api_key_secret" in given:
         raise SettingsError(
             "FIREBRICK_API_KEY_SECRET", given["api_key_secret"], "left out where FIREBRICK_API_KEY is set"
         )
-    settings = replace(Settings(cast(Path, given.pop("model_dir"))), **given)  # type: ignore[arg-type]  # parsers know
+    settings = replace(Settings(cast("Path | S3Prefix", given.pop("model_dir"))), **given)  # type: ignore[arg-type]  # parsers know
     _check_results(settings)
     return settings
 
@@ -254,6 +274,17 @@ def _bucket(key: str, value: str) -> str:
     return value
 
 
+def _model(key: str, value: str) -> Path | S3Prefix:
+    if not value.lower().startswith("s3:"):
+        return Path(value)
+    found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", value, re.ASCII)
+    parts = [part for part in (found[2] or "").split("/") if part] if found else []
+    # A client would take them for a way upwards.
+    if not found or not value.isprintable() or {".", ".."} & set(parts) or "//" in (found[2] or ""):
+        raise SettingsError(key, value, "s3://BUCKET/PREFIX, where an artefact's files lie in S3")
+    return S3Prefix(found[1], "/".join(parts))
+
+
 def _object(key: str, value: str) -> dict[str, Any]:
     import json  # most deployments have no documents
 
@@ -288,7 +319,7 @@ def _bus(key: str, value: str) -> str:
 
 
 _PARSERS: Mapping[str, Callable[[str, str], object]] = {
-    "model_dir": lambda key, value: Path(value),
+    "model_dir": _model,
     "host": lambda key, value: value,
     "port": _integer(0, 65_535),
     "api_key": _api_key,

@@ -6,7 +6,6 @@ locals {
   batches_name  = "${var.name}-batches"
   states_arn    = "arn:${local.partition}:states:${local.region}:${local.account}"
   batches_arn   = "${local.states_arn}:stateMachine:${local.batches_name}"
-  input_arn     = "arn:${local.partition}:s3:::${local.input_name}"
 }
 
 # The name begins so that CloudWatch keeps one policy for all state machines' logs.

@@ -62,7 +62,7 @@ resource "aws_vpc_endpoint" "service" {
 }
 
 resource "aws_vpc_endpoint" "s3" {
-  count             = local.endpoints_count * local.worker_count
+  count             = local.endpoints_count * max(local.worker_count, local.model_s3 == null ? 0 : 1)
   vpc_id            = var.vpc.id
   service_name      = "com.amazonaws.${local.region}.s3"
   vpc_endpoint_type = "Gateway"
@@ -70,7 +70,7 @@ resource "aws_vpc_endpoint" "s3" {
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat(local.worker_count == 0 ? [] : [
       {
         Sid       = "ResultsOnly"
         Effect    = "Allow"
@@ -85,7 +85,15 @@ resource "aws_vpc_endpoint" "s3" {
         Action    = ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"]
         Resource  = [local.input_arn, "${local.input_arn}/documents/*"]
       },
-    ]
+      ], local.model_s3 == null ? [] : [
+      {
+        Sid       = "ModelOnly"
+        Effect    = "Allow"
+        Principal = "*"
+        Action    = ["s3:GetObject", "s3:ListBucket"]
+        Resource  = [local.model_bucket, "${local.model_bucket}/${local.model_prefix}*"]
+      },
+    ])
   })
 
   tags = { Name = "${var.name}-s3" }

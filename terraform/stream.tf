@@ -23,6 +23,7 @@ resource "aws_iam_role_policy" "stream" {
     Version = "2012-10-17"
     Statement = concat(
       local.common_statements[local.stream_name],
+      local.model_statements,
       local.secret_count == 0 ? [] : [{
         Sid    = "ApiKey"
         Effect = "Allow"
@@ -67,6 +68,7 @@ resource "aws_lambda_function" "stream" {
       },
       # The URL keeps `Authorization` for the signature, so a signed request can't carry a key as well.
       local.secret_count == 0 ? {} : { FIREBRICK_API_KEY_SECRET = local.secret_name },
+      local.model_variables,
       var.environment,
     )
   }

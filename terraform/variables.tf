@@ -47,6 +47,38 @@ variable "model_dir" {
   }
 }
 
+variable "model_s3_uri" {
+  description = "An artefact in S3 that both functions load into their memory at each start, in place of the image's: s3://BUCKET/PREFIX."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.model_s3_uri == null || can(regex("^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.'()-]+)*/?$", var.model_s3_uri))
+    error_message = "model_s3_uri must look like s3://BUCKET/PREFIX, without blanks and wildcards."
+  }
+
+  validation {
+    condition     = var.model_s3_uri == null || !can(regex("/\\.{1,2}(/|$)", var.model_s3_uri))
+    error_message = "model_s3_uri must not have . or .. in its prefix: the function would refuse it."
+  }
+}
+
+variable "model_kms_key_arn" {
+  description = "The key that the objects of model_s3_uri are encrypted with, if it is a key of yours."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.model_kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", var.model_kms_key_arn))
+    error_message = "model_kms_key_arn must be a key's ARN: arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
+
+  validation {
+    condition     = var.model_kms_key_arn == null || var.model_s3_uri != null
+    error_message = "model_kms_key_arn is of no use without model_s3_uri: set both, or none."
+  }
+}
+
 variable "image_uri" {
   description = "Images that are in ECR already, by digest; then nothing is built: { stream = \"…@sha256:…\", worker = \"…@sha256:…\" }."
   type = object({
@@ -159,7 +191,7 @@ variable "environment" {
     condition = length(setintersection(keys(var.environment), [
       "FIREBRICK_API_KEY", "FIREBRICK_API_KEY_SECRET", "FIREBRICK_RESULTS_BUCKET", "FIREBRICK_MODEL_DIR",
     ])) == 0
-    error_message = "environment: FIREBRICK_API_KEY would stand in the state for all to read, and FIREBRICK_API_KEY_SECRET, _RESULTS_BUCKET and _MODEL_DIR are set by this configuration; use url_auth = \"NONE\" for a key."
+    error_message = "environment: FIREBRICK_API_KEY would stand in the state for all to read, and FIREBRICK_API_KEY_SECRET, _RESULTS_BUCKET and _MODEL_DIR are set by this configuration (model_s3_uri for a model in S3); use url_auth = \"NONE\" for a key."
   }
 }
 
@@ -384,7 +416,7 @@ variable "batches" {
 # ---------------------------------------------------------------- around them
 
 variable "vpc" {
-  description = "Private subnets for the functions, with the endpoints they need and no way out; route_table_ids for S3 (worker)."
+  description = "Private subnets for the functions, with the endpoints they need and no way out; route_table_ids for S3 (worker, model_s3_uri)."
   type = object({
     id              = string
     subnet_ids      = list(string)
@@ -404,8 +436,8 @@ variable "vpc" {
   }
 
   validation {
-    condition     = var.vpc == null ? true : try(!var.vpc.endpoints || var.worker == null || length(var.vpc.route_table_ids) > 0, false)
-    error_message = "vpc.route_table_ids is missing: the worker reaches S3 through a gateway endpoint in the subnets' route tables."
+    condition     = var.vpc == null ? true : try(!var.vpc.endpoints || (var.worker == null && var.model_s3_uri == null) || length(var.vpc.route_table_ids) > 0, false)
+    error_message = "vpc.route_table_ids is missing: the worker, or a model in S3, reaches S3 through a gateway endpoint in the subnets' route tables."
   }
 }
 

@@ -26,6 +26,7 @@ resource "aws_iam_role_policy" "worker" {
     Version = "2012-10-17"
     Statement = concat(
       local.common_statements[local.worker_name],
+      local.model_statements,
       [
         {
           Sid      = "TakeJobs"
@@ -102,6 +103,7 @@ resource "aws_lambda_function" "worker" {
       },
       var.worker.document_instruction == null ? {} : { FIREBRICK_DOCUMENT_INSTRUCTION = var.worker.document_instruction },
       local.results_variables,
+      local.model_variables,
       var.environment,
     )
   }

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, as far as AWS's JSON services need it: a POST to / without a query.
+"""AWS Signature Version 4, as far as it is needed here: requests without a query, a POST to / unless it is said.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -30,7 +30,13 @@ class Credentials:
 
 
 def sign(
-    headers: Mapping[str, str], body: bytes, credentials: Credentials, region: str, service: str, at: float
+    headers: Mapping[str, str],
+    body: bytes,
+    credentials: Credentials,
+    region: str,
+    service: str,
+    at: float,
+    target: tuple[str, str] = ("POST", "/"),
 ) -> dict[str, str]:
     """Sign a request.
 
@@ -41,6 +47,7 @@ def sign(
         region: Of the service.
         service: Its name in signatures.
         at: Unix seconds; AWS refuses what is minutes off.
+        target: Method and path, the latter as it is sent, percent-encoded once.
 
     Returns:
         The headers with `x-amz-date`, `x-amz-security-token` for temporary credentials, and `authorization`.
@@ -51,15 +58,15 @@ def sign(
         signed["x-amz-security-token"] = credentials.session_token
     names = ";".join(sorted(signed))
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
-    text = "\n".join([ALGORITHM, stamp, scope, _digest(_canonical(signed, names, body))])
+    text = "\n".join([ALGORITHM, stamp, scope, _digest(_canonical(target, signed, names, body))])
     signature = _mac(_signing_key(credentials.secret_key, scope), text).hex()
     authorization = f"{ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, "
     return {**signed, "authorization": authorization + f"Signature={signature}"}
 
 
-def _canonical(headers: Mapping[str, str], names: str, body: bytes) -> bytes:
+def _canonical(target: tuple[str, str], headers: Mapping[str, str], names: str, body: bytes) -> bytes:
     lines = [f"{name}:{' '.join(headers[name].split())}" for name in sorted(headers)]
-    return "\n".join(["POST", "/", "", *lines, "", names, _digest(body)]).encode()
+    return "\n".join([*target, "", *lines, "", names, _digest(body)]).encode()
 
 
 def _signing_key(secret_key: str, scope: str) -> bytes:

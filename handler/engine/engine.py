@@ -92,7 +92,7 @@ class Engine:
         self.steps = Step(session, self.slots.cache, artefact.vocab_size)
         if artefact.embeddings is not None and self.steps.hidden_size != artefact.embeddings.size:
             raise ArtefactDamaged(
-                f"{artefact.directory / GRAPH} doesn't give the hidden states of {artefact.embeddings.size} elements "
+                f"{artefact.told}/{GRAPH} doesn't give the hidden states of {artefact.embeddings.size} elements "
                 f"that {DESCRIPTION} makes embeddings of; export the model again"
             )
         self._weights = weights
@@ -134,7 +134,9 @@ class Engine:
             StartupError: the artefact asks for native kernels, which are missing or can't be used.
         """
         library = library_of(artefact, kernels)
-        session = create_session(artefact.directory / GRAPH, threads, library=library, weights=weights)
+        graph = artefact.path(GRAPH)
+        held = bool(artefact.held)
+        session = create_session(graph, threads, library=library, weights=weights, held=held)
         return cls(session, artefact, options, weights, cheap_rows(library) if library else 1, prefixes)
 
     def forget_times(self) -> None:

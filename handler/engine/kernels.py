@@ -47,7 +47,7 @@ def library_of(artefact: Artefact, given: Path | None) -> Path | None:
         return None
     path = library_path(given)
     if not isfile(path):
-        raise KernelsMissing(path, artefact.directory)
+        raise KernelsMissing(path, artefact.told)
     return path
 
 

@@ -48,7 +48,9 @@ def plan_room(artefact: Artefact, limit: int, slots: int | None = None) -> Room:
     """
     from handler.engine.cache import token_bytes  # numpy: whoever only asks for the limit needn't wait for it
 
-    left = limit - (artefact.directory / WEIGHTS).stat().st_size - RESERVE
+    # onnxruntime's kernels pack what they read; beside a file that frees no memory, beside a file in memory it does.
+    copies = 2 if artefact.held and artefact.kernels == "stock" else 1
+    left = limit - copies * artefact.path(WEIGHTS).stat().st_size - RESERVE
     tokens = max(0, left) // token_bytes(artefact)
     common = min(artefact.context_length, COMMON_TOKENS)
     most = MOST_SLOTS if artefact.kernels == "native" else 1

@@ -8,6 +8,7 @@ from typing import Literal
 
 import onnxruntime
 
+from handler.artefact import WEIGHTS
 from handler.engine.kernels import register
 from handler.engine.weights import Weights
 from handler.errors import ArtefactDamaged
@@ -40,6 +41,7 @@ def create_session(
     chosen: SessionOptions | None = None,
     library: Path | None = None,
     weights: Weights | None = None,
+    held: bool = False,
 ) -> onnxruntime.InferenceSession:
     """Load the graph and its weights.
 
@@ -49,6 +51,7 @@ def create_session(
         chosen: other options than the defaults.
         library: of the native kernels, from `handler.engine.kernels.library_of`; None for a graph that needs none.
         weights: mapped already, and outliving the session; None to let onnxruntime map them.
+        held: whether graph and weights are files in memory, which have no directory; then weights must be given.
 
     Raises:
         KernelsUnusable: the library can't be loaded.
@@ -72,8 +75,13 @@ def create_session(
     values = _values(weights) if weights else {}
     for name, value in values.items():
         options.add_initializer(name, value)
+    graph: str | bytes = str(path)
+    if held and weights:
+        # For a graph without a directory, onnxruntime wants to be shown the file that its weights are said to be in.
+        options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights.content], [weights.nbytes])
+        graph = path.read_bytes()
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no better base
         lines = str(error).splitlines() or [type(error).__name__]
         raise ArtefactDamaged(f"{path} can't be loaded: {lines[0]}; export the model again") from None

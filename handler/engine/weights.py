@@ -67,6 +67,11 @@ class Weights:
         self._memory = (ctypes.c_ubyte * self.nbytes).from_address(self.address)
         weakref.finalize(self._memory, _unmap, self.address, self.nbytes).atexit = False
 
+    @property
+    def content(self) -> memoryview:
+        """All bytes of the file."""
+        return memoryview(self._memory)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The tensors as read-only views of the mapping."""
         import numpy as np

@@ -16,6 +16,7 @@ class CredentialsUnavailable(SecretError):
     """There is nothing to sign a call with."""
 
     def __init__(self, reason: str) -> None:
+        self.reason = reason
         super().__init__(f"no AWS credentials for FIREBRICK_API_KEY_SECRET: {reason}; Lambda sets them for the role")
 
 

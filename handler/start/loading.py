@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from handler.artefact import DESCRIPTION, TOKENIZER, WEIGHTS, Artefact, load_artefact
 from handler.engine.kernels import library_of, library_path, populate_function
 from handler.engine.memory import Room, plan_room
 from handler.errors import ArtefactVersion, TemplateInvalid
-from handler.settings import Settings
+from handler.settings import S3Prefix, Settings
 from handler.start.background import Background
 from handler.start.parts import Parts
 from handler.start.populate import populate, read_ahead
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # Each of these costs a good part of start-up, so each is imp
     from handler.engine.slots import Prefix
     from handler.engine.weights import Weights
     from handler.model import Model
+    from handler.start.download import Download
     from handler.text.families import Formats
     from handler.text.template import ChatTemplate
     from handler.text.tokenizer import Tokenizer
@@ -40,6 +42,7 @@ def load_model(
     imports: Sequence[str] = (),
     on_engine_imported: Callable[[], None] | None = None,
     memory: int | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> tuple[Model, Parts]:
     """Load the artefact that the settings name.
 
@@ -49,24 +52,30 @@ def load_model(
         imports: Modules that the caller needs next: imported while the weights are read.
         on_engine_imported: Called then: imports take turns and the engine's go first, so other work begins no sooner.
         memory: Bytes that there are for all, if the number of slots is to come from them.
+        environ: Where AWS's region, endpoint and credentials are, for a model in S3.
 
     Returns:
         The model, and how long each part took in milliseconds; parts overlap.
 
     Raises:
         ArtefactError: The directory can't be served, or one of its prefixes.
+        DownloadError: The model can't be had from S3.
         StartupError: Tokenizer or template can't be read.
     """
     parts = Parts()
-    checked = Background(lambda: parts.timed("verify", lambda: load_artefact(settings.model_dir, settings.verify)))
+    download = begin_download(settings, environ or {})
+    checked = Background(lambda: parts.timed("verify", lambda: _check(settings, download)))
     # kitoken's allocator takes the thread that imports it for the one that never ends, and crashes when it does.
     parts.timed("import_tokenizer", lambda: import_module("handler.text.tokenizer"))
     tokenizer = Background(lambda: parts.timed("tokenizer", lambda: load_tokenizer(checked.result())), TOKENIZER_NICE)
-    weights = Background(lambda: _map_weights(checked.result(), settings))
+    weights = Background(lambda: _map_weights(checked.result(), settings, download))
     populated = Background(lambda: _populate(checked.result(), weights.result(), settings, parts), POPULATE_NICE)
     # Imports hold Python's lock and so take turns; the engine's come first, for it is then made without it.
     parts.timed("import_engine", lambda: import_module("handler.engine.engine"))
     artefact = checked.result()
+    if download is not None:
+        for name in artefact.prefixes:
+            download.result().wait(name)
     prefixes = load_prefixes(artefact, settings)  # headers only, so before the session is made: they may be refused
     room = None if memory is None else plan_room(artefact, memory, settings.slots)
     engine = Background(lambda: _load_engine(artefact, weights.result(), prefixes, settings, room, threads, parts))
@@ -78,28 +87,53 @@ def load_model(
     model = _model(artefact, settings, engine.result(), prompts, prefixes, room)
     if settings.initialization in AHEAD:
         populated.result()
+    if download is not None:
+        download.result().tell(parts)
     return model, parts
 
 
-def _map_weights(artefact: Artefact, settings: Settings) -> Weights | None:
-    if library_of(artefact, settings.kernels) is None:
+def begin_download(settings: Settings, environ: Mapping[str, str]) -> Background[Download] | None:
+    """Begin to load a model that lies in S3; None for one in a directory."""
+    at, prefixes = settings.model_dir, settings.prefix_cache
+    if not isinstance(at, S3Prefix):
+        return None
+
+    def begun() -> Download:
+        from handler.start.download import begin
+
+        return begin(at, environ, prefixes)
+
+    return Background(begun)
+
+
+def _check(settings: Settings, download: Background[Download] | None) -> Artefact:
+    if download is not None:
+        return download.result().describe()
+    assert isinstance(settings.model_dir, Path)
+    return load_artefact(settings.model_dir, settings.verify)
+
+
+def _map_weights(artefact: Artefact, settings: Settings, download: Background[Download] | None) -> Weights | None:
+    if download is not None:
+        download.result().wait(WEIGHTS)
+    elif library_of(artefact, settings.kernels) is None:
         return None  # onnxruntime's kernels pack what they read: the file is read once, and not where it is mapped
     from handler.engine.weights import Weights
 
-    return Weights(artefact.directory / WEIGHTS)
+    return Weights(artefact.path(WEIGHTS))
 
 
 def _populate(artefact: Artefact, weights: Weights | None, settings: Settings, parts: Parts) -> None:
     if not settings.populate:
         return
-    if weights is not None:
+    if library_of(artefact, settings.kernels) is not None and weights is not None:
         function = populate_function(library_path(settings.kernels))
         parts.timed("populate", lambda: populate(weights, function))
-    elif settings.verify == "quick":  # otherwise all of it has just been read
-        parts.timed("populate", lambda: read_ahead(artefact.directory / WEIGHTS))
-    if settings.verify == "quick" and settings.prefix_cache:
+    elif settings.verify == "quick" and not artefact.held:  # otherwise all of it has just been read
+        parts.timed("populate", lambda: read_ahead(artefact.path(WEIGHTS)))
+    if settings.verify == "quick" and settings.prefix_cache and not artefact.held:
         for name in artefact.prefixes:
-            read_ahead(artefact.directory / name)
+            read_ahead(artefact.path(name))
 
 
 def _load_engine(
@@ -135,7 +169,7 @@ def load_prefixes(artefact: Artefact, settings: Settings) -> Sequence[Prefix]:
         return ()
     from handler.engine.prefixes import read_prefix
 
-    return [read_prefix(artefact.directory / name, artefact) for name in artefact.prefixes]
+    return [read_prefix(artefact.path(name), artefact) for name in artefact.prefixes]
 
 
 def load_tokenizer(artefact: Artefact) -> Tokenizer:
@@ -146,7 +180,7 @@ def load_tokenizer(artefact: Artefact) -> Tokenizer:
     """
     from handler.text.tokenizer import Tokenizer
 
-    return Tokenizer.load(artefact.directory / TOKENIZER, artefact.prefix_ids, artefact.suffix_ids)
+    return Tokenizer.load(artefact.path(TOKENIZER), artefact.prefix_ids, artefact.suffix_ids)
 
 
 def load_template(artefact: Artefact) -> ChatTemplate | None:
@@ -156,7 +190,7 @@ def load_template(artefact: Artefact) -> ChatTemplate | None:
         ArtefactVersion: The model writes calls or thoughts in a way that this handler doesn't know.
         TemplateInvalid: It can't be read or compiled.
     """
-    path = artefact.directory / TEMPLATE
+    path = artefact.path(TEMPLATE)
     if not path.exists():
         return None
     from handler.text.template import ChatTemplate  # jinja2: not needed for base models
@@ -179,8 +213,9 @@ def _formats(artefact: Artefact, template: str) -> Formats:
         ("reasoning_format", reasoning, REASONING_FORMATS),
     ):
         if value not in known:
-            path = artefact.directory / DESCRIPTION
-            raise ArtefactVersion(f"{path} has {name} {value!r}, this handler knows {', '.join(known)}")
+            raise ArtefactVersion(
+                f"{artefact.told}/{DESCRIPTION} has {name} {value!r}, this handler knows {', '.join(known)}"
+            )
     return Formats(tools, reasoning)
 
 

@@ -39,7 +39,7 @@ def start_worker(environ: Mapping[str, str], started_at: float) -> Worker:
     settings = read_settings(environ)
     threads = resolve_threads(environ)
     connected = Background(lambda: _connect(settings))
-    model, parts = load_model(settings, threads, REST, memory=memory_limit(environ))
+    model, parts = load_model(settings, threads, REST, memory=memory_limit(environ), environ=environ)
     if settings.document_request:
         from handler.worker.documents.asking import check_defaults
 

@@ -25,6 +25,8 @@ run "nulls_are_the_defaults" {
   variables {
     name                    = null
     tags                    = null
+    model_s3_uri            = null
+    model_kms_key_arn       = null
     image_uri               = null
     build_arguments         = null
     architecture            = null

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from handler.errors import SettingsError
-from handler.settings import read_settings
+from handler.settings import S3Prefix, read_settings
 
 
 def test_defaults_are_those_of_the_dataclass() -> None:
@@ -162,6 +162,32 @@ def test_a_key_and_a_secret_at_once_are_refused() -> None:
 def test_powertools_words_turn_metrics_off(value: str, disabled: bool) -> None:
     environ = {"FIREBRICK_MODEL_DIR": "/m", "POWERTOOLS_METRICS_DISABLED": value}
     assert read_settings(environ).metrics_disabled == disabled
+
+
+@pytest.mark.parametrize(
+    ("value", "bucket", "prefix"),
+    [
+        ("s3://models/demo/7", "models", "demo/7"),
+        ("s3://models/demo/7/", "models", "demo/7"),
+        ("s3://my.models", "my.models", ""),
+        ("s3://models/", "models", ""),
+        ("s3://models/a b", "models", "a b"),
+    ],
+)
+def test_a_model_may_lie_in_s3(value: str, bucket: str, prefix: str) -> None:
+    at = read_settings({"FIREBRICK_MODEL_DIR": value}).model_dir
+    assert at == S3Prefix(bucket, prefix)
+    assert str(at) == value.rstrip("/")
+    assert at.key("x") == f"{prefix}/x".lstrip("/")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["s3:", "s3://", "s3://A", "S3://models/x", "s3://m/x", "s3://models/../x", "s3://models/a//b", "s3://models/\n"],
+)
+def test_what_is_no_place_in_s3_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="s3://BUCKET/PREFIX"):
+        read_settings({"FIREBRICK_MODEL_DIR": value})
 
 
 def test_a_model_directory_is_required() -> None:
