@@ -77,7 +77,8 @@ def read_report(log: str) -> Report | None:
 
 def read_stream(lines: Iterable[bytes], started: float) -> tuple[float, float, Mapping[str, Any]]:
     """Read an answer's events; gives the milliseconds to the first text and to the end, and the timings."""
-    first, timings = 0.0, {}
+    first = 0.0
+    timings: Mapping[str, Any] = {}
     for line in lines:
         if not line.startswith(b"data: {"):
             continue

@@ -13,7 +13,7 @@ locals {
     tolist(fileset(local.root, "handler/**/*.py")),
     tolist(fileset(local.root, "handler/libfirebrick_kernels.so")),
     tolist(fileset(local.root, "handler/http/static/*")),
-    ["handler/prices.json"],
+    ["handler/prices.json", "handler/engine/held/model.safetensors"],
     ["Dockerfile", "image/install.py", "requirements/runtime.txt", "requirements/worker.txt"],
   ))
   content = substr(sha256(jsonencode({
