@@ -77,9 +77,10 @@ def library_for(artefact: Artefact, root: Path = ROOT) -> Path | None:
 
 
 def handler_files(root: Path = ROOT) -> list[str]:
-    """The handler's sources, its prices and its page, relative to the clone."""
+    """The handler's sources, its prices, its page, and the empty file of `engine/held`, relative to the clone."""
     handler = root / "handler"
-    paths = [*handler.rglob("*.py"), handler / "prices.json", *(handler / "http" / "static").iterdir()]
+    others = [path for name in ("http/static", "engine/held") for path in (handler / name).iterdir()]
+    paths = [*handler.rglob("*.py"), handler / "prices.json", *others]
     return sorted(str(path.relative_to(root)) for path in paths)
 
 

@@ -15,7 +15,7 @@ locals {
     tolist(fileset(local.root, "handler/http/static/*")),
     tolist(fileset(local.root, "image/start/*")),
     tolist(fileset(local.root, "build/launcher/release/firebrick-launcher")),
-    ["handler/prices.json"],
+    ["handler/prices.json", "handler/engine/held/model.safetensors"],
     ["Dockerfile", "image/install.py", "requirements/runtime.txt", "requirements/worker.txt"],
   ))
   content = substr(sha256(jsonencode({

@@ -33,6 +33,7 @@ LEVELS = {
     "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 ERRORS_ONLY = 3
+EMPTY = Path(__file__).with_name("held")  # has a file called as the weights, with nothing in it
 
 
 def create_session(
@@ -72,19 +73,29 @@ def create_session(
     options.add_session_config_entry("session.set_denormal_as_zero", str(int(chosen.denormal_as_zero)))
     if library is not None:
         register(options, library)
-    values = _values(weights) if weights else {}
-    for name, value in values.items():
-        options.add_initializer(name, value)
     graph: str | bytes = str(path)
     if held and weights:
-        # For a graph without a directory, onnxruntime wants to be shown the file that its weights are said to be in.
-        options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights.content], [weights.nbytes])
         graph = path.read_bytes()
+        _show(options, weights, library)
+    values = _values(weights) if weights and (library or not held) else {}
+    for name, value in values.items():
+        options.add_initializer(name, value)
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no better base
         lines = str(error).splitlines() or [type(error).__name__]
         raise ArtefactDamaged(f"{path} can't be loaded: {lines[0]}; export the model again") from None
+
+
+def _show(options: onnxruntime.SessionOptions, weights: Weights, library: Path | None) -> None:
+    """Tell where the file is that a graph says its weights are in, if both are in memory."""
+    if library is None:
+        # What stock operators read is copied from it, and packed.
+        options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights.content], [weights.nbytes])
+    else:
+        # All weights are given as values, so nothing is read: but without such a file, onnxruntime refuses the graph.
+        # Shown the one in memory, it would copy all of it first.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(EMPTY))
 
 
 def _values(weights: Weights) -> dict[str, onnxruntime.OrtValue]:

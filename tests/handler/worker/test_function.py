@@ -221,3 +221,11 @@ def test_a_start_that_fails_is_an_init_error_without_a_traceback(
     assert (report["errorType"], report["stackTrace"]) == (error, [])
     assert named in report["errorMessage"]
     assert "File " not in "".join(function.lines)
+
+
+def test_a_model_in_s3_is_loaded_into_memory(demo_artefact: Path, s3: Any, s3_environ: dict[str, str]) -> None:
+    for path in demo_artefact.iterdir():
+        s3.put_object(Bucket=BUCKET, Key=f"models/demo/{path.name}", Body=path.read_bytes())
+    with Lambda(FIREBRICK_MODEL_DIR=f"s3://{BUCKET}/models/demo", **s3_environ) as function:
+        assert function.invoke(CHAT)["text"]
+        assert function.logged("ready")[0]["download_bytes"] > 2_000_000
