@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cut", type=float, default=0.01, help="part of S3's calls whose answer is lost (%(default)s)")
     parser.add_argument("--poison", type=float, default=0.02, help="part of the documents (%(default)s)")
     parser.add_argument("--doubled", type=int, default=20, help="every so many-th document is told twice (%(default)s)")
+    parser.add_argument("--prefix-cache", action="store_true", help="leave it on; answers may then differ in near ties")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw results over time")
     args = parser.parse_args(arguments)
     machine = print_ceiling()
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         memory_mb=args.memory,
         timeout_s=args.timeout,
         limits=Limits(args.visibility, args.receives),
+        prefix_cache=args.prefix_cache,
     )
     stormy = replace(
         calm,

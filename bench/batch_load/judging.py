@@ -26,7 +26,7 @@ def judge(documents: Sequence[Document], outcome: Outcome) -> dict[str, Any]:
         "given_up_wrongly": sorted(dead & good),
         "poison_answered": sorted(set(poison) & set(outcome.results)),
         "without_reason": sorted(key for key, code in poison.items() if outcome.reasons.get(key) != code),
-        "documents_per_minute": round(len(outcome.results) / outcome.seconds * 60),
+        "documents_per_minute": round(len(outcome.results) / outcome.answered_s * 60),
         "usd_per_thousand": round(cost(outcome.figures) / len(documents) * 1000, 6),
         **outcome.figures,
     }

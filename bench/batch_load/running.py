@@ -37,6 +37,8 @@ class Plan:
         refused: the part of S3's calls that get a 503.
         cut: the part of S3's calls whose answer is lost.
         doubled: S3 tells of every so many-th document twice; 0 for none.
+        prefix_cache: whether prompts use what the cache holds of their beginnings: rows of a prompt that are read in
+            other groups differ in the last bits, so that one of thousands of answers may be another in another run.
         patience_s: for the whole run.
     """
 
@@ -51,6 +53,7 @@ class Plan:
     refused: float = 0.0
     cut: float = 0.0
     doubled: int = 0
+    prefix_cache: bool = False
     patience_s: float = 3600.0
 
 
@@ -85,6 +88,12 @@ class Outcome:
     reasons: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def answered_s(self) -> float:
+        """When the last result was there; what is given up takes longer, by the queue's visibility time-out."""
+        most = max((sample.results for sample in self.samples), default=0)
+        return next((sample.at_s for sample in self.samples if sample.results == most), self.seconds)
+
 
 def run(documents: Sequence[Document], plan: Plan) -> Outcome:
     """Put all documents, and wait until each has a result or was given up.
@@ -108,6 +117,7 @@ def _function(account: Account, s3_url: str, plan: Plan) -> Iterator[Function]:
         "AWS_ENDPOINT_URL_SQS": account.url,
         "FIREBRICK_MODEL_DIR": str(plan.model_dir.resolve()),
         "FIREBRICK_VERIFY": "quick",
+        "FIREBRICK_PREFIX_CACHE": str(int(plan.prefix_cache)),
         "FIREBRICK_INPUT_BUCKET": INPUT,
         "FIREBRICK_RESULTS_BUCKET": RESULTS,
         "OMP_NUM_THREADS": "1",
