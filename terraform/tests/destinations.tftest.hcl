@@ -102,7 +102,7 @@ run "queue_and_bus" {
   }
 
   assert {
-    condition     = contains(jsondecode(aws_vpc_endpoint.s3[0].policy).Statement[0].Resource, "arn:aws:s3:::firebrick-results-123456789012-eu-central-1/sent/*")
+    condition     = contains(jsondecode(aws_vpc_endpoint.s3[0].policy).Statement[0].Resource, "arn:aws:s3:::firebrick-results-123456789012-eu-central-1/*")
     error_message = "In a VPC, the worker must be able to note what was sent."
   }
 }
