@@ -63,3 +63,4 @@ def served(model_dir: Path, port: int = 0) -> Iterator[Server]:
         finally:
             server.terminate()
             server.stdout.close()
+            server.wait()  # after Ctrl-C the context manager itself doesn't
