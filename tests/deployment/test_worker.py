@@ -50,9 +50,9 @@ class Account:
             assert not sqs.send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
     def results(self) -> list[str]:
-        """The keys that have a result."""
+        """The jobs that have a result; other tests leave others."""
         s3, bucket = aws(self.workspace.endpoint, "s3"), self.workspace.outputs()["buckets"]["results"]
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="results/")
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="results/job-")
         keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
         return sorted(key.removeprefix("results/").removesuffix(".json") for key in keys)
 
@@ -96,6 +96,8 @@ def kill_a_worker(running: LocalLambda) -> bool:
 
 @pytest.fixture(scope="module")
 def account(deployed: Workspace) -> Account:
+    url = deployed.outputs()["dead_letter_queue_url"]
+    aws(deployed.endpoint, "sqs").purge_queue(QueueUrl=url)  # of what other tests have left
     return Account(deployed)
 
 
