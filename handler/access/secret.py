@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
-from urllib.parse import urlsplit
 
 from handler.access.credentials import find_credentials
+from handler.access.endpoint import given_endpoint
 from handler.access.signature import sign
 from handler.errors import (
     SecretError,
@@ -86,22 +86,10 @@ def find_secret(id: str, environ: Mapping[str, str]) -> Secret:
     region = id.split(":")[3] if id.startswith("arn:") else given
     if not re.fullmatch(r"[a-z0-9-]{1,64}", region, re.ASCII):
         raise SettingsError("AWS_REGION", region, f"the region of the secret {id!r}, as Lambda sets it")
-    for key in ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"):
-        if environ.get(key):
-            return _at(id, region, key, environ[key])
+    if (endpoint := given_endpoint("SECRETS_MANAGER", environ)) is not None:
+        return Secret(id, region, endpoint.tls, endpoint.host, endpoint.port)
     suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return Secret(id, region, True, f"{SERVICE}.{region}.{suffix}", None)
-
-
-def _at(id: str, region: str, key: str, url: str) -> Secret:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise SettingsError(key, url, "a URL such as https://HOST:PORT") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise SettingsError(key, url, "a URL such as https://HOST:PORT, without a path")
-    return Secret(id, region, parts.scheme == "https", parts.hostname, port)
 
 
 def read_secret(secret: Secret, environ: Mapping[str, str]) -> str:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from handler.access.credentials import find_credentials
+from handler.access.endpoint import given_endpoint
 from handler.access.signature import Credentials, sign
 from handler.errors import (
     ArtefactDamaged,
@@ -87,25 +88,13 @@ def find_bucket(at: S3Prefix, environ: Mapping[str, str]) -> Bucket:
         credentials = find_credentials(environ)
     except CredentialsUnavailable as error:
         raise DownloadUnsigned(at, error.reason) from None
-    for key in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
-        if environ.get(key):
-            tls, host, port = _endpoint(key, environ[key])
-            return Bucket(at, region, credentials, _context() if tls else None, host, port, f"/{at.bucket}")
+    if (endpoint := given_endpoint("S3", environ)) is not None:
+        context = _context() if endpoint.tls else None
+        return Bucket(at, region, credentials, context, endpoint.host, endpoint.port, f"/{at.bucket}")
     suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     if "." in at.bucket:  # The certificate is for one label before S3's own name.
         return Bucket(at, region, credentials, _context(), f"s3.{region}.{suffix}", None, f"/{at.bucket}")
     return Bucket(at, region, credentials, _context(), f"{at.bucket}.s3.{region}.{suffix}", None, "")
-
-
-def _endpoint(key: str, url: str) -> tuple[bool, str, int | None]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise SettingsError(key, url, "a URL such as https://HOST:PORT") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise SettingsError(key, url, "a URL such as https://HOST:PORT, without a path")
-    return parts.scheme == "https", parts.hostname, port
 
 
 def _context() -> ssl.SSLContext:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from handler.api.events import json_bytes
 from handler.errors import ResultsUnavailable, SettingsError
+from handler.worker.jobs import KEY
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from handler.settings import Settings
     from handler.worker.results import Result
 
-KEY = "idempotency_key"
 SOURCE, DETAIL_TYPE = "firebrick", "Answer"
 # What every queue and every bus takes in one piece, less a KiB for attributes and the envelope; some take 1 MiB.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html

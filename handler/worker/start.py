@@ -89,9 +89,8 @@ def _register(model: Model, telemetry: Telemetry) -> None:
 def _connect(settings: Settings) -> Results | None:
     if settings.results_bucket is None:
         return None
-    import_module(
-        "handler.engine.engine"
-    )  # Imports take turns, and the engine's come first: then its weights are being read.
+    # Imports take turns, and the engine's come first: then its weights are being read.
+    import_module("handler.engine.engine")
     from handler.worker.results import connect
 
     bucket = connect(settings.results_bucket, settings.region)
