@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol
@@ -90,7 +90,7 @@ class Poller:
                 continue
             retry_s = RETRY_S
             if self._stopping.is_set():
-                self._attempt("give_back", records)
+                _attempt(self._queue.give_back, records, self._log)
             elif records:
                 self._answer(records)
 
@@ -99,7 +99,7 @@ class Poller:
         with Hiding(self._queue, records, self._visibility_s / HIDINGS, self._log):
             failed = self._failed(records, context)
         done = [record for record in records if record["messageId"] not in failed]
-        deleted = self._attempt("delete", done)
+        deleted = _attempt(self._queue.delete, done, self._log)
         counts = {"received": len(records), "failed": len(failed), "deleted": len(done) if deleted else 0}
         self._log.info("batch", extra={"request_id": context.aws_request_id, **counts})
 
@@ -110,14 +110,6 @@ class Poller:
         except FirebrickError:  # The worker has told why.
             return {record["messageId"] for record in records}
         return {item["itemIdentifier"] for item in answer["batchItemFailures"]}
-
-    def _attempt(self, what: str, records: Sequence[Record]) -> bool:
-        try:
-            getattr(self._queue, what)(records)
-        except QueueUnavailable as error:
-            self._log.warning("queue_error", extra={"reason": str(error)})
-            return False
-        return True
 
 
 class Hiding:
@@ -149,7 +141,14 @@ class Hiding:
 
     def _run(self) -> None:
         while not self._done.wait(self._every_s):
-            try:
-                self._queue.hide(self._records)
-            except QueueUnavailable as error:
-                self._log.warning("queue_error", extra={"reason": str(error)})
+            _attempt(self._queue.hide, self._records, self._log)
+
+
+def _attempt(call: Callable[[Sequence[Record]], None], records: Sequence[Record], log: Tells) -> bool:
+    """Make a call of SQS; one that fails is told, and gives False."""
+    try:
+        call(records)
+    except QueueUnavailable as error:
+        log.warning("queue_error", extra={"reason": str(error)})
+        return False
+    return True
