@@ -22,7 +22,7 @@ COMMAND = f"{sys.executable} -m awslambdaric handler.worker.function.handle"
 MARK = b"awslambdaric"
 REPORT = re.compile(r"^REPORT .*\tBilled Duration: (\d+) ms\tMemory Size: (\d+) MB")
 INIT = re.compile(r"\tInit Duration: ([\d.]+) ms")
-TOLD = ("answered", "repeated", "failed", "document", "batch_throttled", "requeued", "superseded")
+TOLD = ("answered", "repeated", "failed", "document", "batch_throttled", "continued", "superseded")
 
 
 class Function:
