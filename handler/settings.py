@@ -248,12 +248,6 @@ def _names(key: str, value: str) -> tuple[str, ...]:
     return names
 
 
-def _url(key: str, value: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/]+/\S+", value):
-        raise SettingsError(key, value, "a queue's URL, as https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")
-    return value
-
-
 def _path(key: str, value: str) -> str:
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", value, re.ASCII):
         raise SettingsError(key, value, "a path that begins with a slash, without a query")
@@ -350,7 +344,7 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "metrics_disabled": _true,
     "results_bucket": _bucket,
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
-    "queue_url": _url,
+    "queue_url": _queue_url,
     "queue_batch": _integer(1, 10),
     "queue_timeout_s": _seconds(1),
     "queue_visibility_s": _integer(3, 43_200),

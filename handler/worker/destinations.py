@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from handler.api.events import json_bytes
-from handler.errors import ResultsUnavailable, SettingsError
+from handler.errors import ResultsUnavailable
+from handler.worker.clients import Setting, make_client
 from handler.worker.jobs import KEY
 
 if TYPE_CHECKING:
@@ -124,25 +125,17 @@ def connect_destinations(settings: Settings) -> tuple[Destination, ...]:
     made: list[Destination] = []
     if settings.results_queue_url is not None:
         found = re.match(r"https://sqs\.([a-z0-9-]+)\.", settings.results_queue_url)
-        client = _client("sqs", "FIREBRICK_RESULTS_QUEUE_URL", settings.results_queue_url, found, settings.region)
+        setting = Setting("FIREBRICK_RESULTS_QUEUE_URL", settings.results_queue_url, "a queue")
+        client = _client("sqs", setting, found, settings.region)
         made.append(Queue(settings.results_queue_url, client))
     if settings.results_bus is not None:
         found = re.match(r"arn:[a-z-]+:events:([a-z0-9-]+):", settings.results_bus)
-        client = _client("events", "FIREBRICK_RESULTS_BUS", settings.results_bus, found, settings.region)
+        setting = Setting("FIREBRICK_RESULTS_BUS", settings.results_bus, "a bus")
+        client = _client("events", setting, found, settings.region)
         made.append(Bus(settings.results_bus, client))
     return tuple(made)
 
 
-def _client(service: str, variable: str, value: str, found: re.Match[str] | None, region: str | None) -> BaseClient:
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-    from botocore.session import Session
-
+def _client(service: str, setting: Setting, found: re.Match[str] | None, region: str | None) -> BaseClient:
     its_region = found[1] if found else region  # one of another region is only taken there
-    if not its_region:
-        raise SettingsError("AWS_REGION", "", f"the region of {variable}, as Lambda sets it")
-    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
-    try:
-        return Session().create_client(service, region_name=its_region, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise SettingsError(variable, value, f"one that can be reached: {error}") from None
+    return make_client(service, its_region, setting, read_timeout_s=5, attempts=2)

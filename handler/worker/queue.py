@@ -10,7 +10,8 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from handler.errors import QueueUnavailable, QueueUnusable, SettingsError
+from handler.errors import QueueUnavailable, QueueUnusable
+from handler.worker.clients import Setting, make_client
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -123,18 +124,8 @@ def connect(url: str, region: str | None, visibility_s: int, wait_s: int) -> Que
         SettingsError: There is no region, or AWS_ENDPOINT_URL_SQS is no URL.
         QueueUnusable: The queue isn't there, may not be read, or SQS can't be reached.
     """
-    if not region:
-        raise SettingsError("AWS_REGION", "", "the region of the queue")
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-    from botocore.session import Session
-
-    retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
-    config = Config(connect_timeout=5, read_timeout=wait_s + LONGER_S, retries=retries)
-    try:
-        client = Session().create_client("sqs", region_name=region, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise SettingsError("FIREBRICK_QUEUE_URL", url, f"a queue that can be reached: {error}") from None
+    setting = Setting("FIREBRICK_QUEUE_URL", url, "a queue")
+    client = make_client("sqs", region, setting, read_timeout_s=wait_s + LONGER_S, attempts=ATTEMPTS)
     return Queue(url, client, visibility_s)
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from handler.api.chat import tool_call
 from handler.api.events import json_bytes
-from handler.errors import ResultsUnavailable, SettingsError
+from handler.errors import ResultsUnavailable
 from handler.generation import Generation
 from handler.text.deltas import Delta
+from handler.worker.clients import Setting, make_client
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -206,16 +207,5 @@ def connect(bucket: str, region: str | None) -> Bucket:
     Raises:
         SettingsError: There is no region, or AWS_ENDPOINT_URL_S3 is no URL.
     """
-    if not region:
-        raise SettingsError("AWS_REGION", "", "the region of the results' bucket, as Lambda sets it")
-    # botocore alone: boto3 around it would add its own imports and nothing that is used here.
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-    from botocore.session import Session
-
-    retries = {"mode": "standard", "total_max_attempts": 3}
-    config = Config(connect_timeout=2, read_timeout=10, retries=retries)
-    try:
-        return Bucket(bucket, Session().create_client("s3", region_name=region, config=config))
-    except (BotoCoreError, ValueError) as error:
-        raise SettingsError("FIREBRICK_RESULTS_BUCKET", bucket, f"a bucket that can be reached: {error}") from None
+    setting = Setting("FIREBRICK_RESULTS_BUCKET", bucket, "a bucket")
+    return Bucket(bucket, make_client("s3", region, setting))

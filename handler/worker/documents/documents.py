@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from handler.errors import ApiError, NotEnoughTime, ResultsUnavailable
 from handler.settings import Settings
+from handler.worker.clients import Setting, make_client
 from handler.worker.documents.asking import read_asking
 from handler.worker.documents.notifications import Source, read_notification
 from handler.worker.documents.objects import Objects
@@ -24,7 +25,6 @@ from handler.worker.work import Work
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-    from botocore.client import BaseClient
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,10 @@ def make_desk(settings: Settings, bucket: str, region: str | None) -> Desk:
         settings: The function's.
         bucket: Where results are kept.
         region: Of both buckets and the queue.
+
+    Raises:
+        SettingsError: As `make_client`'s.
     """
-    from botocore.config import Config
-    from botocore.session import Session
-
-    session = Session()
-    config = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-
-    def client(service: str) -> BaseClient:
-        return session.create_client(service, region_name=region, config=config)
-
-    return Desk(settings, Objects(client("s3"), bucket), Queue(lambda: client("sqs")))
+    setting = Setting("FIREBRICK_RESULTS_BUCKET", bucket, "a bucket")
+    objects = Objects(make_client("s3", region, setting), bucket)
+    return Desk(settings, objects, Queue(partial(make_client, "sqs", region, setting)))

@@ -160,7 +160,7 @@ def test_poison_is_in_the_dead_letter_queue_and_the_others_are_answered(
     ("changed", "named"),
     [
         ({"FIREBRICK_QUEUE_URL": ""}, "FIREBRICK_QUEUE_URL="),
-        ({"FIREBRICK_QUEUE_URL": "jobs"}, "expected a queue's URL"),
+        ({"FIREBRICK_QUEUE_URL": "jobs"}, "expected an SQS queue's URL"),
         ({"FIREBRICK_QUEUE_BATCH": "11"}, "FIREBRICK_QUEUE_BATCH='11'"),
         ({"FIREBRICK_MODEL_DIR": "/nowhere"}, "/nowhere"),
         ({"FIREBRICK_QUEUE_URL": "http://127.0.0.1/123456789012/other"}, "can't be polled"),
