@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.machine import print_ceiling
-from bench.server import Server
+from bench.server import Server, process_memory
 from bench.worker import Worker
 
 PREFILL = (128, 512, 2048)
@@ -33,7 +33,7 @@ DEPTHS = (0, 512, 2048, 4096)
 
 def work(model_dir: Path) -> None:
     """Answer each line of standard input: `prefill N` and `decode DEPTH TOKENS` with tokens per second, `read`
-    with the GB per second at which all threads read the mapped weights."""
+    with the GB per second at which all threads read the mapped weights, `peak` with the process's memory in MB."""
     from handler.artefact import WEIGHTS, load_artefact
     from handler.engine.engine import Engine, EngineOptions
     from handler.engine.kernels import given_library
@@ -47,6 +47,8 @@ def work(model_dir: Path) -> None:
         kind, length, tokens = [*line.split(), "0", "0"][:3]
         if kind == "read":
             print(read_weights(weights, threads), flush=True)
+        elif kind == "peak":
+            print(process_memory(os.getpid())["peak"] / 1e6, flush=True)
         elif artefact.context_length < int(length) + 64:
             print("nan", flush=True)
         elif kind == "prefill":
@@ -103,10 +105,13 @@ def fill_cache(cache: Mapping[str, NDArray[Any]], depth: int) -> None:
             place[:] = rng.random(place.shape, dtype=np.float32) * 0.02
 
 
-def measure(workers: dict[str, Worker], rounds: int, tokens: int) -> dict[str, dict[str, float | None]]:
+def measure(
+    workers: dict[str, Worker], rounds: int, tokens: int, prefills: Sequence[int], depths: Sequence[int]
+) -> dict[str, dict[str, float | None]]:
     """Ask all workers in turns; gives the medians by worker and by what was measured."""
-    questions = {f"prefill_{n}": f"prefill {n}" for n in PREFILL}
-    questions |= {f"decode_{depth}": f"decode {depth} {tokens}" for depth in DEPTHS}
+    questions = {f"prefill_{n}": f"prefill {n}" for n in prefills}
+    questions |= {f"decode_{depth}": f"decode {depth} {tokens}" for depth in depths}
+    questions["engine_peak_mb"] = "peak"
     figures: dict[str, dict[str, float | None]] = {name: {} for name in workers}
     for question, line in questions.items():
         answers: dict[str, list[float]] = {name: [] for name in workers}
@@ -137,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("artefacts", type=Path, nargs="+", metavar="DIR")
     parser.add_argument("--rounds", type=int, default=3, help="of each measurement (default 3)")
     parser.add_argument("--tokens", type=int, default=24, help="decoded a round (default 24)")
+    parser.add_argument("--prefill", type=int, nargs="*", default=PREFILL, metavar="TOKENS", help="prompts' lengths")
+    parser.add_argument("--depth", type=int, nargs="*", default=DEPTHS, metavar="TOKENS", help="cached, when decoding")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.worker:
@@ -147,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers = {
             str(path): stack.enter_context(Worker("bench.decode", "--worker", str(path))) for path in args.artefacts
         }
-        figures = measure(workers, args.rounds, args.tokens)
+        figures = measure(workers, args.rounds, args.tokens, args.prefill, args.depth)
     for path in args.artefacts:
         served = sorted((serving(path) for _ in range(args.rounds)), key=lambda s: s["ready_ms"])
         figures[str(path)] |= served[len(served) // 2]

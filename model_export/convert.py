@@ -1,6 +1,7 @@
 """`python -m model_export.convert DIR [--kernels native|stock]`: an artefact for other kernels, without the checkpoint.
 
-Or one with other prefixes: a cache belongs to its kernels, so they are always computed anew. Or one for embeddings.
+Or one with other prefixes: a cache belongs to its kernels, so they are always computed anew. Or one for embeddings, or
+with room for more tokens.
 
 The quantized values stay what they are, so that a way there and back gives the same bytes.
 """
@@ -11,22 +12,24 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from model_export import artefact, graph, prefixes, safetensors_file
+from model_export.checkpoint import Checkpoint
 from model_export.errors import ExportError, OptionInvalid
 from model_export.options import Embeddings, ExportOptions, Kernels, KvCache
 from model_export.progress import Progress
 from model_export.reading import ReadArtefact, read_artefact, read_metadata
+from model_export.rows import ComputedRows
 from model_export.safetensors_file import Layout
 from model_export.storage import STORAGES, Scales, Values
 from model_export.stored import StoredWeights
 from model_export.verify import verify_files
-from model_export.weights import Weight, array_bytes, ordered
+from model_export.weights import Weight, array_bytes, ordered, plan
 
 MEGABYTE = 1_000_000
 REWRITTEN = {artefact.GRAPH, artefact.WEIGHTS, artefact.DESCRIPTION}
@@ -40,8 +43,9 @@ def convert(
     threads: int = 1,
     prefix_files: Sequence[Path] = (),
     embeddings: Embeddings | None = None,
+    context: int | None = None,
 ) -> None:
-    """Write an artefact for other kernels, with another cache, with other prefixes, or for embeddings.
+    """Write an artefact for other kernels, with another cache or context, with other prefixes, or for embeddings.
 
     Those that it has are left out: what they hold is another cache's.
 
@@ -53,6 +57,7 @@ def convert(
         threads: the result doesn't depend on it.
         prefix_files: what prompts begin with.
         embeddings: as for an export; None to keep what there is.
+        context: positions to hold; None to keep what there is.
 
     Raises:
         ArtefactInvalid: DIR isn't a whole artefact.
@@ -65,26 +70,34 @@ def convert(
     read = read_artefact(directory)
     verify_files(read)  # or damage would get a new, matching hash
     stored = StoredWeights(read)
-    options = target_options(read.options, kernels, kv_cache, embeddings)
+    options = target_options(read.options, kernels, kv_cache, embeddings, context)
+    positions = options.context_length(read.config)
     vectors = _embeddings(read, options)
-    weights = [replace(weight, storage=STORAGES[kernels]) for weight in stored.planned.values()]
+    tables = _tables(read, options) if positions != read.description["context_length"] else {}
+    kept = [replace(weight, storage=STORAGES[kernels]) for weight in stored.planned.values()]
+    weights = [tables.get(weight.name, weight) for weight in kept]
     layout = safetensors_file.lay_out([spec for w in weights for spec in w.tensors], _metadata(read, kernels))
     with artefact.staging(out) as stage:
         artefact.check_space(stage, layout.nbytes + 32 * MEGABYTE)
         for name in sorted(set(read.manifest["files"]) - REWRITTEN):
             if not artefact.PREFIX.fullmatch(name):
                 shutil.copyfile(directory / name, stage / name)
-        changed = {"kv_cache_dtype": options.kv_cache_dtype, "kernels": kernels, "embeddings": vectors}
+        changed = {"context_length": positions, "kv_cache_dtype": options.kv_cache_dtype}
+        changed |= {"kernels": kernels, "embeddings": vectors}
         artefact.write_json(stage / artefact.DESCRIPTION, {**read.description, **changed})
         prefixes.check(stage, prefix_files)
         model = graph.build(read.config, options, weights, layout.offsets)
         (stage / artefact.GRAPH).write_bytes(graph.serialize(model))
-        digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, stored, threads)
+        digest = _write_weights(stage / artefact.WEIGHTS, layout, weights, stored, tables, threads)
         prefixes.finish(stage, {artefact.WEIGHTS: digest}, prefix_files, threads)
 
 
 def target_options(
-    current: ExportOptions, kernels: Kernels, kv_cache: KvCache | None, embeddings: Embeddings | None = None
+    current: ExportOptions,
+    kernels: Kernels,
+    kv_cache: KvCache | None,
+    embeddings: Embeddings | None = None,
+    context: int | None = None,
 ) -> ExportOptions:
     """What an export of the same weights for other kernels would have been asked for.
 
@@ -93,7 +106,13 @@ def target_options(
     """
     if kv_cache is None and kernels == "native":
         kv_cache = current.kv_cache
-    return replace(current, kernels=kernels, kv_cache=kv_cache, embeddings=embeddings or current.embeddings)
+    return replace(
+        current,
+        kernels=kernels,
+        kv_cache=kv_cache,
+        embeddings=embeddings or current.embeddings,
+        context=context if context is not None else current.context,
+    )
 
 
 def _embeddings(read: ReadArtefact, options: ExportOptions) -> dict[str, Any] | None:
@@ -104,19 +123,35 @@ def _embeddings(read: ReadArtefact, options: ExportOptions) -> dict[str, Any] | 
     return {"pooling": options.pooling, "only": only} if options.pooling else None
 
 
+def _tables(read: ReadArtefact, options: ExportOptions) -> dict[str, Weight]:
+    """What is as long as the context: no weights of the checkpoint, so they can be computed here."""
+    planned = plan(read.config, options, Checkpoint.shapes_of(read.config))
+    return {weight.name: weight for weight in planned if isinstance(weight.rows, ComputedRows)}
+
+
 def _metadata(read: ReadArtefact, kernels: Kernels) -> dict[str, str]:
     metadata = read_metadata(read.directory / artefact.WEIGHTS)
     metadata.pop("kernels", None)
     return metadata if kernels == "stock" else {**metadata, "kernels": kernels}
 
 
-def _write_weights(path: Path, layout: Layout, weights: Sequence[Weight], stored: StoredWeights, threads: int) -> str:
+def _write_weights(
+    path: Path,
+    layout: Layout,
+    weights: Sequence[Weight],
+    stored: StoredWeights,
+    tables: Mapping[str, Weight],
+    threads: int,
+) -> str:
     progress = Progress(sum(spec.nbytes for weight in weights for spec in weight.tensors))
     with ThreadPoolExecutor(threads) as pool:
 
         def contents() -> Iterator[tuple[str, Iterable[memoryview]]]:
             for weight in weights:
-                yield from _contents(weight, stored, pool, threads + 1)
+                if weight.name in tables:
+                    yield from weight.contents(pool, threads + 1)
+                else:
+                    yield from _contents(weight, stored, pool, threads + 1)
 
         digest = safetensors_file.write(path, layout, contents(), progress.advance)
     progress.close()
@@ -148,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--prefix", type=Path, action="append", default=[], metavar="FILE", help="as for an export; others are dropped"
     )
     parser.add_argument("--embeddings", choices=get_args(Embeddings), help="as for an export (default: as it is)")
+    parser.add_argument("--context", type=int, help="positions to hold (default: as it is)")
     args = parser.parse_args(arguments)
     try:
         threads = len(os.sched_getaffinity(0))
@@ -155,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dropped = len(prefixes.prefix_files(read))
         out = args.out or args.directory
         kernels = args.kernels or read.options.kernels
-        convert(args.directory, out, kernels, args.kv_cache, threads, args.prefix, args.embeddings)
+        convert(args.directory, out, kernels, args.kv_cache, threads, args.prefix, args.embeddings, args.context)
         if dropped and not args.prefix:
             print(f"left out {dropped} prefixes of {args.directory}: name their files with --prefix", file=sys.stderr)
     except ExportError as error:

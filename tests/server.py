@@ -33,6 +33,7 @@ class Server:
         self.ready = self.wait_for(lambda line: line["event"] == "ready")
         self.url: str = self.ready["url"]
         self.model: str = self.ready["model"]
+        self._clients: list[openai.OpenAI] = []
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -48,8 +49,9 @@ class Server:
             return next(filter(wanted, self.lines))
 
     def client(self, api_key: str = "none") -> openai.OpenAI:
-        """Make the official client."""
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=api_key, max_retries=0)
+        """Make the official client; the server's end closes its connections."""
+        self._clients.append(openai.OpenAI(base_url=f"{self.url}/v1", api_key=api_key, max_retries=0))
+        return self._clients[-1]
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal; return exit code and stderr."""
@@ -59,4 +61,6 @@ class Server:
         with self.process.stdout, self.process.stderr:
             code, errors = self.process.wait(60), self.process.stderr.read()
             self._reader.join()
+        for client in self._clients:
+            client.close()
         return code, errors

@@ -146,6 +146,22 @@ def test_an_artefact_becomes_one_for_embeddings_and_back(
     assert tree(tmp_path / "text") == tree(stock)
 
 
+@pytest.mark.parametrize("kernels", ["stock", "native"])
+def test_another_context_is_what_an_export_makes(stock: Path, checkpoints: Path, tmp_path: Path, kernels: Any) -> None:
+    exported = export_to(checkpoints / NAME, tmp_path / "exported", kernels=kernels, context=33)
+    convert(stock, tmp_path / "shorter", kernels, context=33)
+    assert tree(tmp_path / "shorter") == tree(exported)
+
+
+@pytest.mark.parametrize(("context", "reason"), [(1, "at least 2 tokens"), (10**6, "max_position_embeddings")])
+def test_a_context_that_cannot_be_is_refused(
+    context: int, reason: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tree(directory)
+    assert reason in said(capsys, directory, "--context", context)
+    assert tree(directory) == before
+
+
 def test_the_command_keeps_what_it_is_not_asked_to_change(directory: Path) -> None:
     assert main([str(directory), "--kernels", "native", "--embeddings", "mean"]) == 0
     assert main([str(directory), "--kv-cache", "f16"]) == 0

@@ -28,8 +28,11 @@ BOUNDLESS = 5_000
 @contextmanager
 def saying(text: str, template: str = QWEN) -> Iterator[tuple[OpenAI, ScriptedEngine]]:
     engine = ScriptedEngine(text)
-    with serving(engine, template, context_length=BOUNDLESS) as server:
-        yield OpenAI(base_url=f"{server.client.base_url}/v1", api_key="none", max_retries=0), engine
+    with (
+        serving(engine, template, context_length=BOUNDLESS) as server,
+        OpenAI(base_url=f"{server.client.base_url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        yield client, engine
 
 
 def answers(client: OpenAI, **members: Any) -> tuple[ChatCompletion, ChatCompletion]:

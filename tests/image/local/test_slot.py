@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shlex
 import sys
 from pathlib import Path
 
@@ -18,20 +19,14 @@ from image.local.processes import Processes
 from image.local.settings import Settings
 from image.local.slot import Slot
 
-SLOW_ONCE = """
-import os, pathlib, time
-from tests.image.local.streamer import main
-marker = pathlib.Path({marker!r})
-if not marker.exists():
-    marker.touch()
-    time.sleep(600)
-main()
-"""
-ALWAYS_SLOW = "import time; time.sleep(600)"
+# A shell's first act: a Python that is slow to start must not be killed before it has left its mark.
+SLOW_ONCE = """mkdir {marker} 2>/dev/null && exec sleep 600
+exec {python} -c 'from tests.image.local.streamer import main; main()'"""
+ALWAYS_SLOW = "exec sleep 600"
 
 
 async def invoke(script: str, log: Log, timeout_s: float) -> Invocation:
-    settings = Settings(command=(sys.executable, "-c", script), timeout_s=timeout_s)
+    settings = Settings(command=("sh", "-c", script), timeout_s=timeout_s)
 
     def make(version: str, log: Log) -> Environment:
         return Environment(settings, Processes(settings.command, ()), host_network(), "/", version, log)
@@ -48,7 +43,8 @@ def test_an_init_that_takes_too_long_is_run_again_within_the_invoke(
 ) -> None:
     monkeypatch.setattr(slot, "INIT_S", 1.0)
     written = io.StringIO()
-    invocation = asyncio.run(invoke(SLOW_ONCE.format(marker=str(tmp_path / "slow")), Log(written), 60.0))
+    script = SLOW_ONCE.format(marker=shlex.quote(str(tmp_path / "slow")), python=shlex.quote(sys.executable))
+    invocation = asyncio.run(invoke(script, Log(written), 60.0))
     lines = written.getvalue().splitlines()
     assert invocation.error is None
     assert "Phase: init\tStatus: timeout" in lines[0]
