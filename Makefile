@@ -7,6 +7,8 @@ PY := $(VENV)/bin/python
 REFERENCE_PY := $(REFERENCE_VENV)/bin/python
 MODEL ?= demo/checkpoint
 OUT ?= build/demo
+# What exports: ours, or optimum for architectures that we don't know.
+BUILDER ?=
 MODEL_DIR ?= build/demo
 PORT ?= 8080
 ARGS ?=
@@ -103,8 +105,8 @@ test-clients: setup $(CLIENTS_VENV)/.ready build/clients/node_modules/.ready ## 
 record: $(REFERENCE_VENV)/.ready ## compute the golden files in tests/golden anew with transformers
 	$(REFERENCE_PY) -m tests.reference.record
 
-export: tools ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; ARGS="--prefix system.json …"
-	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(if $(filter demo/checkpoint,$(MODEL)),$(DEMO_OPTIONS)) $(ARGS)
+export: tools $(if $(filter optimum,$(BUILDER)),$(REFERENCE_VENV)/.ready) ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; BUILDER=optimum (needs torch); ARGS="--prefix system.json …"
+	$(if $(filter optimum,$(BUILDER)),$(REFERENCE_PY),$(PY)) -m model_export "$(MODEL)" $(if $(BUILDER),--builder "$(BUILDER)") --out "$(OUT)" $(if $(filter demo/checkpoint,$(MODEL)),$(DEMO_OPTIONS)) $(ARGS)
 
 serve: tools ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--builder",
         choices=BUILDERS,
         default=BUILDERS[0],
-        help="optimum exports what our own builder doesn't know, for onnxruntime's kernels; it needs torch (%(default)s)",
+        help="optimum exports what ours doesn't know, for onnxruntime's kernels, and needs torch (%(default)s)",
     )
     p.add_argument("--revision", help="branch, tag or commit on the hub")
     p.add_argument("--name", help="model id that the server answers to (default: hub id or directory name)")

@@ -16,7 +16,6 @@ from model_export.calibrate import Calibrator
 from model_export.calibration import load_windows
 from model_export.config import ModelConfig
 from model_export.errors import PoolingUnsupported
-from model_export.files import Files
 from model_export.formats import chat_formats
 from model_export.heads import HeadLayout
 from model_export.keeping import keep

@@ -229,7 +229,11 @@ def _logits(nodes: _Nodes, logits: ir.Value, head: ir.Node | None, indices: ir.V
     else:
         wanted = _gather(nodes, logits, indices)
     found = nodes.op("Squeeze", wanted, nodes.constant(0), name="logits")
-    found.name, found.type, found.shape = "logits", ir.TensorType(ir.DataType.FLOAT), ir.Shape(["num_logits", vocab_size])
+    found.name, found.type, found.shape = (
+        "logits",
+        ir.TensorType(ir.DataType.FLOAT),
+        ir.Shape(["num_logits", vocab_size]),
+    )
     return found
 
 

@@ -47,7 +47,9 @@ def export(source: Source, out: Path, options: ExportOptions) -> str:
     """
     artefact.check_output(out)
     if source.tensors is not None:
-        raise OptionInvalid("--builder optimum reads checkpoint directories; a GGUF file goes with our own builder only")
+        raise OptionInvalid(
+            "--builder optimum reads checkpoint directories; a GGUF file goes with our own builder only"
+        )
     loaded = load(source.path)
     context = loaded.context_length(options.context)
     reference = tokenizer.load_tokenizer(source.directory)

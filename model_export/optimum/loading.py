@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from model_export.config import read_json, token_ids
-from model_export.errors import ArchitectureUnsupported, CheckpointDamaged, ConfigInvalid, LibrariesMissing, OptionInvalid
+from model_export.errors import (
+    ArchitectureUnsupported,
+    CheckpointDamaged,
+    ConfigInvalid,
+    LibrariesMissing,
+    OptionInvalid,
+)
 from model_export.options import DEFAULT_CONTEXT
 
 TASK = "text-generation-with-past"
@@ -46,7 +52,9 @@ class Loaded:
             OptionInvalid: more were asked for than the model has learnt, or nobody says how many that is.
         """
         if asked is None and self.positions is None:
-            raise OptionInvalid(f"config.json of this {self.family} doesn't say how many positions it has: give --context")
+            raise OptionInvalid(
+                f"config.json of this {self.family} doesn't say how many positions it has: give --context"
+            )
         if asked is not None and self.positions is not None and asked > self.positions:
             raise OptionInvalid(f"--context {asked} is beyond the model's {self.positions} positions")
         return asked or min(self.positions or DEFAULT_CONTEXT, DEFAULT_CONTEXT)

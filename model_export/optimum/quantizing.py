@@ -87,7 +87,9 @@ def _products(graph: ir.Graph) -> Iterator[_Product]:
 
 def _is_matrix(value: ir.Value) -> bool:
     tensor = value.const_value
-    return value.is_initializer() and tensor is not None and len(tensor.shape) == 2 and tensor.dtype == ir.DataType.FLOAT
+    return (
+        value.is_initializer() and tensor is not None and len(tensor.shape) == 2 and tensor.dtype == ir.DataType.FLOAT
+    )
 
 
 def _is_plain(gemm: ir.Node) -> bool:

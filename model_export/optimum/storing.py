@@ -14,7 +14,7 @@ from model_export.progress import Progress
 from model_export.safetensors_file import TensorSpec
 from model_export.weights import array_bytes
 
-LEAST_STORED = 1024  # bytes; what is smaller stays in the graph, as shapes and indices do
+LEAST_STORED = 512  # bytes; what is smaller stays in the graph, as shapes and indices do
 MEGABYTE = 1_000_000
 
 

@@ -1,0 +1,129 @@
+"""`python -m bench.baselines`: ours and the plain ways to have a model in a function, started and asked in turns.
+
+Everything is made of one checkpoint of random weights, but distilgpt2, which has its own shape. In each round each
+program is started once, so that the machine's drift hits all alike. On a lazily loaded disk (`--profile near`) each
+gets a root with just its own files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.baselines.models import prepare, s3_with
+from bench.baselines.programs import REFERENCE, REPOSITORY, Program, programs
+from bench.baselines.report import summarize, table
+from bench.baselines.roots import root_of, size_of
+from bench.baselines.starts import Start, measure
+from bench.checkpoint import SHAPES
+from bench.cold_start import disk
+from bench.cold_start.disk import Unavailable
+from bench.cold_start.profiles import PROFILES
+from bench.cold_start.roots import make_image
+from bench.llama_cpp.build import build
+from bench.llama_cpp.build import program as llama_program
+from bench.llama_cpp.errors import NotBuilt, PeerError
+from bench.machine import print_ceiling
+
+NAMES = ("firebrick", "stock", "llama.cpp", "from_image", "from_s3", "distilgpt2")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 2 where this machine can't do it."""
+    args = _parse(arguments)
+    try:
+        _run(args)
+    except (Unavailable, PeerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.baselines", description="Ours and the plain ways.")
+    parser.add_argument("--shape", choices=list(SHAPES), default="llama-3.2-1b-quarter", help="(%(default)s)")
+    parser.add_argument("--only", action="append", choices=NAMES, help="a program; repeatable (all)")
+    parser.add_argument("--profile", choices=list(PROFILES), default="warm", help="the disk (%(default)s)")
+    parser.add_argument("--isa", default="avx2", help="of llama.cpp's build (%(default)s)")
+    parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N", default=3, help="(%(default)s)")
+    parser.add_argument("--tokens", type=int, default=16, help="of the answer whose speed is measured (%(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("build/baselines"), help="(%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def _run(args: argparse.Namespace) -> None:
+    profile, names = PROFILES[args.profile], args.only or list(NAMES)
+    if profile.lazy and (reason := disk.obstacle()):
+        raise Unavailable(f"--profile {args.profile}: {reason}")
+    machine = print_ceiling()
+    try:
+        llama_program("llama-server", args.isa)
+    except NotBuilt:
+        build(args.isa, len(os.sched_getaffinity(0)))
+    work = args.work.resolve()
+    models = prepare(args.shape, work, args.isa, REFERENCE)
+    if profile.lazy:
+        disk.own_namespace()
+    with s3_with(models) as endpoint:
+        every = programs(models, endpoint, args.isa, machine["threads"])
+        compared = {name: every[name] for name in names}
+        run = _lazily if profile.lazy else _in_turns
+        summaries = run(compared, args, work)
+    print(table(summaries))
+    told = {"bench": "baselines", "shape": args.shape, "profile": args.profile, "rounds": args.rounds}
+    print(json.dumps({**told, "programs": summaries, "machine": machine}))
+
+
+def _in_turns(compared: Mapping[str, Program], args: argparse.Namespace, work: Path) -> dict[str, dict[str, Any]]:
+    """With everything in the page cache."""
+    images, starts = {}, dict[str, list[Start]]()
+    for name, program in compared.items():
+        with root_of(program, work) as root:
+            images[name] = size_of(root)
+        measure(program, 1)
+    for number in range(args.rounds):
+        for name, program in compared.items():
+            starts.setdefault(name, []).append(_told(number, name, measure(program, args.tokens)))
+    return {name: summarize(starts[name], images[name]) for name in compared}
+
+
+def _lazily(compared: Mapping[str, Program], args: argparse.Namespace, work: Path) -> dict[str, dict[str, Any]]:
+    """From a disk whose chunks are fetched when they are touched; one program after the other, for want of room."""
+    lazydisk = disk.compile_disk(work / "target")
+    image, summaries = work / "image.ext4", {}
+    for name, program in compared.items():
+        try:
+            with root_of(program, work) as root:
+                size = size_of(root)
+                make_image(root, image)
+            starts = [_told(n, name, _start(program, args, lazydisk, image, work)) for n in range(args.rounds)]
+            summaries[name] = summarize(starts, size)
+        finally:
+            image.unlink(missing_ok=True)
+    return summaries
+
+
+def _start(program: Program, args: argparse.Namespace, lazydisk: Path, image: Path, work: Path) -> Start:
+    with disk.lazy(lazydisk, image, PROFILES[args.profile], work) as mounted, disk.container(mounted.root):
+
+        def enter() -> None:
+            os.chroot(mounted.root)
+            os.chdir(REPOSITORY)
+
+        return measure(program, args.tokens, enter)
+
+
+def _told(number: int, name: str, start: Start) -> Start:
+    print(f"{number + 1}. {name}: ready {start.ready:.2f} s, first token {start.first_token:.2f} s", flush=True)
+    return start
+
+
+if __name__ == "__main__":
+    sys.exit(main())

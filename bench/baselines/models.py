@@ -1,0 +1,92 @@
+"""One checkpoint of random weights in each program's form, made once and kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parent.parent.parent
+# Random weights of distilgpt2's shape, written by transformers, and a tokenizer.
+DISTILGPT2 = """
+import sys
+from pathlib import Path
+from transformers import GPT2Config, GPT2LMHeadModel
+out = Path(sys.argv[1])
+GPT2LMHeadModel(GPT2Config(n_layer=6, bos_token_id=0, eos_token_id=1)).save_pretrained(out)
+"""
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where everything lies.
+
+    Attributes:
+        checkpoint: bf16, as from the hub.
+        native: artefact for our kernels.
+        stock: the same for onnxruntime's.
+        gguf: Q4_0.
+        distilgpt2: a checkpoint of its shape, float32.
+        bucket: of S3, which gets the checkpoint.
+        prefix: there.
+    """
+
+    checkpoint: Path
+    native: Path
+    stock: Path
+    gguf: Path
+    distilgpt2: Path
+    bucket: str = "models"
+    prefix: str = "checkpoint"
+
+
+def prepare(shape: str, work: Path, isa: str, reference: Path) -> Models:
+    """Make what is missing.
+
+    Args:
+        shape: of `bench.checkpoint`.
+        work: where it is kept.
+        isa: of llama.cpp's build, whose quantizer makes the GGUF file.
+        reference: Python with torch and transformers.
+    """
+    directory = work / shape
+    directory.mkdir(parents=True, exist_ok=True)
+    names = ("checkpoint", "native", "stock", "q4_0.gguf")
+    checkpoint, native, stock, gguf = (directory / name for name in names)
+    distilgpt2 = work / "distilgpt2"
+    own = [sys.executable, "-m"]
+    quick = ["--kernels", "native", "--rounding", "nearest", "--context", "1024"]
+    made = {
+        checkpoint / "config.json": [*own, "bench.checkpoint", "--shape", shape, "--out", checkpoint],
+        native: [*own, "model_export", checkpoint, "--out", native, *quick],
+        stock: [*own, "model_export.convert", native, "--kernels", "stock", "--out", stock],
+        gguf: [*own, "bench.llama_cpp", "gguf", checkpoint, "--type", "Q4_0", "--out", gguf, "--isa", isa],
+        distilgpt2 / "model.safetensors": [reference, "-c", DISTILGPT2, distilgpt2],
+    }
+    for path, command in made.items():
+        if not path.exists():
+            subprocess.run([str(word) for word in command], cwd=REPOSITORY, check=True, stdout=sys.stderr)
+    return Models(checkpoint, native, stock, gguf, distilgpt2)
+
+
+@contextmanager
+def s3_with(models: Models) -> Iterator[str]:
+    """moto's server with the checkpoint in a bucket; gives its address."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **keys)
+        client.create_bucket(Bucket=models.bucket)
+        for path in sorted(models.checkpoint.iterdir()):
+            client.upload_file(str(path), models.bucket, f"{models.prefix}/{path.name}")
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
