@@ -70,7 +70,7 @@ def load(directory: Path) -> Loaded:
         LibrariesMissing: torch, transformers or optimum-onnx isn't installed here.
         ConfigInvalid: config.json is missing or malformed, or lacks what describes a decoder.
         ArchitectureUnsupported: neither transformers nor optimum knows it, or its weights are quantized already.
-        CheckpointDamaged: a weights file is missing or malformed, or a tensor is missing, of another shape, or not finite.
+        CheckpointDamaged: a weights file or a tensor is missing, malformed, of another shape, or not finite.
     """
     raw = read_json(directory / "config.json")
     config = _config(directory, raw)
@@ -133,12 +133,14 @@ def _model(directory: Path, config: Any) -> Any:
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # or they aren't named
             output_loading_info=True,
         )
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise CheckpointDamaged(f"transformers can't load {directory}: {_line(error)}") from None
     for key, what in (("missing_keys", "lacks"), ("mismatched_keys", "has another shape of")):
-        if names := sorted(map(str, found[key])):
+        # With a tensor of another shape come both shapes.
+        if names := sorted(entry if isinstance(entry, str) else entry[0] for entry in found[key]):
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             raise CheckpointDamaged(f"{directory} {what} {', '.join(names[:SHOWN])}{more}, by its config.json")
     for name, tensor in model.named_parameters():

@@ -65,6 +65,11 @@ def gpt2(checkpoints_of: Callable[[str], Path]) -> Path:
     return checkpoints_of("gpt2")
 
 
+@pytest.fixture(scope="module")
+def int4(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(gpt2, tmp_path_factory.mktemp("int4") / "out")
+
+
 @pytest.fixture
 def damaged(gpt2: Path, tmp_path: Path) -> Path:
     """A copy, to be damaged."""
@@ -94,8 +99,8 @@ def test_unquantized_logits_are_those_of_transformers(
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_int4_is_near(gpt2: Path, tmp_path: Path) -> None:
-    read = read_artefact(export(gpt2, tmp_path / "out"))
+def test_int4_is_near(gpt2: Path, int4: Path) -> None:
+    read = read_artefact(int4)
     verify_files(read)
     ids = np.random.default_rng(1).integers(2, VOCAB, LENGTH)
     expected = models.logits(models.load(gpt2), ids)
@@ -115,13 +120,11 @@ def test_the_server_writes_what_transformers_writes(gpt2: Path, tmp_path: Path) 
         assert [ask(prompt, 40), ask(prompt, 40)] == [expected, expected]  # the second one out of the cache
 
 
-def test_the_same_checkpoint_gives_the_same_bytes(gpt2: Path, tmp_path: Path) -> None:
-    one, two = (export(gpt2, tmp_path / name, "--name", "same") for name in ("one", "two"))
-    assert (one / "manifest.json").read_bytes() == (two / "manifest.json").read_bytes()
-
-
-def test_the_export_says_what_is_worse(gpt2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export(gpt2, tmp_path / "out")
+def test_the_same_checkpoint_gives_the_same_bytes_and_the_export_says_what_is_worse(
+    gpt2: Path, int4: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = export(gpt2, tmp_path / "out")
+    assert (out / "manifest.json").read_bytes() == (int4 / "manifest.json").read_bytes()
     assert "slower and larger" in capsys.readouterr().err
 
 
@@ -132,10 +135,9 @@ def test_a_prefix_is_computed(gpt2: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["convert", "verify"])
-def test_what_needs_our_own_graph_is_refused(module: str, gpt2: Path, tmp_path: Path) -> None:
-    out = export(gpt2, tmp_path / "out")
+def test_what_needs_our_own_graph_is_refused(module: str, gpt2: Path, int4: Path) -> None:
     options = ["--against", str(gpt2)] if module == "verify" else ["--kernels", "stock"]
-    command = [str(ROOT / ".venv/bin/python"), "-m", f"model_export.{module}", str(out), *options]
+    command = [str(ROOT / ".venv/bin/python"), "-m", f"model_export.{module}", str(int4), *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, "was built by optimum" in done.stderr) == (2, True)
 
