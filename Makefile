@@ -44,7 +44,7 @@ FUNCTION ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real chat test test-real test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-cold bench-deployed lock clean
+.PHONY: help setup demo demo-real chat test test-real test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-baselines bench-cold bench-deployed lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
 .PHONY: check-deploy check-kubernetes tools plan deploy destroy invoke smoke-deploy page-tools
 
@@ -187,6 +187,9 @@ bench-batch-load: setup build/demo/manifest.json ## MODEL_DIR=artefact: 2,000 do
 
 bench-cold: build/demo/manifest.json ## MODEL_DIR=artefact: exec to the first token on a disk like Lambda's (root, FUSE, loop)
 	$(PY) -m bench.cold_start "$(MODEL_DIR)" --profile warm --profile near --profile mixed --profile half $(ARGS)
+
+bench-baselines: setup $(REFERENCE_VENV)/.ready ## ours, stock onnxruntime, llama.cpp, torch and transformers: exec to the first token (cmake, c++; 5.7 GB)
+	$(PY) -m bench.baselines $(ARGS)
 
 bench-deployed: tools ## URL=… or FUNCTION=NAME[:ALIAS]: cold, warm, first token, cost of a deployed function; ARGS="--cold 5 …"
 	$(PY) -m bench.deployed $(if $(FUNCTION),--function "$(FUNCTION)",--url "$(URL)") $(ARGS)

@@ -12,11 +12,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench.baselines.models import prepare, s3_with
-from bench.baselines.programs import REFERENCE, REPOSITORY, Program, programs
+from bench.baselines.models import Models, prepare, s3_with
+from bench.baselines.programs import REFERENCE, REPOSITORY, Program, firebrick, from_image, from_s3, llama_cpp
 from bench.baselines.report import summarize, table
 from bench.baselines.roots import root_of, size_of
 from bench.baselines.starts import Start, measure
@@ -30,7 +31,7 @@ from bench.llama_cpp.build import program as llama_program
 from bench.llama_cpp.errors import NotBuilt, PeerError
 from bench.machine import print_ceiling
 
-NAMES = ("firebrick", "stock", "llama.cpp", "from_image", "from_s3", "distilgpt2")
+NAMES = ("firebrick", "stock", "optimum", "llama.cpp", "from_image", "from_s3", "distilgpt2")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,22 +64,43 @@ def _run(args: argparse.Namespace) -> None:
     if profile.lazy and (reason := disk.obstacle()):
         raise Unavailable(f"--profile {args.profile}: {reason}")
     machine = print_ceiling()
-    try:
-        llama_program("llama-server", args.isa)
-    except NotBuilt:
-        build(args.isa, len(os.sched_getaffinity(0)))
     work = args.work.resolve()
-    models = prepare(args.shape, work, args.isa, REFERENCE)
+    if "llama.cpp" in names:
+        _have_llama(args.isa)
+    models = prepare(names, args.shape, work, args.isa, REFERENCE)
     if profile.lazy:
         disk.own_namespace()
-    with s3_with(models) as endpoint:
-        every = programs(models, endpoint, args.isa, machine["threads"])
-        compared = {name: every[name] for name in names}
-        run = _lazily if profile.lazy else _in_turns
-        summaries = run(compared, args, work)
+    with ExitStack() as stack:
+        compared = {name: _program(name, models, args.isa, machine["threads"], stack) for name in names}
+        summaries = (_lazily if profile.lazy else _in_turns)(compared, args, work)
     print(table(summaries))
     told = {"bench": "baselines", "shape": args.shape, "profile": args.profile, "rounds": args.rounds}
     print(json.dumps({**told, "programs": summaries, "machine": machine}))
+
+
+def _have_llama(isa: str) -> None:
+    try:
+        llama_program("llama-server", isa)
+    except NotBuilt:
+        build(isa, len(os.sched_getaffinity(0)))
+
+
+def _program(name: str, models: Models, isa: str, threads: int, stack: ExitStack) -> Program:
+    match name:
+        case "firebrick":
+            return firebrick("native kernels", models.native)
+        case "stock":
+            return firebrick("the same for onnxruntime's own kernels", models.stock)
+        case "optimum":
+            return firebrick("optimum's graph, onnxruntime's own quantizer and kernels", models.optimum)
+        case "llama.cpp":
+            return llama_cpp(models.gguf, isa, threads)
+        case "from_image":
+            return from_image("torch, transformers, checkpoint in the image", models.checkpoint)
+        case "from_s3":
+            return from_s3(stack.enter_context(s3_with(models)), models.bucket, models.prefix)
+        case _:
+            return from_image("distilgpt2's shape by transformers", models.distilgpt2)
 
 
 def _in_turns(compared: Mapping[str, Program], args: argparse.Namespace, work: Path) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ class Models:
         checkpoint: bf16, as from the hub.
         native: artefact for our kernels.
         stock: the same for onnxruntime's.
+        optimum: the checkpoint by `--builder optimum`.
         gguf: Q4_0.
         distilgpt2: a checkpoint of its shape, float32.
         bucket: of S3, which gets the checkpoint.
@@ -37,16 +38,18 @@ class Models:
     checkpoint: Path
     native: Path
     stock: Path
+    optimum: Path
     gguf: Path
     distilgpt2: Path
     bucket: str = "models"
     prefix: str = "checkpoint"
 
 
-def prepare(shape: str, work: Path, isa: str, reference: Path) -> Models:
+def prepare(names: Sequence[str], shape: str, work: Path, isa: str, reference: Path) -> Models:
     """Make what is missing.
 
     Args:
+        names: of the programs that need it.
         shape: of `bench.checkpoint`.
         work: where it is kept.
         isa: of llama.cpp's build, whose quantizer makes the GGUF file.
@@ -54,22 +57,27 @@ def prepare(shape: str, work: Path, isa: str, reference: Path) -> Models:
     """
     directory = work / shape
     directory.mkdir(parents=True, exist_ok=True)
-    names = ("checkpoint", "native", "stock", "q4_0.gguf")
-    checkpoint, native, stock, gguf = (directory / name for name in names)
+    forms = ("checkpoint", "native", "stock", "optimum", "q4_0.gguf")
+    checkpoint, native, stock, optimum, gguf = (directory / name for name in forms)
     distilgpt2 = work / "distilgpt2"
     own = [sys.executable, "-m"]
+    by_optimum = [reference, "-m", "model_export", "--builder", "optimum"]
     quick = ["--kernels", "native", "--rounding", "nearest", "--context", "1024"]
     made = {
-        checkpoint / "config.json": [*own, "bench.checkpoint", "--shape", shape, "--out", checkpoint],
-        native: [*own, "model_export", checkpoint, "--out", native, *quick],
-        stock: [*own, "model_export.convert", native, "--kernels", "stock", "--out", stock],
-        gguf: [*own, "bench.llama_cpp", "gguf", checkpoint, "--type", "Q4_0", "--out", gguf, "--isa", isa],
-        distilgpt2 / "model.safetensors": [reference, "-c", DISTILGPT2, distilgpt2],
+        checkpoint / "config.json": (set(names), [*own, "bench.checkpoint", "--shape", shape, "--out", checkpoint]),
+        native: ({"firebrick", "stock"}, [*own, "model_export", checkpoint, "--out", native, *quick]),
+        stock: ({"stock"}, [*own, "model_export.convert", native, "--kernels", "stock", "--out", stock]),
+        optimum: ({"optimum"}, [*by_optimum, checkpoint, "--out", optimum, "--context", "1024"]),
+        gguf: (
+            {"llama.cpp"},
+            [*own, "bench.llama_cpp", "gguf", checkpoint, "--type", "Q4_0", "--out", gguf, "--isa", isa],
+        ),
+        distilgpt2 / "model.safetensors": ({"distilgpt2"}, [reference, "-c", DISTILGPT2, distilgpt2]),
     }
-    for path, command in made.items():
-        if not path.exists():
+    for path, (users, command) in made.items():
+        if users & set(names) and not path.exists():
             subprocess.run([str(word) for word in command], cwd=REPOSITORY, check=True, stdout=sys.stderr)
-    return Models(checkpoint, native, stock, gguf, distilgpt2)
+    return Models(checkpoint, native, stock, optimum, gguf, distilgpt2)
 
 
 @contextmanager

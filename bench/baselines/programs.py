@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from bench.baselines.asking import Asked, firebrick_ready, function_ready, llama_ready
-from bench.baselines.models import Models
 from bench.cold_start.disk import Unavailable
 from bench.llama_cpp.build import program
 from image.registry import free_port
 
 REPOSITORY = Path(__file__).parent.parent.parent
+CONTEXT = 1024  # tokens that there is room for
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 REFERENCE = REPOSITORY / ".venv-reference" / "bin" / "python"
 # Everything that the named packages need, installed: their files, one a line.
 LIST_FILES = """
@@ -72,57 +73,8 @@ class Program:
         return sorted(path for path in found if path.is_file())
 
 
-def programs(models: Models, endpoint: str, isa: str, threads: int) -> dict[str, Program]:
-    """All of them, by name.
-
-    Args:
-        models: what they load.
-        endpoint: of an S3 that has the checkpoint.
-        isa: of llama.cpp's build.
-        threads: of llama.cpp, which else takes half of the processors; all others take all.
-    """
-    offline = {"HF_HUB_OFFLINE": "1"}
-    s3 = {"AWS_ENDPOINT_URL_S3": endpoint, "MODEL_BUCKET": models.bucket, "MODEL_PREFIX": models.prefix, **CREDENTIALS}
-    port = free_port()
-    llama = program("llama-server", isa)
-    llama_options = ["-m", models.gguf, "--port", port, "-c", 1024, "-np", 1, "-t", threads, "--no-webui"]
-    return {
-        "firebrick": _ours("native kernels", models.native),
-        "stock": _ours("the same artefact for onnxruntime's own kernels", models.stock),
-        "llama.cpp": Program(
-            "llama-server, Q4_0",
-            [str(llama), *map(str, llama_options)],
-            partial(llama_ready, port=port),
-            files=[llama, *sorted(llama.parent.glob("*.so*")), models.gguf],
-        ),
-        "from_image": _function(
-            "from_image",
-            "torch, transformers, checkpoint in the image",
-            {**offline, "MODEL_DIR": str(models.checkpoint)},
-            ["torch", "transformers"],
-            [models.checkpoint],
-        ),
-        "from_s3": _function(
-            "from_s3",
-            "torch, transformers, checkpoint out of S3",
-            {**offline, **s3},
-            ["torch", "transformers", "boto3"],
-            [],
-        ),
-        "distilgpt2": _function(
-            "from_image",
-            "distilgpt2's shape by transformers",
-            {**offline, "MODEL_DIR": str(models.distilgpt2)},
-            ["torch", "transformers"],
-            [models.distilgpt2],
-        ),
-    }
-
-
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-
-
-def _ours(what: str, artefact: Path) -> Program:
+def firebrick(what: str, artefact: Path) -> Program:
+    """Our server with an artefact."""
     environ = {"FIREBRICK_MODEL_DIR": str(artefact), "FIREBRICK_VERIFY": "quick", "AWS_LWA_PORT": "0"}
     packages = ["jinja2", "kitoken", "llguidance", "numpy", "onnxruntime", "starlette", "uvicorn"]
     files = [REPOSITORY / "handler", artefact]
@@ -130,16 +82,45 @@ def _ours(what: str, artefact: Path) -> Program:
     return Program(what, command, firebrick_ready, environ, Path(sys.executable), packages, files)
 
 
-def _function(
-    module: str, what: str, environ: Mapping[str, str], packages: Sequence[str], files: Sequence[Path]
-) -> Program:
+def llama_cpp(gguf: Path, isa: str, threads: int) -> Program:
+    """llama.cpp's server, as images for the Web Adapter have it.
+
+    Args:
+        gguf: the model.
+        isa: of the build.
+        threads: else it takes half of the processors; all others take all.
+
+    Raises:
+        NotBuilt: it isn't there.
+    """
+    port, server = free_port(), program("llama-server", isa)
+    options = ["-m", gguf, "--port", port, "-c", CONTEXT, "-np", 1, "-t", threads, "--no-webui"]
+    files = [server, *sorted(server.parent.glob("*.so*")), gguf]
+    ready = partial(llama_ready, port=port)
+    return Program("llama-server, Q4_0", [str(server), *map(str, options)], ready, files=files)
+
+
+def from_image(what: str, checkpoint: Path) -> Program:
+    """torch and transformers, with a checkpoint in the image."""
+    return _function("from_image", what, {"MODEL_DIR": str(checkpoint)}, [checkpoint])
+
+
+def from_s3(endpoint: str, bucket: str, prefix: str) -> Program:
+    """torch and transformers, with a checkpoint out of S3."""
+    environ = {"AWS_ENDPOINT_URL_S3": endpoint, "MODEL_BUCKET": bucket, "MODEL_PREFIX": prefix, **CREDENTIALS}
+    return _function("from_s3", "torch, transformers, checkpoint out of S3", environ, [])
+
+
+def _function(module: str, what: str, environ: Mapping[str, str], files: Sequence[Path]) -> Program:
     if not REFERENCE.exists():
         raise Unavailable("torch and transformers aren't there: make test-reference installs them (5.7 GB)")
     command = [str(REFERENCE), "-m", "bench.baselines.runtime", f"bench.baselines.{module}"]
+    packages = ["torch", "transformers", *(["boto3"] if module == "from_s3" else [])]
     code = [REPOSITORY / "bench" / "__init__.py", REPOSITORY / "bench" / "baselines"]
     return Program(what, command, function_ready, environ, REFERENCE, packages, [*code, *files])
 
 
 def environment(program: Program) -> dict[str, str]:
-    """All of a program's environment."""
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", **program.environ}
+    """All of a program's environment; nothing of it asks the hub for anything."""
+    fixed = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1"}
+    return {**fixed, **program.environ}

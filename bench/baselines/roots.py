@@ -23,10 +23,10 @@ def root_of(program: Program, work: Path) -> Iterator[Path]:
     root = work / "baseline"
     shutil.rmtree(root, ignore_errors=True)
     try:
-        for path in [*program.contents(), *_python(program)]:
+        files = [*program.contents(), *_python(program)]
+        libraries = linked([Path(program.command[0]), *(path for path in files if ".so" in path.suffixes)])
+        for path in (*files, *libraries):
             _link(path, root / str(path)[1:])
-        for library in linked([Path(program.command[0]), *root.rglob("*.so*")]):
-            _link(library, root / str(library)[1:])
         for name in (*MOUNT_POINTS, str(REPOSITORY)[1:]):
             (root / name).mkdir(parents=True, exist_ok=True)
         yield root
@@ -55,7 +55,7 @@ def _python(program: Program) -> list[Path]:
 def linked(binaries: Sequence[Path]) -> set[Path]:
     """The libraries that these are linked with, by the system's loader."""
     done = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True)
-    return {Path(path) for path in LIBRARY_PATH.findall(done.stdout)}
+    return {Path(os.path.normpath(path)) for path in LIBRARY_PATH.findall(done.stdout)}
 
 
 def _link(source: Path, target: Path) -> None:
