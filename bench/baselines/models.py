@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.cold_start.disk import Unavailable
+
+CONTEXT = 512  # tokens that there is room for
 REPOSITORY = Path(__file__).parent.parent.parent
 # Random weights of distilgpt2's shape, written by transformers, and a tokenizer.
 DISTILGPT2 = """
@@ -54,6 +57,9 @@ def prepare(names: Sequence[str], shape: str, work: Path, isa: str, reference: P
         work: where it is kept.
         isa: of llama.cpp's build, whose quantizer makes the GGUF file.
         reference: Python with torch and transformers.
+
+    Raises:
+        Unavailable: something can't be made.
     """
     directory = work / shape
     directory.mkdir(parents=True, exist_ok=True)
@@ -62,12 +68,12 @@ def prepare(names: Sequence[str], shape: str, work: Path, isa: str, reference: P
     distilgpt2 = work / "distilgpt2"
     own = [sys.executable, "-m"]
     by_optimum = [reference, "-m", "model_export", "--builder", "optimum"]
-    quick = ["--kernels", "native", "--rounding", "nearest", "--context", "1024"]
+    quick = ["--kernels", "native", "--rounding", "nearest", "--context", str(CONTEXT)]
     made = {
         checkpoint / "config.json": (set(names), [*own, "bench.checkpoint", "--shape", shape, "--out", checkpoint]),
         native: ({"firebrick", "stock"}, [*own, "model_export", checkpoint, "--out", native, *quick]),
         stock: ({"stock"}, [*own, "model_export.convert", native, "--kernels", "stock", "--out", stock]),
-        optimum: ({"optimum"}, [*by_optimum, checkpoint, "--out", optimum, "--context", "1024"]),
+        optimum: ({"optimum"}, [*by_optimum, checkpoint, "--out", optimum, "--context", str(CONTEXT)]),
         gguf: (
             {"llama.cpp"},
             [*own, "bench.llama_cpp", "gguf", checkpoint, "--type", "Q4_0", "--out", gguf, "--isa", isa],
@@ -76,7 +82,9 @@ def prepare(names: Sequence[str], shape: str, work: Path, isa: str, reference: P
     }
     for path, (users, command) in made.items():
         if users & set(names) and not path.exists():
-            subprocess.run([str(word) for word in command], cwd=REPOSITORY, check=True, stdout=sys.stderr)
+            words = [str(word) for word in command]
+            if subprocess.run(words, cwd=REPOSITORY, stdout=sys.stderr).returncode:
+                raise Unavailable(f"{path} can't be made; {' '.join(words[:3])} has said why")
     return Models(checkpoint, native, stock, optimum, gguf, distilgpt2)
 
 

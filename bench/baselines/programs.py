@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from bench.baselines.asking import Asked, firebrick_ready, function_ready, llama_ready
+from bench.baselines.models import CONTEXT
 from bench.cold_start.disk import Unavailable
 from bench.llama_cpp.build import program
 from image.registry import free_port
 
 REPOSITORY = Path(__file__).parent.parent.parent
-CONTEXT = 1024  # tokens that there is room for
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 REFERENCE = REPOSITORY / ".venv-reference" / "bin" / "python"
 # Everything that the named packages need, installed: their files, one a line.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ def _config(directory: Path, raw: dict[str, Any]) -> Any:
             f"--builder optimum needs torch, transformers and optimum-onnx ({error}): run make export BUILDER=optimum, "
             "which installs them (5.7 GB) into an environment of their own"
         ) from None
+    for library in ("transformers", "optimum"):
+        logging.getLogger(library).setLevel(logging.ERROR)  # advice to who trains or saves
     if raw.get("quantization_config"):
         raise ArchitectureUnsupported("the checkpoint is quantized already; export the bf16, f16 or f32 original")
     family = raw.get("model_type")

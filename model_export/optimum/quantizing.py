@@ -114,7 +114,7 @@ def _pack(name: str, weight: NDArray[np.float32], bits: int, block_size: int) ->
 
 def _initializer(name: str, array: NDArray[np.generic]) -> ir.Value:
     tensor = ir.tensor(array, name=name)
-    return ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    return ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
 
 
 def _replace(

@@ -48,7 +48,7 @@ def store(model: ir.Model, stage: Path, options: ExportOptions) -> str:
     for name, value in stored.items():
         tensor = tensor_of(value)
         value.const_value = ir.ExternalTensor(
-            artefact.WEIGHTS, layout.offsets[name], tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+            artefact.WEIGHTS, layout.offsets[name], tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape), name=name
         )
     (stage / artefact.GRAPH).write_bytes(serialize(model))
     return digest

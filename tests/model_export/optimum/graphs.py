@@ -22,7 +22,8 @@ def growing_graph(layers: int = 2) -> ir.Model:
 
     def constant(name: str, array: np.ndarray) -> ir.Value:
         tensor = ir.tensor(array, name=name)
-        made[name] = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+        shape, kind = ir.Shape(array.shape), ir.TensorType(tensor.dtype)
+        made[name] = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
         return made[name]
 
     def weight(name: str, *shape: int) -> ir.Value:
@@ -59,7 +60,9 @@ def growing_graph(layers: int = 2) -> ir.Model:
         bias = t.op("Identity", [weight("bias", HIDDEN)]) if layer == 0 else made["bias"]
         rows = t.op("Gemm", [t.op("Reshape", [mixed, flat]), weight(f"mix.{layer}", HIDDEN, HIDDEN), bias])
         x = t.op("Tanh", [t.op("Add", [x, t.op("Reshape", [rows, whole])])])
-    logits = t.op("Div", [t.op("MatMul", [x, weight("lm_head", HIDDEN, VOCAB)]), constant("cap", np.float32([2.0]))])
+    logits = t.op(
+        "Div", [t.op("MatMul", [x, weight("lm_head", HIDDEN, VOCAB)]), constant("cap", np.array([2.0], np.float32))]
+    )
     logits.name = "logits"
     logits.type, logits.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(["batch_size", "sequence_length", VOCAB])
 

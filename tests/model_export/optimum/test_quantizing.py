@@ -32,7 +32,8 @@ def dequantized(tensors: dict[str, np.ndarray], name: str, bits: int) -> np.ndar
     """A weight `(K, N)` as MatMulNBits reads it."""
     values, scales = tensors[f"{name}_Q{bits}"], tensors[f"{name}_Q{bits}_scale"]
     wide = values if bits == 8 else np.stack([values & 15, values >> 4], -1).reshape(*values.shape[:2], -1)
-    return ((wide.astype(np.float32) - 2 ** (bits - 1)) * scales[..., None]).reshape(len(values), -1).T
+    blocks: np.ndarray = (wide.astype(np.float32) - 2 ** (bits - 1)) * scales[..., None]
+    return blocks.reshape(len(values), -1).T
 
 
 @pytest.mark.parametrize(("name", "bits", "step"), [("mix.0", 4, 1 / 8), ("mix.1", 4, 1 / 8), ("lm_head", 8, 1 / 128)])
