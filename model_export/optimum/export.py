@@ -50,27 +50,28 @@ def export(source: Source, out: Path, options: ExportOptions) -> str:
         raise OptionInvalid(
             "--builder optimum reads checkpoint directories; a GGUF file goes with our own builder only"
         )
-    loaded = load(source.path)
+    model, loaded = load(source.path)
     context = loaded.context_length(options.context)
     reference = tokenizer.load_tokenizer(source.directory)
     facts = tokenizer.read_facts(source.directory, loaded, reference)
     ids = probe(loaded.vocab_size, context)
-    expected = expected_logits(loaded.model, ids)
+    expected = expected_logits(model, ids)
     with artefact.staging(out) as stage:
         tokenizer.write_files(stage, source.directory, facts, reference)
         with tempfile.TemporaryDirectory(dir=stage) as work:
-            model = _graph(loaded, Path(work))
-            adapted = adapt(model)
+            graph = _graph(model, loaded.family, Path(work))
+            del model  # as much memory as the graph
+            adapted = adapt(graph)
             float_graph = Path(work) / "adapted.onnx"
-            ir.save(model, float_graph)
+            ir.save(graph, float_graph)
             error = relative_error(logits_by_steps(float_graph, ids, context), expected)
             if not error <= TOLERANCE:
                 raise GraphUnsupported(
                     f"optimum's graph of {loaded.family} gives logits that differ from transformers' by {error:.2g}, "
                     f"more than {TOLERANCE:g}: with a cache it computes something else"
                 )
-            quantized = quantize(model, options, adapted.head) if options.quantization == "int4" else {}
-            digest = store(model, stage, options)
+            quantized = quantize(graph, options, adapted.head) if options.quantization == "int4" else {}
+            digest = store(graph, stage, options)
         report = compare(logits_by_steps(stage / artefact.GRAPH, ids, context), expected, expected)
         description = describe(source, options, loaded, adapted, quantized, facts, context)
         description["sampling_defaults"] = tokenizer.sampling_defaults(source.directory)
@@ -83,7 +84,7 @@ def export(source: Source, out: Path, options: ExportOptions) -> str:
     )
 
 
-def _graph(loaded: Loaded, work: Path) -> ir.Model:
+def _graph(model: Any, family: str, work: Path) -> ir.Model:
     """Let optimum export a model.
 
     Raises:
@@ -93,11 +94,11 @@ def _graph(loaded: Loaded, work: Path) -> ir.Model:
 
     try:
         with warnings.catch_warnings(action="ignore"):  # of the tracer, on what `logits_by_steps` checks
-            onnx_export_from_model(loaded.model, work, task=TASK, do_validation=False, no_post_process=True)
+            onnx_export_from_model(model, work, task=TASK, do_validation=False, no_post_process=True)
         return ir.load(work / "model.onnx")
     except Exception as error:  # torch and optimum raise anything
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise OptimumFailed(f"optimum can't export this {loaded.family}: {lines[0]}") from None
+        raise OptimumFailed(f"optimum can't export this {family}: {lines[0]}") from None
 
 
 def describe(

@@ -23,16 +23,16 @@ SHOWN = 3  # names of tensors in a message
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model and what is to be known of it.
+    """What is to be known of a model.
 
     Attributes:
-        model: transformers' `PreTrainedModel`, in evaluation mode.
         family: its `model_type`.
+        parameters: weights of the checkpoint, a tied one once.
         positions: what it has learnt at most; None where its config doesn't say.
     """
 
-    model: Any
     family: str
+    parameters: int
     vocab_size: int
     hidden_size: int
     num_hidden_layers: int
@@ -40,11 +40,6 @@ class Loaded:
     positions: int | None
     bos_token_id: int | None
     eos_token_ids: tuple[int, ...]
-
-    @property
-    def parameters(self) -> int:
-        """Weights of the checkpoint, a tied one once."""
-        return sum(int(parameter.numel()) for parameter in self.model.parameters())
 
     def context_length(self, asked: int | None) -> int:
         """Positions of the artefact.
@@ -61,11 +56,14 @@ class Loaded:
         return asked or min(self.positions or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
 
-def load(directory: Path) -> Loaded:
+def load(directory: Path) -> tuple[Any, Loaded]:
     """Load a checkpoint.
 
     Args:
         directory: with config.json and SafeTensors files; pickled weights and code in it are never run.
+
+    Returns:
+        transformers' `PreTrainedModel` in evaluation mode, and what is to be known of it.
 
     Raises:
         LibrariesMissing: torch, transformers or optimum-onnx isn't installed here.
@@ -77,9 +75,9 @@ def load(directory: Path) -> Loaded:
     config = _config(directory, raw)
     model = _model(directory, config)
     try:
-        return Loaded(
-            model=model,
+        return model, Loaded(
             family=str(config.model_type),
+            parameters=sum(int(parameter.numel()) for parameter in model.parameters()),
             vocab_size=int(config.vocab_size),
             hidden_size=int(config.hidden_size),
             num_hidden_layers=int(config.num_hidden_layers),

@@ -46,9 +46,10 @@ def store(model: ir.Model, stage: Path, options: ExportOptions) -> str:
     digest = safetensors_file.write(stage / artefact.WEIGHTS, layout, contents(), progress.advance)
     progress.close()
     for name, value in stored.items():
-        tensor = tensor_of(value)
+        tensor, shape = tensor_of(value), value.shape
+        assert shape is not None
         value.const_value = ir.ExternalTensor(
-            artefact.WEIGHTS, layout.offsets[name], tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape), name=name
+            artefact.WEIGHTS, layout.offsets[name], tensor.nbytes, tensor.dtype, shape=shape, name=name
         )
     (stage / artefact.GRAPH).write_bytes(serialize(model))
     return digest
