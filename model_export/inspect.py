@@ -59,12 +59,13 @@ def describe_directory(directory: Path) -> str:
     d, facts = read.description, summary(read)
     model, quantization = d["model"], d["quantization"]
     revision = f" at {model['revision']}" if model["revision"] else ""
-    by = "" if read.builder == "firebrick" else f" by {read.builder}"
+    own = read.builder == "firebrick"
+    by, wide = ("", "embedding and head") if own else (f" by {read.builder}", "head")
     method = quantization["method"]
     if method != "none":
         method += (
             f" ({quantization['rounding']}, blocks of {quantization['block_size']}, "
-            f"embedding and head {quantization['head_bits']} bits, {len(quantization['wide'])} weights of "
+            f"{wide} {quantization['head_bits']} bits, {len(quantization['wide'])} weights of "
             f"{sum(name.endswith('_scale') for name in read.tensors)} in 8 bits, "
             f"{quantization['activations']} activations)"
         )

@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import safetensors.torch
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 s3 = boto3.client("s3")
 
@@ -25,9 +25,9 @@ def fetch(name: str) -> bytes:
     return buffer.getvalue()
 
 
-config = AutoConfig.for_model(**json.loads(fetch("config.json")))
+config = LlamaConfig(**json.loads(fetch("config.json")))
 weights = safetensors.torch.load(fetch("model.safetensors"))
-model = AutoModelForCausalLM.from_pretrained(None, config=config, state_dict=weights)
+model = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=weights)
 del weights
 
 
