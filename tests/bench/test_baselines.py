@@ -16,6 +16,8 @@ from bench.baselines.starts import Start, measure
 from bench.cold_start.disk import Unavailable
 from image.registry import free_port
 
+with_torch = pytest.mark.skipif(not REFERENCE.exists(), reason="torch isn't installed")
+
 
 def function(module: str) -> Program:
     return Program("a test", [sys.executable, "-m", "bench.baselines.runtime", module], function_ready)
@@ -64,11 +66,12 @@ def test_medians_are_told_in_a_table() -> None:
     assert told.splitlines()[-1] == "| ours | 1.50 | 2.00 | 0.30 | 0.40 | 0.50 | 10.0 | 200 | 7 |"
 
 
-def test_ours_and_stock_are_measured(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench.baselines", "--shape", "tiny", "--only", "firebrick", "--only", "stock"]
+@pytest.mark.parametrize("names", [("firebrick", "stock"), pytest.param(("from_image", "from_s3"), marks=with_torch)])
+def test_programs_are_measured(names: tuple[str, ...], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench.baselines", "--shape", "tiny", *(f"--only={name}" for name in names)]
     command += ["--rounds", "1", "--tokens", "4", "--work", str(tmp_path)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    assert {"firebrick", "stock"} == result["programs"].keys()
+    assert set(names) == result["programs"].keys()
     assert all(row["first_token"] > row["ready"] > 0 for row in result["programs"].values())
