@@ -31,7 +31,7 @@ from bench.llama_cpp.build import program as llama_program
 from bench.llama_cpp.errors import NotBuilt, PeerError
 from bench.machine import print_ceiling
 
-NAMES = ("firebrick", "stock", "optimum", "llama.cpp", "from_image", "from_s3", "distilgpt2")
+NAMES = ("firebrick", "stock", "optimum", "llama.cpp", "from_image", "from_s3", "distilgpt2", "distilgpt2-int4")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,8 +99,10 @@ def _program(name: str, models: Models, isa: str, threads: int, stack: ExitStack
             return from_image("torch, transformers, checkpoint in the image", models.checkpoint)
         case "from_s3":
             return from_s3(stack.enter_context(s3_with(models)), models.bucket, models.prefix)
-        case _:
+        case "distilgpt2":
             return from_image("distilgpt2's shape by transformers", models.distilgpt2)
+        case _:
+            return firebrick("the same by optimum in our server", models.distilgpt2_int4)
 
 
 def _in_turns(compared: Mapping[str, Program], args: argparse.Namespace, work: Path) -> dict[str, dict[str, Any]]:
@@ -113,7 +115,7 @@ def _in_turns(compared: Mapping[str, Program], args: argparse.Namespace, work: P
     for number in range(args.rounds):
         for name, program in compared.items():
             starts.setdefault(name, []).append(_told(number, name, measure(program, args.tokens)))
-    return {name: summarize(starts[name], images[name]) for name in compared}
+    return {name: summarize(program.what, starts[name], images[name]) for name, program in compared.items()}
 
 
 def _lazily(compared: Mapping[str, Program], args: argparse.Namespace, work: Path) -> dict[str, dict[str, Any]]:
@@ -126,7 +128,7 @@ def _lazily(compared: Mapping[str, Program], args: argparse.Namespace, work: Pat
                 size = size_of(root)
                 make_image(root, image)
             starts = [_told(n, name, _start(program, args, lazydisk, image, work)) for n in range(args.rounds)]
-            summaries[name] = summarize(starts, size)
+            summaries[name] = summarize(program.what, starts, size)
         finally:
             image.unlink(missing_ok=True)
     return summaries

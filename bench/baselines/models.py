@@ -19,8 +19,11 @@ DISTILGPT2 = """
 import sys
 from pathlib import Path
 from transformers import GPT2Config, GPT2LMHeadModel
+from bench.checkpoint import write_tokenizer
 out = Path(sys.argv[1])
-GPT2LMHeadModel(GPT2Config(n_layer=6, bos_token_id=0, eos_token_id=1)).save_pretrained(out)
+config = GPT2Config(n_layer=6, bos_token_id=0, eos_token_id=1)
+GPT2LMHeadModel(config).save_pretrained(out)
+write_tokenizer(out, config.vocab_size, 0)
 """
 
 
@@ -35,6 +38,7 @@ class Models:
         optimum: the checkpoint by `--builder optimum`.
         gguf: Q4_0.
         distilgpt2: a checkpoint of its shape, float32.
+        distilgpt2_int4: the same by `--builder optimum`.
         bucket: of S3, which gets the checkpoint.
         prefix: there.
     """
@@ -45,6 +49,7 @@ class Models:
     optimum: Path
     gguf: Path
     distilgpt2: Path
+    distilgpt2_int4: Path
     bucket: str = "models"
     prefix: str = "checkpoint"
 
@@ -66,7 +71,7 @@ def prepare(names: Sequence[str], shape: str, work: Path, isa: str, reference: P
     directory.mkdir(parents=True, exist_ok=True)
     forms = ("checkpoint", "native", "stock", "optimum", "q4_0.gguf")
     checkpoint, native, stock, optimum, gguf = (directory / name for name in forms)
-    distilgpt2 = work / "distilgpt2"
+    distilgpt2, distilgpt2_int4 = work / "distilgpt2", work / "distilgpt2-int4"
     own = [sys.executable, "-m"]
     by_optimum = [reference, "-m", "model_export", "--builder", "optimum"]
     quick = ["--kernels", "native", "--rounding", "nearest", "--context", str(CONTEXT)]
@@ -79,14 +84,18 @@ def prepare(names: Sequence[str], shape: str, work: Path, isa: str, reference: P
             {"llama.cpp"},
             [*own, "bench.llama_cpp", "gguf", checkpoint, "--type", "Q4_0", "--out", gguf, "--isa", isa],
         ),
-        distilgpt2 / "model.safetensors": ({"distilgpt2"}, [reference, "-c", DISTILGPT2, distilgpt2]),
+        distilgpt2 / "tokenizer_config.json": (
+            {"distilgpt2", "distilgpt2-int4"},
+            [reference, "-c", DISTILGPT2, distilgpt2],
+        ),
+        distilgpt2_int4: ({"distilgpt2-int4"}, [*by_optimum, distilgpt2, "--out", distilgpt2_int4]),
     }
     for path, (users, command) in made.items():
         if users & set(names) and not path.exists():
             words = [str(word) for word in command]
             if subprocess.run(words, cwd=REPOSITORY, stdout=sys.stderr).returncode:
                 raise Unavailable(f"{path} can't be made; {' '.join(words[:3])} has said why")
-    return Models(checkpoint, native, stock, optimum, gguf, distilgpt2)
+    return Models(checkpoint, native, stock, optimum, gguf, distilgpt2, distilgpt2_int4)
 
 
 @contextmanager

@@ -21,10 +21,11 @@ COLUMNS: Mapping[str, tuple[str, float, str]] = {
 }
 
 
-def summarize(starts: Sequence[Start], image: int) -> dict[str, Any]:
-    """Medians of a program's starts, and the bytes of its files."""
+def summarize(what: str, starts: Sequence[Start], image: int) -> dict[str, Any]:
+    """What a program is, medians of its starts, and the bytes of its files."""
     rows = [asdict(start) for start in starts]
-    return {**{key: round(median(row[key] for row in rows), 4) for key in rows[0]}, "image": image}
+    medians = {key: round(median(row[key] for row in rows), 4) for key in rows[0]}
+    return {"what": what, **medians, "image": image}
 
 
 def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -32,5 +33,5 @@ def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     lines = ["| | " + " | ".join(label for label, _, _ in COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for name, summary in summaries.items():
         cells = (form.format(summary[key] / unit) for key, (_, unit, form) in COLUMNS.items())
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name}: {summary['what']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
