@@ -7,6 +7,8 @@ PY := $(VENV)/bin/python
 REFERENCE_PY := $(REFERENCE_VENV)/bin/python
 MODEL ?= demo/checkpoint
 OUT ?= build/demo
+# What exports: ours, or optimum for architectures that we don't know.
+BUILDER ?=
 MODEL_DIR ?= build/demo
 PORT ?= 8080
 ARGS ?=
@@ -42,7 +44,7 @@ FUNCTION ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real chat test test-real test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-cold bench-deployed lock clean
+.PHONY: help setup demo demo-real chat test test-real test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-baselines bench-cold bench-deployed lock clean
 .PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
 .PHONY: check-deploy check-kubernetes tools plan deploy destroy invoke smoke-deploy page-tools
 
@@ -103,8 +105,8 @@ test-clients: setup $(CLIENTS_VENV)/.ready build/clients/node_modules/.ready ## 
 record: $(REFERENCE_VENV)/.ready ## compute the golden files in tests/golden anew with transformers
 	$(REFERENCE_PY) -m tests.reference.record
 
-export: tools ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; ARGS="--prefix system.json …"
-	$(PY) -m model_export "$(MODEL)" --out "$(OUT)" $(if $(filter demo/checkpoint,$(MODEL)),$(DEMO_OPTIONS)) $(ARGS)
+export: tools $(if $(filter optimum,$(BUILDER)),$(REFERENCE_VENV)/.ready) ## MODEL=directory or hub id, OUT=directory: checkpoint → artefact; BUILDER=optimum (needs torch); ARGS="--prefix system.json …"
+	$(if $(filter optimum,$(BUILDER)),$(REFERENCE_PY),$(PY)) -m model_export "$(MODEL)" $(if $(BUILDER),--builder "$(BUILDER)") --out "$(OUT)" $(if $(filter demo/checkpoint,$(MODEL)),$(DEMO_OPTIONS)) $(ARGS)
 
 serve: tools ## MODEL_DIR=artefact PORT=8080: OpenAI-compatible server
 	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
@@ -185,6 +187,9 @@ bench-batch-load: setup build/demo/manifest.json ## MODEL_DIR=artefact: 2,000 do
 
 bench-cold: build/demo/manifest.json ## MODEL_DIR=artefact: exec to the first token on a disk like Lambda's (root, FUSE, loop)
 	$(PY) -m bench.cold_start "$(MODEL_DIR)" --profile warm --profile near --profile mixed --profile half $(ARGS)
+
+bench-baselines: setup $(REFERENCE_VENV)/.ready ## ours, stock onnxruntime, llama.cpp, torch and transformers: exec to the first token (cmake, c++; 5.7 GB)
+	$(PY) -m bench.baselines $(ARGS)
 
 bench-deployed: tools ## URL=… or FUNCTION=NAME[:ALIAS]: cold, warm, first token, cost of a deployed function; ARGS="--cold 5 …"
 	$(PY) -m bench.deployed $(if $(FUNCTION),--function "$(FUNCTION)",--url "$(URL)") $(ARGS)

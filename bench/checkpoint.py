@@ -72,6 +72,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "llama-3.1-8b": _llama(4096, 14336, 32, 32, 8, **_LLAMA31),
     "llama-3.2-3b": _llama(3072, 8192, 28, 24, 8, **_LLAMA32),
     "llama-3.2-1b": _llama(2048, 8192, 16, 32, 8, **{**_LLAMA32, "head_dim": 64}),
+    # A quarter of 1B's layers and vocabulary: what torch holds in float32 beside everything else.
+    "llama-3.2-1b-quarter": _llama(2048, 8192, 4, 32, 8, **{**_LLAMA32, "head_dim": 64, "vocab_size": 32064}),
     "tiny": _llama(64, 192, 2, 4, 2, head_dim=16, vocab_size=512, max_position_embeddings=512, rope_theta=10000.0),
 }
 

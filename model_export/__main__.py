@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from model_export.artefact import state_directory
 from model_export.errors import ExportError, OptionInvalid
@@ -25,6 +25,7 @@ from model_export.options import (
 )
 
 KEEP = "keep"  # of the command line: --quantization int4, and no rounding
+BUILDERS = ("firebrick", "optimum")
 DEFAULT_ROUNDING: Rounding = "calibrated"  # the best, though it takes longest; code that exports names it
 
 
@@ -41,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
         help="checkpoint directory, GGUF file, or either on the hub (owner/name, owner/name/file.gguf)",
     )
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="artefact directory to make or replace")
+    p.add_argument(
+        "--builder",
+        choices=BUILDERS,
+        default=BUILDERS[0],
+        help="optimum exports what ours doesn't know, for onnxruntime's kernels, and needs torch (%(default)s)",
+    )
     p.add_argument("--revision", help="branch, tag or commit on the hub")
     p.add_argument("--name", help="model id that the server answers to (default: hub id or directory name)")
     p.add_argument(
@@ -104,45 +111,73 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _by_ourselves(args: argparse.Namespace) -> str | None:
+    """Export; gives what is to be said of it, if anything."""
+    kept = args.quantization == KEEP
+    for option, value in (("--rounding", args.rounding), ("--head-bits", args.head_bits)):
+        if kept and value:
+            raise OptionInvalid(f"--quantization keep takes weights as they are; leave out {option} {value}")
+    quantization: Quantization = "int4" if kept else args.quantization
+    rounding: Rounding = "kept" if kept else (args.rounding or DEFAULT_ROUNDING)
+    kernels, fallback = args.kernels, None
+    if kernels is None:
+        kernels, fallback = default_kernels(quantization, args.block_size, args.activations, os.environ)
+    options = ExportOptions(
+        quantization=quantization,
+        rounding=rounding,
+        calibration=args.calibration,
+        bits_per_weight=args.bits_per_weight,
+        kernels=kernels,
+        kv_cache=args.kv_cache,
+        embeddings=args.embeddings,
+        **_common(args),
+    )
+    # Imported here, so that --help and a wrong option answer at once.
+    from model_export.export import export
+    from model_export.source import resolve
+
+    export(resolve(args.model, args.revision), args.out, options)
+    return f"stock kernels, because {fallback}" if fallback else None
+
+
+def _by_optimum(args: argparse.Namespace) -> str:
+    """The same for an architecture that only optimum knows."""
+    for option, value, possible in (
+        ("--quantization", args.quantization, get_args(Quantization)),
+        ("--rounding", args.rounding, (None, "nearest")),
+        ("--calibration", args.calibration, (None,)),
+        ("--bits-per-weight", args.bits_per_weight, (None,)),
+        ("--kernels", args.kernels, (None, "stock")),
+        ("--kv-cache", args.kv_cache, (None,)),
+        ("--embeddings", args.embeddings, (None, "none")),
+    ):
+        if value not in possible:
+            raise OptionInvalid(f"{option} {value} doesn't go with --builder optimum; leave one of them out")
+    options = ExportOptions(quantization=args.quantization, rounding="nearest", kernels="stock", **_common(args))
+    from model_export.optimum.export import export
+    from model_export.source import resolve
+
+    return export(resolve(args.model, args.revision), args.out, options)
+
+
+def _common(args: argparse.Namespace) -> dict[str, Any]:
+    """Options that both builders take."""
+    names = ("block_size", "head_bits", "activations", "context", "name", "threads")
+    return {**{name: getattr(args, name) for name in names}, "prefixes": tuple(args.prefix)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     args = parser().parse_args(arguments)
     try:
         if args.threads < 1:
             raise OptionInvalid(f"--threads {args.threads}: expected at least 1")
-        kept = args.quantization == KEEP
-        for option, value in (("--rounding", args.rounding), ("--head-bits", args.head_bits)):
-            if kept and value:
-                raise OptionInvalid(f"--quantization keep takes weights as they are; leave out {option} {value}")
-        quantization: Quantization = "int4" if kept else args.quantization
-        rounding: Rounding = "kept" if kept else (args.rounding or DEFAULT_ROUNDING)
-        kernels, fallback = args.kernels, None
-        if kernels is None:
-            kernels, fallback = default_kernels(quantization, args.block_size, args.activations, os.environ)
-        options = ExportOptions(
-            quantization=quantization,
-            rounding=rounding,
-            calibration=args.calibration,
-            block_size=args.block_size,
-            head_bits=args.head_bits,
-            bits_per_weight=args.bits_per_weight,
-            activations=args.activations,
-            kernels=kernels,
-            kv_cache=args.kv_cache,
-            context=args.context,
-            embeddings=args.embeddings,
-            name=args.name,
-            prefixes=tuple(args.prefix),
-            threads=args.threads,
-        )
-        # Imported here, so that --help and a wrong option answer at once.
-        from model_export.export import export
+        build = _by_optimum if args.builder == "optimum" else _by_ourselves
+        note = build(args)
         from model_export.inspect import describe_directory
-        from model_export.source import resolve
 
-        export(resolve(args.model, args.revision), args.out, options)
-        if fallback:
-            print(f"stock kernels, because {fallback}", file=sys.stderr)
+        if note:
+            print(note, file=sys.stderr)
         print(describe_directory(args.out))
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)

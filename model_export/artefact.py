@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ FILES = frozenset({GRAPH, WEIGHTS, "tokenizer.json", "tokenizer.kit", "chat_temp
 MENDED_OUTSIDE = (DiskFull, PrefixRefused, PrefixFailed)  # they leave what was calibrated as good as it was
 PREFIX = re.compile(r"prefix-[1-9]\d{0,3}\.kv")
 TOOLS = ("numpy", "onnx", "onnx-ir", "onnxruntime", "safetensors", "tokenizers", "kitoken")
+OPTIMUM_TOOLS = ("torch", "transformers", "optimum", "optimum-onnx")
 
 
 def check_output(out: Path) -> None:
@@ -171,19 +172,31 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_manifest(directory: Path, known: Mapping[str, str]) -> None:
+def weights_metadata(quantization: str, block_size: int, kernels: str) -> dict[str, str]:
+    """What model.safetensors says of itself; a file without "kernels" has the stock layout."""
+    return {
+        "format": "firebrick",
+        "format_version": str(FORMAT_VERSION),
+        "quantization": quantization,
+        "block_size": str(block_size),
+        **({} if kernels == "stock" else {"kernels": kernels}),
+    }
+
+
+def write_manifest(directory: Path, known: Mapping[str, str], more_tools: Sequence[str] = ()) -> None:
     """Write manifest.json over all files of the directory.
 
     Args:
         directory: a complete artefact but for the manifest, which may be an older one.
         known: sha256 of files that were hashed while they were written.
+        more_tools: packages that made it, beside those that always do.
     """
     files = {
         path.name: {"sha256": known.get(path.name) or sha256(path), "size": path.stat().st_size}
         for path in sorted(directory.iterdir())
         if path.name != MANIFEST
     }
-    tools = {tool: version(tool) for tool in TOOLS}
+    tools = {tool: version(tool) for tool in (*TOOLS, *more_tools)}
     write_json(directory / MANIFEST, {"format_version": FORMAT_VERSION, "files": files, "tools": tools})
 
 

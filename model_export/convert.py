@@ -68,6 +68,7 @@ def convert(
     """
     artefact.check_output(out)
     read = read_artefact(directory)
+    read.require_own("its kernels, cache and prefixes can't be changed")
     verify_files(read)  # or damage would get a new, matching hash
     stored = StoredWeights(read)
     options = target_options(read.options, kernels, kv_cache, embeddings, context)

@@ -27,6 +27,22 @@ class ArchitectureUnsupported(ExportError):
     """The checkpoint asks for an architecture or a feature of one that the exporter doesn't build."""
 
 
+class LibrariesMissing(ExportError):
+    """`--builder optimum` in an environment without torch, transformers or optimum-onnx."""
+
+
+class OptimumFailed(ExportError):
+    """optimum can't export a model of an architecture that it says it knows."""
+
+
+class GraphUnsupported(ExportError):
+    """optimum's graph can't be served token by token, or computes something else than the model."""
+
+
+class BuilderUnsupported(ExportError):
+    """What was asked for needs an artefact that our own builder made, and optimum made this one."""
+
+
 class PoolingUnsupported(ExportError):
     """The checkpoint makes vectors in a way that isn't built, or can do nothing else and nobody says how."""
 

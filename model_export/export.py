@@ -16,7 +16,6 @@ from model_export.calibrate import Calibrator
 from model_export.calibration import load_windows
 from model_export.config import ModelConfig
 from model_export.errors import PoolingUnsupported
-from model_export.files import Files
 from model_export.formats import chat_formats
 from model_export.heads import HeadLayout
 from model_export.keeping import keep
@@ -62,15 +61,15 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
     if options.bits_per_weight is not None:
         check_budget(weights, options.bits_per_weight, options.head_bits)
     with artefact.staging(out) as stage, workers(options.threads) as threads:
-        _write_tokenizer(stage, source.directory, facts)
-        tokenizer.check_parity(reference, stage / tokenizer.TOKENIZER_BINARY, facts.chat_template)
+        tokenizer.write_files(stage, source.directory, facts, reference)
         if options.prefixes:  # described as far as it is known, and again when all is
             early = describe(source, config, options, weights, facts, sampling, context, bare)
             artefact.write_json(stage / artefact.DESCRIPTION, {**early, **formats})
             prefixes.check(stage, options.prefixes)
         if options.bits_per_weight is not None:
             weights = _mixed(config, weights, options, text, threads)
-        layout = safetensors_file.lay_out([spec for weight in weights for spec in weight.tensors], _metadata(options))
+        metadata = artefact.weights_metadata(options.quantization, options.block_size, options.kernels)
+        layout = safetensors_file.lay_out([spec for weight in weights for spec in weight.tensors], metadata)
         artefact.check_space(stage, layout.nbytes + 32 * MEGABYTE)
         model = graph.build(config, options, weights, layout.offsets)
         (stage / artefact.GRAPH).write_bytes(graph.serialize(model))
@@ -114,12 +113,6 @@ def _mixed(
     return spend(weights, measure.costs(), budget, options.head_bits)
 
 
-def _write_tokenizer(stage: Path, directory: Files, facts: TokenizerFacts) -> None:
-    for name, content in tokenizer.tokenizer_files(directory, facts).items():
-        (stage / name).write_bytes(content)
-    tokenizer.write_binary(stage, stage / tokenizer.TOKENIZER_JSON)
-
-
 def _write_weights(
     path: Path, layout: Layout, weights: Sequence[Weight], threads: Workers, calibrator: Calibrator | None
 ) -> str:
@@ -135,18 +128,6 @@ def _write_weights(
     digest = safetensors_file.write(path, layout, contents(), progress.advance)
     progress.close()
     return digest
-
-
-def _metadata(options: ExportOptions) -> dict[str, str]:
-    # A file without "kernels" has the stock layout.
-    kernels = {} if options.kernels == "stock" else {"kernels": options.kernels}
-    return {
-        "format": "firebrick",
-        "format_version": str(artefact.FORMAT_VERSION),
-        "quantization": options.quantization,
-        "block_size": str(options.block_size),
-        **kernels,
-    }
 
 
 def describe(
@@ -188,13 +169,7 @@ def describe(
             "block_size": options.block_size if quantized else None,
             "activations": options.activations if quantized else "float32",
         },
-        "tokenizer": {
-            **{name: facts.special_tokens.get(name) for name in tokenizer.SPECIAL_TOKENS},
-            "bos_token_id": facts.bos_token_id,
-            "eos_token_ids": list(facts.eos_token_ids),
-            "prefix_ids": list(facts.prefix_ids),
-            "suffix_ids": list(facts.suffix_ids),
-        },
+        "tokenizer": facts.described(),
         "sampling_defaults": sampling,
         "embeddings": {"pooling": options.pooling, "only": bare} if options.pooling else None,
         "checkpoint_config": asdict(config),

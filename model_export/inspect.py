@@ -25,7 +25,7 @@ def summary(read: ReadArtefact) -> dict[str, Any]:
         `kv_cache_bytes_per_token`, `prefixes` with tokens, and `files` with sizes in bytes.
     """
     d = read.description
-    parameters = sum(map(prod, expected_tensors(ModelConfig(**d["checkpoint_config"])).values()))
+    parameters = _parameters(read)
     ignored = ("padding.", "model.rotary_emb.")
     weight_bytes = sum(tensor.nbytes for name, tensor in read.tensors.items() if not name.startswith(ignored))
     return {
@@ -35,6 +35,12 @@ def summary(read: ReadArtefact) -> dict[str, Any]:
         "prefixes": prefix_tokens(read),
         "files": {path.name: path.stat().st_size for path in sorted(read.directory.iterdir())},
     }
+
+
+def _parameters(read: ReadArtefact) -> int:
+    if read.builder == "optimum":
+        return int(read.description["parameters"])
+    return sum(map(prod, expected_tensors(ModelConfig(**read.description["checkpoint_config"])).values()))
 
 
 def _head_bytes(description: Mapping[str, Any]) -> int:
@@ -53,16 +59,18 @@ def describe_directory(directory: Path) -> str:
     d, facts = read.description, summary(read)
     model, quantization = d["model"], d["quantization"]
     revision = f" at {model['revision']}" if model["revision"] else ""
+    own = read.builder == "firebrick"
+    by, wide = ("", "embedding and head") if own else (f" by {read.builder}", "head")
     method = quantization["method"]
     if method != "none":
         method += (
             f" ({quantization['rounding']}, blocks of {quantization['block_size']}, "
-            f"embedding and head {quantization['head_bits']} bits, {len(quantization['wide'])} weights of "
+            f"{wide} {quantization['head_bits']} bits, {len(quantization['wide'])} weights of "
             f"{sum(name.endswith('_scale') for name in read.tensors)} in 8 bits, "
             f"{quantization['activations']} activations)"
         )
     lines = [
-        f"{model['id']}{revision} ({model['architecture']}), artefact format {d['format_version']}",
+        f"{model['id']}{revision} ({model['architecture']}{by}), artefact format {d['format_version']}",
         f"  weights    {facts['parameters']:,}, {facts['bits_per_weight']:.2f} bits each, {method}",
         f"  layers     {d['num_hidden_layers']} of {d['hidden_size']}, {d['num_attention_heads']} heads over "
         f"{d['num_key_value_heads']} of {d['head_dim']}, vocabulary {d['vocab_size']:,}",

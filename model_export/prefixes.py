@@ -36,7 +36,9 @@ def check(stage: Path, files: Sequence[Path]) -> None:
         _run("--check", stage, *files)
 
 
-def finish(stage: Path, known: Mapping[str, str], files: Sequence[Path], threads: int) -> None:
+def finish(
+    stage: Path, known: Mapping[str, str], files: Sequence[Path], threads: int, more_tools: Sequence[str] = ()
+) -> None:
     """Write the prefixes, and the manifest over everything.
 
     Args:
@@ -44,15 +46,16 @@ def finish(stage: Path, known: Mapping[str, str], files: Sequence[Path], threads
         known: sha256 of files that were hashed while they were written.
         files: from `--prefix`.
         threads: of the engine that computes them.
+        more_tools: as for `artefact.write_manifest`.
 
     Raises:
         PrefixRefused: one of them can't be a prefix, or the artefact can't be run here.
         PrefixFailed: the handler's process failed.
     """
-    artefact.write_manifest(stage, known)
+    artefact.write_manifest(stage, known, more_tools)
     if files:
         _run(stage, *files, FIREBRICK_THREADS=str(threads))
-        artefact.write_manifest(stage, known)
+        artefact.write_manifest(stage, known, more_tools)
 
 
 def _run(*words: object, **variables: str) -> None:

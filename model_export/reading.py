@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from model_export import artefact
 from model_export.config import ModelConfig, RopeScaling
-from model_export.errors import ArtefactInvalid, OptionInvalid
+from model_export.errors import ArtefactInvalid, BuilderUnsupported, OptionInvalid
 from model_export.options import CACHE_DTYPES, Embeddings, ExportOptions
 
 # What inspect and verify need of firebrick.json: key → its type, or the keys of an object.
@@ -30,7 +30,11 @@ DESCRIBED: Mapping[str, type | tuple[str, ...]] = {
     "kv_cache_dtype": str,
     "kernels": str,
     "quantization": ("method", "rounding", "head_bits", "wide", "block_size", "activations"),
-    "checkpoint_config": tuple(field.name for field in fields(ModelConfig)),
+}
+# And of what each builder adds.
+BUILT: Mapping[str, Mapping[str, type | tuple[str, ...]]] = {
+    "firebrick": {"checkpoint_config": tuple(field.name for field in fields(ModelConfig))},
+    "optimum": {"parameters": int},
 }
 
 
@@ -58,6 +62,20 @@ class ReadArtefact:
     description: Mapping[str, Any]
     manifest: Mapping[str, Any]
     tensors: Mapping[str, StoredTensor]
+
+    @property
+    def builder(self) -> str:
+        """Who built the graph; older artefacts, which we built, don't say."""
+        return str(self.description.get("builder", "firebrick"))
+
+    def require_own(self, what: str) -> None:
+        """Refuse what only works where the graph is ours.
+
+        Raises:
+            BuilderUnsupported: it isn't; the message says that `what` needs it.
+        """
+        if self.builder != "firebrick":
+            raise BuilderUnsupported(f"{self.directory} was built by {self.builder}: {what}")
 
     @property
     def config(self) -> ModelConfig:
@@ -138,7 +156,10 @@ def _versioned(path: Path) -> dict[str, Any]:
 
 
 def _check_description(path: Path, description: Mapping[str, Any]) -> None:
-    for key, kind in DESCRIBED.items():
+    builder = description.get("builder", "firebrick")
+    if builder not in tuple(BUILT):
+        raise ArtefactInvalid(f"{path} has builder {builder!r}; this program knows {', '.join(BUILT)}")
+    for key, kind in {**DESCRIBED, **BUILT[builder]}.items():
         if not isinstance(description.get(key), kind if isinstance(kind, type) else dict):
             raise ArtefactInvalid(f"{path} lacks or misspells {key}: export the model again")
         for part in () if isinstance(kind, type) else kind:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kitoken import Kitoken
 from tokenizers import Tokenizer
 
-from model_export.config import ModelConfig, read_json, token_ids
+from model_export.config import read_json, token_ids
 from model_export.errors import ConfigInvalid, TokenizerInvalid
 from model_export.files import Files
 
@@ -48,6 +48,19 @@ PROBES = (
 )
 
 
+class TokenIds(Protocol):
+    """What a model's config says of its tokens."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def bos_token_id(self) -> int | None: ...
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]: ...
+
+
 @dataclass(frozen=True)
 class TokenizerFacts:
     """What the handler must know beyond the tokenizer's own files.
@@ -67,6 +80,16 @@ class TokenizerFacts:
     prefix_ids: tuple[int, ...]
     suffix_ids: tuple[int, ...]
     chat_template: str | None
+
+    def described(self) -> dict[str, Any]:
+        """What firebrick.json says of them."""
+        return {
+            **{name: self.special_tokens.get(name) for name in SPECIAL_TOKENS},
+            "bos_token_id": self.bos_token_id,
+            "eos_token_ids": list(self.eos_token_ids),
+            "prefix_ids": list(self.prefix_ids),
+            "suffix_ids": list(self.suffix_ids),
+        }
 
 
 def load_tokenizer(directory: Files) -> Tokenizer:
@@ -90,7 +113,7 @@ def load_tokenizer(directory: Files) -> Tokenizer:
     return tokenizer
 
 
-def read_facts(directory: Files, config: ModelConfig, tokenizer: Tokenizer) -> TokenizerFacts:
+def read_facts(directory: Files, config: TokenIds, tokenizer: Tokenizer) -> TokenizerFacts:
     """Gather what the checkpoint's small files say about special tokens and chat.
 
     Raises:
@@ -201,6 +224,18 @@ def _probe_texts(tokenizer: Tokenizer, chat_template: str | None) -> Iterator[st
     for token in tokenizer.get_added_tokens_decoder().values():
         yield token.content
         yield f"before {token.content} after{token.content}\n"
+
+
+def write_files(stage: Path, directory: Files, facts: TokenizerFacts, reference: Tokenizer) -> None:
+    """Write the tokenizer's files into an artefact, and hold both forms against each other.
+
+    Raises:
+        TokenizerInvalid: they differ, or there is no binary form of this tokenizer.
+    """
+    for name, content in tokenizer_files(directory, facts).items():
+        (stage / name).write_bytes(content)
+    write_binary(stage, stage / TOKENIZER_JSON)
+    check_parity(reference, stage / TOKENIZER_BINARY, facts.chat_template)
 
 
 def tokenizer_files(directory: Files, facts: TokenizerFacts) -> dict[str, bytes]:

@@ -85,6 +85,7 @@ def verify_logits(read: ReadArtefact, model: str, revision: str | None) -> Logit
     Raises:
         VerificationFailed: MODEL has another shape, or the graph computes something else than its weights say.
     """
+    read.require_own("it was held against transformers when it was exported, and can't be computed without")
     source = resolve(model, revision)
     config, _ = source.decoder()
     _check_model(read, config)
