@@ -10,8 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from model_export.checkpoint import expected_tensors
-from model_export.config import ModelConfig
+from model_export.decoder import expected_tensors
 from model_export.errors import ExportError
 from model_export.prefixes import prefix_tokens
 from model_export.reading import ReadArtefact, read_artefact
@@ -25,7 +24,7 @@ def summary(read: ReadArtefact) -> dict[str, Any]:
         `kv_cache_bytes_per_token`, `prefixes` with tokens, and `files` with sizes in bytes.
     """
     d = read.description
-    parameters = sum(map(prod, expected_tensors(ModelConfig(**d["checkpoint_config"])).values()))
+    parameters = sum(map(prod, expected_tensors(read.config).values()))
     ignored = ("padding.", "model.rotary_emb.")
     weight_bytes = sum(tensor.nbytes for name, tensor in read.tensors.items() if not name.startswith(ignored))
     return {
