@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from model_export import safetensors_file
-from model_export.checkpoint import expected_tensors
 from model_export.config import parse_config
+from model_export.decoder import expected_tensors
 from model_export.safetensors_file import TensorSpec
 
 SPECIAL_TOKENS = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
@@ -95,38 +95,39 @@ def write_checkpoint(config: Mapping[str, Any], out: Path, seed: int = 0, shards
     _write_json(out / "generation_config.json", generation)
     write_tokenizer(out, int(config["vocab_size"]), seed)
     dtype = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}[config.get("torch_dtype", "bfloat16")]
-    tensors = [TensorSpec(n, dtype, shape) for n, shape in expected_tensors(parse_config(full)).items()]
-    _write_weights(out, tensors, seed, shards)
+    parsed = parse_config(full)
+    tensors = [TensorSpec(n, dtype, shape) for n, shape in expected_tensors(parsed).items()]
+    _write_weights(out, tensors, seed, shards, 1 - parsed.norm_offset)
 
 
-def _write_weights(out: Path, tensors: Sequence[TensorSpec], seed: int, shards: int) -> None:
+def _write_weights(out: Path, tensors: Sequence[TensorSpec], seed: int, shards: int, norm: float) -> None:
     if shards == 1:
-        _write_shard(out / "model.safetensors", tensors, seed)
+        _write_shard(out / "model.safetensors", tensors, seed, norm)
         return
     weight_map: dict[str, str] = {}
     for shard in range(shards):
         name = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
         part = tensors[shard::shards]
-        _write_shard(out / name, part, seed)
+        _write_shard(out / name, part, seed, norm)
         weight_map |= {spec.name: name for spec in part}
     total = sum(spec.nbytes for spec in tensors)
     _write_json(out / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
-def _write_shard(path: Path, tensors: Sequence[TensorSpec], seed: int) -> None:
+def _write_shard(path: Path, tensors: Sequence[TensorSpec], seed: int, norm: float) -> None:
     layout = safetensors_file.lay_out(tensors, {"format": "pt"}, alignment=1)
-    safetensors_file.write(path, layout, ((spec.name, random_tensor(spec, seed)) for spec in tensors))
+    safetensors_file.write(path, layout, ((spec.name, random_tensor(spec, seed, norm)) for spec in tensors))
 
 
-def random_tensor(spec: TensorSpec, seed: int, rows: int = 1024) -> Iterator[bytes]:
-    """Give a tensor's bytes a few rows at a time: norms near one, the rest as a trained model's size of numbers."""
+def random_tensor(spec: TensorSpec, seed: int, norm: float = 1.0, rows: int = 1024) -> Iterator[bytes]:
+    """Give a tensor's bytes a few rows at a time: norms near `norm`, the rest as a trained model's size of numbers."""
     rng = np.random.default_rng([seed, zlib.crc32(spec.name.encode())])
     columns = spec.shape[1:] or (1,)
     spread = np.float32(columns[0] ** -0.5 if len(spec.shape) == 2 else 0.1)
     for start in range(0, spec.shape[0], rows):
         values = rng.standard_normal((min(rows, spec.shape[0] - start), *columns), dtype=np.float32) * spread
         if spec.name.endswith("norm.weight"):
-            values += 1
+            values += norm
         yield _encode(values, spec.dtype)
 
 

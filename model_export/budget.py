@@ -8,8 +8,9 @@ from math import floor, gcd, prod
 
 import numpy as np
 
+from model_export.decoder import EMBEDDING, HEAD
 from model_export.errors import BudgetImpossible
-from model_export.weights import EMBEDDING, HEAD, Weight
+from model_export.weights import Weight
 
 SCALE_BITS = 16  # of an f16 scale, whatever the layout stores
 FINEST = 20_000  # parts that a budget is divided into at most

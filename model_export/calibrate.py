@@ -7,24 +7,26 @@ layers make up for earlier ones' errors too. Memory holds one layer's weights an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_export.config import ModelConfig
+from model_export.decoder import EMBEDDING, HEAD, decoder
 from model_export.feedback import DAMPING, Factors, factorize, round_with_feedback
 from model_export.parallel import ROWS, Workers, slices
+from model_export.parts import Add, Attention, Gate, Linear, Norm, Part
 from model_export.progress import Progress
 from model_export.quantize import dequantize, pack, quantize
-from model_export.reference import Array, attend, gate, rms_norm
+from model_export.reference import Array, attend, gate, load_tables, rms_norm, scale
 from model_export.refine import refine
 from model_export.resume import PartStore
-from model_export.weights import COSINES, EMBEDDING, HEAD, SINES, Weight, array_bytes
+from model_export.weights import Weight, array_bytes
 
 # More than inside: a tied head is a table too, where the errors of all its values count alike.
 HEAD_DAMPING = 0.5
-LINEARS = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")  # in order of use
 
 Quantized = tuple[NDArray[np.uint8], NDArray[np.float16]]
 
@@ -52,19 +54,23 @@ class Calibrator:
         """
         self._config, self._weights, self._ids = config, {weight.name: weight for weight in weights}, ids
         self._workers, self._store = workers, store
-        self._cosines, self._sines = (self._vector(n)[: ids.shape[1]] for n in (COSINES, SINES))
+        self._model = decoder(config)
+        self._tables = load_tables(config, self._find, ids.shape[1])
         self._hidden = np.empty(0, dtype=np.float32)  # (windows * length, hidden_size), after the finished layers
 
     def run(self) -> None:
         """Quantize all that isn't in the store yet; shows the progress on stderr."""
-        start, layers = self._store.finished, self._config.num_hidden_layers
+        start, layers = self._store.finished, self._model.layers
         todo = [w for w in self._weights.values() if self.covers(w) and self._part(w) >= start]
         self._progress = Progress(sum(w.rows.source_bytes for w in todo), done="calibrated")
-        self._hidden = self._store.hidden() if start else embed(self._weights[EMBEDDING], self._ids)
-        for part in range(start, layers + 1):
-            tensors = self._quantize_layer(f"model.layers.{part}") if part < layers else self._quantize_head()
+        self._hidden = self._store.hidden() if start else self._embedded()
+        for part in range(start, len(layers) + 1):
+            tensors = self._quantize_layer(layers[part]) if part < len(layers) else self._quantize_head()
             self._store.save(part, tensors, self._hidden)
         self._progress.close()
+
+    def _embedded(self) -> Array:
+        return scale(embed(self._weights[EMBEDDING], self._ids), self._model.embedding_factor)
 
     def contents(self, weight: Weight) -> Iterator[tuple[str, Iterable[memoryview]]]:
         """Give the bytes of a weight's tensors; `run` has quantized it, and `covers` holds for it."""
@@ -91,48 +97,52 @@ class Calibrator:
     def _quantize_head(self) -> dict[str, NDArray[np.generic]]:
         if not self.covers(self._head):
             return {}
-        inputs = rms_norm(self._hidden, self._vector("model.norm.weight"), self._config.rms_norm_eps)
+        inputs = self._norm(self._model.norm, self._hidden)
         values, scales = quantize_for(inputs, self._head, self._workers, HEAD_DAMPING)
         self._progress.advance(self._head.name, self._head.rows.source_bytes)
         return {self._head.name: values, _scales_of(self._head): scales}
 
-    def _quantize_layer(self, layer: str) -> dict[str, NDArray[np.generic]]:
+    def _quantize_layer(self, layer: Sequence[Part]) -> dict[str, NDArray[np.generic]]:
         """Quantize a decoder layer's weights and take the hidden states through it; gives its tensors by name."""
         tensors: dict[str, NDArray[np.generic]] = {}
-        inputs = self._hidden
-        for linear in LINEARS:
-            weight = self._weights[f"{layer}.{linear}.weight"]
-            if linear in ("self_attn.qkv_proj", "mlp.gate_up_proj"):
-                norm = "input_layernorm" if linear == "self_attn.qkv_proj" else "post_attention_layernorm"
-                inputs = rms_norm(self._hidden, self._vector(f"{layer}.{norm}.weight"), self._config.rms_norm_eps)
-            values, scales = quantize_for(inputs, weight, self._workers)
-            tensors |= {weight.name: values, _scales_of(weight): scales}
-            rounded = dequantize(values, scales, weight.bits or 4, weight.rows.shape[1])
-            inputs = self._pass(f"{layer}.{linear}", inputs, rounded)
-            self._progress.advance(weight.name, weight.rows.source_bytes)
+        x = self._hidden
+        for part, following in zip_longest(layer, layer[1:]):
+            match part:
+                case Norm():
+                    x = self._norm(part, x)
+                case Linear():
+                    weight = self._weights[part.weight]
+                    values, scales = quantize_for(x, weight, self._workers)
+                    tensors |= {weight.name: values, _scales_of(weight): scales}
+                    rounded = dequantize(values, scales, weight.bits or 4, weight.rows.shape[1])
+                    x = self._pass(part, following, x, rounded)
+                    self._progress.advance(weight.name, weight.rows.source_bytes)
+                case Add():
+                    x = self._hidden = self._hidden + scale(x, part.factor)
         return tensors
 
-    def _pass(self, name: str, inputs: Array, rounded: Array) -> Array:
-        """Take inputs `(tokens, K)` through a linear layer and what follows it; gives the next one's inputs."""
-        bias = self._find(f"{name}.bias")
+    def _norm(self, part: Norm, x: Array) -> Array:
+        return rms_norm(x, self._vector(part.weight), part.stored_epsilon)
+
+    def _pass(self, part: Linear, following: Part | None, inputs: Array, rounded: Array) -> Array:
+        """Take inputs `(tokens, K)` through a linear layer and through attention or a gate, if that follows it.
+
+        The two go together because what is between them is large.
+        """
+        bias = self._vector(part.bias_name) if part.bias else None
+        step = self._ids.shape[1] if isinstance(following, Attention) else ROWS
 
         def outputs(rows: slice) -> Array:
             product: Array = inputs[rows] @ rounded.T
-            return product if bias is None else product + bias
+            product = product if bias is None else product + bias
+            match following:
+                case Attention():
+                    return attend(following, self._find, product, self._tables.get(following.rope or ""))
+                case Gate():
+                    return gate(following, product)
+            return product
 
-        def attended(window: slice) -> Array:
-            block = name.removesuffix(".qkv_proj")
-            return attend(self._config, self._find, block, outputs(window), self._cosines, self._sines)
-
-        steps: dict[str, tuple[Callable[[slice], Array], int]] = {
-            "qkv_proj": (attended, self._ids.shape[1]),
-            "gate_up_proj": (lambda rows: gate(self._config, outputs(rows)), ROWS),
-        }
-        function, step = steps.get(name.rsplit(".", 1)[1], (outputs, ROWS))
-        result = np.concatenate(self._workers.map(function, slices(len(inputs), step)))
-        if name.endswith(("o_proj", "down_proj")):
-            self._hidden = self._hidden + result
-        return result
+        return np.concatenate(self._workers.map(outputs, slices(len(inputs), step)))
 
     def _find(self, name: str) -> Array | None:
         return self._vector(name) if name in self._weights else None

@@ -14,48 +14,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from model_export.config import ModelConfig, load_config, read_json
+from model_export.decoder import HEAD, expected_tensors
 from model_export.errors import CheckpointDamaged, CheckpointMismatch
 
 DTYPES = ("BF16", "F16", "F32")
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-HEAD = "lm_head.weight"
 BARE_EMBEDDING = "embed_tokens.weight"
-
-
-def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """List every tensor that a checkpoint with this config has, in order of use.
-
-    Returns:
-        name → shape.
-    """
-    h, m = config.hidden_size, config.intermediate_size
-    q = config.num_attention_heads * config.head_dim
-    kv = config.num_key_value_heads * config.head_dim
-    tensors: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, h)}
-
-    def linear(name: str, rows: int, columns: int, bias: bool) -> None:
-        tensors[f"{name}.weight"] = (rows, columns)
-        if bias:
-            tensors[f"{name}.bias"] = (rows,)
-
-    for layer in range(config.num_hidden_layers):
-        prefix = f"model.layers.{layer}"
-        tensors[f"{prefix}.input_layernorm.weight"] = (h,)
-        for part, rows in (("q", q), ("k", kv), ("v", kv)):
-            linear(f"{prefix}.self_attn.{part}_proj", rows, h, config.qkv_bias)
-        if config.qk_norm:
-            tensors[f"{prefix}.self_attn.q_norm.weight"] = (config.head_dim,)
-            tensors[f"{prefix}.self_attn.k_norm.weight"] = (config.head_dim,)
-        linear(f"{prefix}.self_attn.o_proj", h, q, config.output_bias)
-        tensors[f"{prefix}.post_attention_layernorm.weight"] = (h,)
-        linear(f"{prefix}.mlp.gate_proj", m, h, config.mlp_bias)
-        linear(f"{prefix}.mlp.up_proj", m, h, config.mlp_bias)
-        linear(f"{prefix}.mlp.down_proj", h, m, config.mlp_bias)
-    tensors["model.norm.weight"] = (h,)
-    if not config.tie_word_embeddings:
-        tensors[HEAD] = (config.vocab_size, h)
-    return tensors
 
 
 class Tensor(Protocol):

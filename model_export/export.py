@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from model_export.budget import bits_per_weight, check_budget, spend, widest
 from model_export.calibrate import Calibrator
 from model_export.calibration import load_windows
 from model_export.config import ModelConfig
+from model_export.decoder import EMBEDDING, HEAD
 from model_export.errors import PoolingUnsupported
 from model_export.formats import chat_formats
 from model_export.heads import HeadLayout
@@ -27,7 +28,7 @@ from model_export.safetensors_file import Layout
 from model_export.sensitivity import WINDOWS, Sensitivity
 from model_export.source import Source
 from model_export.tokenizer import TokenizerFacts
-from model_export.weights import EMBEDDING, HEAD, Weight, plan
+from model_export.weights import Weight, plan
 
 MEGABYTE = 1_000_000
 
@@ -172,5 +173,5 @@ def describe(
         "tokenizer": facts.described(),
         "sampling_defaults": sampling,
         "embeddings": {"pooling": options.pooling, "only": bare} if options.pooling else None,
-        "checkpoint_config": asdict(config),
+        "checkpoint_config": config.described(),
     }

@@ -23,16 +23,19 @@ Graphs of artefacts for embeddings have two more (`Q` wanted hidden states):
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from model_export.builder import MICROSOFT, Builder, rms_norm
 from model_export.config import ModelConfig
+from model_export.decoder import EMBEDDING, HEAD, Decoder, decoder
 from model_export.native_operators import NativeOperators
 from model_export.operators import SLOTS, Inputs, Operators, cache_names, cache_type
 from model_export.options import ExportOptions
+from model_export.parts import Add, Attention, Gate, Linear, Norm, Part
 from model_export.stock_operators import StockOperators
-from model_export.weights import EMBEDDING, HEAD, Weight
+from model_export.weights import Weight
 
 OPSET = 21
 IR_VERSION = 10
@@ -57,17 +60,18 @@ def build(
     builder = Builder(config, {w.name: w for w in weights}, offsets)
     operators = _operators(options)
     inputs = _inputs(config, operators)
-    hidden = operators.embedding(builder, inputs["input_ids"])
-    branch: ir.Value | None = None
+    model = decoder(config)
+    embedded = operators.embedding(builder, inputs["input_ids"])
+    stream = Stream(builder.scaled(embedded, model.embedding_factor, "model.embed_tokens.scale"))
     presents: list[ir.Value] = []
-    for layer in range(config.num_hidden_layers):
-        hidden, branch, present = decoder_layer(builder, operators, layer, hidden, branch, inputs)
+    for layer, parts in enumerate(model.layers):
+        stream, present = decoder_layer(builder, operators, layer, parts, stream, inputs)
         presents += present
-    flat = flatten(builder, hidden, branch)
-    outputs = [lm_head(builder, operators, flat, inputs["logits_indices"])]
+    flat = flatten(builder, stream)
+    outputs = [lm_head(builder, operators, model, flat, inputs["logits_indices"])]
     if options.pooling is not None:
         inputs = {**inputs, HIDDEN_INDICES: hidden_indices(builder)}
-        outputs.append(hidden_states(builder, flat, inputs[HIDDEN_INDICES]))
+        outputs.append(hidden_states(builder, model, flat, inputs[HIDDEN_INDICES]))
     graph = ir.Graph(
         list(inputs.values()),
         [*outputs, *presents],
@@ -104,70 +108,103 @@ def _inputs(config: ModelConfig, operators: Operators) -> Inputs:
     return {v.name or "": v for v in values}
 
 
-def decoder_layer(
-    b: Builder, operators: Operators, layer: int, hidden: ir.Value, branch: ir.Value | None, inputs: Inputs
-) -> tuple[ir.Value, ir.Value, Sequence[ir.Value]]:
-    """One layer; the residual sum is left open, so that the next norm can do it.
+@dataclass(frozen=True)
+class Stream:
+    """The residual stream; its last sum is left open, so that a norm can do it.
 
-    Returns:
-        the residual stream, the branch still to be added to it (both `(B, S, hidden_size)`), and the layer's
-        present cache.
+    Attributes:
+        hidden: `(B, S, hidden_size)`.
+        branch: still to be added to it, of the same shape; None for nothing.
+        name: of the sum.
     """
-    prefix = f"model.layers.{layer}"
-    normed, hidden = norm(b, f"{prefix}.input_layernorm", hidden, branch)
-    branch, present = attention(b, operators, f"{prefix}.self_attn", layer, normed, inputs)
-    normed, hidden = norm(b, f"{prefix}.post_attention_layernorm", hidden, branch)
-    return hidden, mlp(b, operators, f"{prefix}.mlp", normed), present
+
+    hidden: ir.Value
+    branch: ir.Value | None = None
+    name: str = ""
+
+    def sum(self, b: Builder, name: str | None = None) -> ir.Value:
+        """Add the branch, in a node of its own."""
+        return self.hidden if self.branch is None else b.op("Add", [self.hidden, self.branch], name or self.name)
+
+
+def decoder_layer(
+    b: Builder, operators: Operators, layer: int, parts: Sequence[Part], stream: Stream, inputs: Inputs
+) -> tuple[Stream, Sequence[ir.Value]]:
+    """One layer; gives the residual stream after it, and its present cache."""
+    x: ir.Value | None = None  # beside the stream; None for the stream itself
+    gate: Gate | None = None
+    present: Sequence[ir.Value] = []
+    for part in parts:
+        match part:
+            case Norm() if x is None:
+                x, stream = skip_norm(b, part, stream)
+            case Norm():
+                x = rms_norm(b, part, _known(x))
+            case Linear():
+                if x is None:
+                    x = stream.sum(b)
+                    stream = Stream(x)
+                x = operators.linear(b, part.name, x) if gate is None else operators.gated(b, gate, part.name, x)
+                gate = None
+            case Attention():
+                x, present = attention(b, operators, part, layer, _known(x), inputs)
+            case Gate():
+                gate = part  # the linear layer after it may do it
+            case Add():
+                x = b.scaled(_known(x), part.factor, f"{part.name}.scale")
+                stream, x = Stream(stream.hidden, x, part.name), None
+    return stream, present
+
+
+def _known(x: ir.Value | None) -> ir.Value:
+    assert x is not None, "a norm or a linear layer comes first"
+    return x
 
 
 def attention(
-    b: Builder, operators: Operators, name: str, layer: int, x: ir.Value, inputs: Inputs
+    b: Builder, operators: Operators, part: Attention, layer: int, qkv: ir.Value, inputs: Inputs
 ) -> tuple[ir.Value, Sequence[ir.Value]]:
-    """The attention block: `(B, S, hidden_size)`, same shape out, and the layer's present cache."""
+    """Attention over the cache: `(B, S, (heads + 2 kv heads) * head_dim)` → `(B, S, heads * head_dim)`, the present."""
     cache = operators.cache
-    qkv = operators.linear(b, f"{name}.qkv_proj", x)
-    past = [inputs[part] for part in cache_names(layer, PAST, cache)]
-    mixed, *present = operators.attention(b, name, qkv, past, cache_names(layer, PRESENT, cache), inputs)
-    for part, value in zip(cache, present, strict=True):
-        value.type, shape = cache_type(b.config, part, operators)
+    past = [inputs[name] for name in cache_names(layer, PAST, cache)]
+    mixed, *present = operators.attention(b, part, qkv, past, cache_names(layer, PRESENT, cache), inputs)
+    for piece, value in zip(cache, present, strict=True):
+        value.type, shape = cache_type(b.config, piece, operators)
         value.shape = ir.Shape(shape)
-    return operators.linear(b, f"{name}.o_proj", mixed), present
+    return mixed, present
 
 
-def mlp(b: Builder, operators: Operators, name: str, x: ir.Value) -> ir.Value:
-    """Gated feed-forward (Shazeer, GLU variants, 2020): `down(activation(gate(x)) * up(x))`."""
-    return operators.gated(b, name, f"{name}.down_proj", operators.linear(b, f"{name}.gate_up_proj", x))
-
-
-def norm(b: Builder, name: str, hidden: ir.Value, branch: ir.Value | None) -> tuple[ir.Value, ir.Value]:
-    """Add the branch to the residual stream and take its RMSNorm; both results are `(B, S, hidden_size)`."""
-    weight = b.stored(f"{name}.weight")
-    epsilon = b.config.rms_norm_eps
-    if branch is None:
-        return rms_norm(b, name, hidden, weight, epsilon), hidden
+def skip_norm(b: Builder, part: Norm, stream: Stream) -> tuple[ir.Value, Stream]:
+    """Sum the residual stream up and take its RMSNorm `(B, S, hidden_size)`."""
+    if stream.branch is None:
+        return rms_norm(b, part, stream.hidden), stream
     normed, _, _, total = b.outputs(
         "SkipSimplifiedLayerNormalization",
-        [hidden, branch, weight],
-        name,
-        [f"{name}.output", "", "", f"{name}.residual"],
+        [stream.hidden, stream.branch, b.stored(part.weight)],
+        part.name,
+        [f"{part.name}.output", "", "", f"{part.name}.residual"],
         MICROSOFT,
-        epsilon=epsilon,
+        epsilon=part.epsilon,
     )
-    return normed, total
+    return normed, Stream(total)
 
 
-def flatten(b: Builder, hidden: ir.Value, branch: ir.Value | None) -> ir.Value:
+def flatten(b: Builder, stream: Stream) -> ir.Value:
     """The last layer's sum, a row a position: `(B, S, hidden_size)` → `(B * S, hidden_size)`."""
-    if branch is not None:
-        hidden = b.op("Add", [hidden, branch], "model.residual")
+    hidden = stream.sum(b, "model.residual")
     return b.op("Reshape", [hidden, b.constant("flat_hidden", [-1, b.config.hidden_size])], "model.flatten")
 
 
-def lm_head(b: Builder, operators: Operators, flat: ir.Value, indices: ir.Value) -> ir.Value:
+def lm_head(b: Builder, operators: Operators, model: Decoder, flat: ir.Value, indices: ir.Value) -> ir.Value:
     """Final norm and head, only where logits are wanted: `(B * S, hidden_size)` → `(P, vocab_size)`."""
     wanted = b.op("Gather", [flat, indices], "model.wanted", axis=0)
-    normed = rms_norm(b, "model.norm", wanted, b.stored("model.norm.weight"), b.config.rms_norm_eps)
+    normed = rms_norm(b, model.norm, wanted)
     logits = operators.linear(b, "lm_head", normed, HEAD if HEAD in b.weights else EMBEDDING)
+    if (cap := model.logits_softcap) is None:
+        logits = b.scaled(logits, model.logits_factor, "lm_head.scale")
+    else:
+        logits = b.op("Tanh", [b.scaled(logits, model.logits_factor / cap, "lm_head.scale")], "lm_head.tanh")
+        logits = b.scaled(logits, cap, "lm_head.softcap")
     logits.name = "logits"
     logits.shape, logits.type = ir.Shape(["num_logits", b.config.vocab_size]), ir.TensorType(ir.DataType.FLOAT)
     return logits
@@ -183,13 +220,13 @@ def hidden_indices(b: Builder) -> ir.Value:
     return indices
 
 
-def hidden_states(b: Builder, flat: ir.Value, indices: ir.Value) -> ir.Value:
+def hidden_states(b: Builder, model: Decoder, flat: ir.Value, indices: ir.Value) -> ir.Value:
     """Final norm, only where hidden states are wanted: `(B * S, hidden_size)` → `(Q, hidden_size)`.
 
     They have a norm of their own: the head's rows are others, and mostly there are none of the two.
     """
     wanted = b.op("Gather", [flat, indices], "model.wanted_hidden", axis=0)
-    states = rms_norm(b, "model.hidden_norm", wanted, b.stored("model.norm.weight"), b.config.rms_norm_eps)
+    states = rms_norm(b, model.norm, wanted, "model.hidden_norm")
     states.name = "hidden_states"
     states.shape, states.type = ir.Shape(["num_hidden", b.config.hidden_size]), ir.TensorType(ir.DataType.FLOAT)
     return states

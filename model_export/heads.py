@@ -16,9 +16,15 @@ MULTIPLE = 16
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """Size of a head in the checkpoint and in the artefact."""
+    """Size of a head in the checkpoint and in the artefact.
+
+    Attributes:
+        head_dim: the size in the checkpoint.
+        rotated: elements that are turned, the first ones; None for all.
+    """
 
     head_dim: int
+    rotated: int | None = None
 
     @property
     def stored(self) -> int:
@@ -39,13 +45,38 @@ class HeadLayout:
         """Map stored elements to the checkpoint's.
 
         Returns:
-            int64 `(heads * stored,)`, -1 for padding; None when nothing is padded.
+            int64 `(heads * stored,)`, -1 for padding; None when all are where they were.
         """
-        if not self.padded:
+        rotated = self.head_dim if self.rotated is None else self.rotated
+        if not self.padded and rotated == self.head_dim:
             return None
-        half, stored_half = self.head_dim // 2, self.stored // 2
+        half, stored_half = rotated // 2, self.stored // 2
         one = np.full(self.stored, -1, dtype=np.int64)
         one[:half] = np.arange(half)
         one[stored_half : stored_half + half] = np.arange(half, 2 * half)
+        one[np.flatnonzero(one < 0)[: self.head_dim - rotated]] = np.arange(rotated, self.head_dim)
         all_heads = one[None, :] + np.arange(heads)[:, None] * self.head_dim
         return np.where(one[None, :] < 0, -1, all_heads).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Heads side by side, as rows or as columns of a weight."""
+
+    count: int
+    layout: HeadLayout
+
+    @property
+    def width(self) -> int:
+        """Their elements in the checkpoint."""
+        return self.count * self.layout.head_dim
+
+    @property
+    def stored(self) -> int:
+        """Their elements in the artefact."""
+        return self.count * self.layout.stored
+
+    @property
+    def index(self) -> NDArray[np.int64] | None:
+        """Maps stored elements to the checkpoint's, as that of the layout."""
+        return self.layout.index(self.count)

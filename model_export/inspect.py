@@ -10,8 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from model_export.checkpoint import expected_tensors
-from model_export.config import ModelConfig
+from model_export.decoder import expected_tensors
 from model_export.errors import ExportError
 from model_export.prefixes import prefix_tokens
 from model_export.reading import ReadArtefact, read_artefact
@@ -40,7 +39,7 @@ def summary(read: ReadArtefact) -> dict[str, Any]:
 def _parameters(read: ReadArtefact) -> int:
     if read.builder == "optimum":
         return int(read.description["parameters"])
-    return sum(map(prod, expected_tensors(ModelConfig(**read.description["checkpoint_config"])).values()))
+    return sum(map(prod, expected_tensors(read.config).values()))
 
 
 def _head_bytes(description: Mapping[str, Any]) -> int:

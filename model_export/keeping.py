@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from model_export.decoder import EMBEDDING, HEAD
 from model_export.errors import WeightsNotKept
-from model_export.weights import EMBEDDING, HEAD, Weight
+from model_export.weights import Weight
 
 
 def keep(weights: Sequence[Weight]) -> list[Weight]:

@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from model_export.builder import Builder, activate
-from model_export.heads import HeadLayout
+from model_export.builder import Builder, activate, normed_heads
+from model_export.decoder import EMBEDDING
 from model_export.operators import CACHES, SLOTS, Inputs
-from model_export.weights import COSINES, EMBEDDING, SINES, Weight
+from model_export.parts import Attention, Gate
+from model_export.rope import table_names
+from model_export.weights import Weight
 
 FIREBRICK = "firebrick"
 ATTENTION = {"float16": "AttentionF16", "int8": "AttentionInt8"}
+
+GATES = {"silu": 1, "gelu_tanh": 2}  # what `gated` is in Linear
 
 
 class NativeOperators:
@@ -30,29 +34,40 @@ class NativeOperators:
         return b.op("Embedding", [input_ids, b.stored(EMBEDDING)], "model.embed_tokens", FIREBRICK, **_sizes(weight))
 
     def linear(self, b: Builder, name: str, x: ir.Value, weight_name: str | None = None) -> ir.Value:
-        return _linear(b, name, x, weight_name or f"{name}.weight", gated=0)
+        return _linear(b, name, x, weight_name or f"{name}.weight", gate=0)
 
-    def gated(self, b: Builder, name: str, down: str, gate_up: ir.Value) -> ir.Value:
-        if b.config.hidden_act == "silu":  # the operator's own: one pass less over the activations
-            return _linear(b, down, gate_up, f"{down}.weight", gated=1)
-        return self.linear(b, down, activate(b, name, gate_up))
+    def gated(self, b: Builder, gate: Gate, down: str, gate_up: ir.Value) -> ir.Value:
+        kind = GATES.get(gate.activation)  # the operator's own: one pass less over the activations
+        if kind is not None:
+            return _linear(b, down, gate_up, f"{down}.weight", kind)
+        return self.linear(b, down, activate(b, gate, gate_up))
 
     def attention(
-        self, b: Builder, name: str, qkv: ir.Value, past: Sequence[ir.Value], present: Sequence[str], inputs: Inputs
+        self,
+        b: Builder,
+        part: Attention,
+        qkv: ir.Value,
+        past: Sequence[ir.Value],
+        present: Sequence[str],
+        inputs: Inputs,
     ) -> Sequence[ir.Value]:
-        config = b.config
-        norms = [b.stored(f"{name}.{part}_norm.weight") if config.qk_norm else None for part in ("q", "k")]
+        norms = [b.stored(norm.weight) for norm in part.norms] if part.norms else [None, None]
+        if part.norms and part.whole_norms:  # the operator norms a head at a time
+            pieces = normed_heads(b, part, part.norms, qkv)
+            qkv, norms = b.op("Concat", pieces, f"{part.name}.qkv", axis=-1), [None, None]
+        tables = [None, None] if part.rope is None else map(b.stored, table_names(part.rope))
         return b.outputs(
             self._attention,
-            [qkv, *past, inputs["seqlens_k"], b.stored(COSINES), b.stored(SINES), *norms, inputs[SLOTS]],
-            name,
-            [f"{name}.output", *present],
+            [qkv, *past, inputs["seqlens_k"], *tables, *norms, inputs[SLOTS]],
+            part.name,
+            [f"{part.name}.output", *present],
             FIREBRICK,
-            num_heads=config.num_attention_heads,
-            kv_num_heads=config.num_key_value_heads,
-            scale=config.head_dim**-0.5,
-            # Padding adds zeros to a head's mean; the exporter corrected the weight, and epsilon shrinks alike.
-            epsilon=config.rms_norm_eps * HeadLayout(config.head_dim).norm_factor,
+            num_heads=part.heads.count,
+            kv_num_heads=part.kv_heads.count,
+            scale=part.scale,
+            epsilon=part.epsilon,
+            **({} if part.window is None else {"window": part.window}),
+            **({} if part.softcap is None else {"softcap": part.softcap}),
         )
 
 
@@ -61,7 +76,7 @@ def _sizes(weight: Weight) -> dict[str, int]:
     return {"n": weight.rows.shape[0], "k": weight.rows.shape[1], "bits": weight.bits}
 
 
-def _linear(b: Builder, name: str, x: ir.Value, weight_name: str, gated: int) -> ir.Value:
+def _linear(b: Builder, name: str, x: ir.Value, weight_name: str, gate: int) -> ir.Value:
     bias = [b.stored(f"{name}.bias")] if f"{name}.bias" in b.weights else []
     weight = b.weights[weight_name]
-    return b.op("Linear", [x, b.stored(weight_name), *bias], name, FIREBRICK, **_sizes(weight), gated=gated)
+    return b.op("Linear", [x, b.stored(weight_name), *bias], name, FIREBRICK, **_sizes(weight), gated=gate)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from model_export.builder import Builder
 from model_export.config import ModelConfig
 from model_export.heads import HeadLayout
+from model_export.parts import Attention, Gate
 
 SLOTS = "slots"  # the graph's input of that name, and the first axis of its cache
 Inputs = Mapping[str, ir.Value]  # of the graph, by name
@@ -47,17 +48,23 @@ class Operators(Protocol):
     def linear(self, b: Builder, name: str, x: ir.Value, weight_name: str | None = None) -> ir.Value:
         """`x @ weight.T + bias`: `(…, K)` → `(…, N)`; the weight is the name's own unless another is given."""
 
-    def gated(self, b: Builder, name: str, down: str, gate_up: ir.Value) -> ir.Value:
+    def gated(self, b: Builder, gate: Gate, down: str, gate_up: ir.Value) -> ir.Value:
         """`down(activation(gate) * up)` of a block: `(B, S, 2 * intermediate_size)` → `(B, S, hidden_size)`."""
 
     def attention(
-        self, b: Builder, name: str, qkv: ir.Value, past: Sequence[ir.Value], present: Sequence[str], inputs: Inputs
+        self,
+        b: Builder,
+        part: Attention,
+        qkv: ir.Value,
+        past: Sequence[ir.Value],
+        present: Sequence[str],
+        inputs: Inputs,
     ) -> Sequence[ir.Value]:
         """Grouped-query attention with rotary embedding over the cache (Ainslie et al., 2023).
 
         Args:
             b: the graph.
-            name: of the block.
+            part: of the layer.
             qkv: float32 `(B, S, (heads + 2 * kv heads) * head_dim)`.
             past: the layer's cache, in the order of `cache`.
             present: names for the same after this step.

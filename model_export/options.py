@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from model_export.config import ModelConfig
 from model_export.errors import OptionInvalid
+from model_export.scalings import LongRope
 
 DEFAULT_CONTEXT = 8192
 BLOCK_SIZES = (16, 32, 64, 128, 256)
@@ -147,22 +148,18 @@ class ExportOptions:
     def context_length(self, config: ModelConfig) -> int:
         """Positions of the artefact.
 
+        Where frequencies depend on the length of the text, those of short ones are right for most: a context beyond
+        them, which is then for long ones in all, has to be asked for.
+
         Raises:
-            OptionInvalid: more were asked for than the model has learnt, or than full attention is right for.
+            OptionInvalid: more were asked for than the model has learnt.
         """
         limit = config.max_position_embeddings
         if self.context is not None and self.context > limit:
             raise OptionInvalid(f"--context {self.context} is beyond the model's max_position_embeddings {limit}")
-        context = self.context or min(limit, DEFAULT_CONTEXT)
-        window = config.sliding_window
-        if window is not None and context > window:
-            if self.context is not None:
-                raise OptionInvalid(
-                    f"--context {context} is beyond the model's sliding_window {window}; only full attention is "
-                    f"built, which is the same up to --context {window}"
-                )
-            context = window
-        return context
+        if isinstance(config.rope_scaling, LongRope):
+            limit = min(limit, config.rope_scaling.original_max_position_embeddings)
+        return self.context or min(limit, DEFAULT_CONTEXT)
 
 
 def native_obstacle(quantization: str, block_size: int, activations: str) -> str | None:

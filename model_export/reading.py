@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from os.path import isfile
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from model_export import artefact
-from model_export.config import ModelConfig, RopeScaling
+from model_export import artefact, scalings
+from model_export.config import ModelConfig
 from model_export.errors import ArtefactInvalid, BuilderUnsupported, OptionInvalid
 from model_export.options import CACHE_DTYPES, Embeddings, ExportOptions
 
@@ -33,7 +33,7 @@ DESCRIBED: Mapping[str, type | tuple[str, ...]] = {
 }
 # And of what each builder adds.
 BUILT: Mapping[str, Mapping[str, type | tuple[str, ...]]] = {
-    "firebrick": {"checkpoint_config": tuple(field.name for field in fields(ModelConfig))},
+    "firebrick": {"checkpoint_config": tuple(field.name for field in fields(ModelConfig) if field.default is MISSING)},
     "optimum": {"parameters": int},
 }
 
@@ -86,13 +86,12 @@ class ReadArtefact:
         """
         raw = self.description["checkpoint_config"]
         try:
-            scaling = raw["rope_scaling"] and RopeScaling(**raw["rope_scaling"])
             known: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
             }
-            known["rope_scaling"] = scaling
+            known["rope_scaling"] = scalings.described(raw["rope_scaling"])
             return ModelConfig(**known)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             where = self.directory / artefact.DESCRIPTION
             raise ArtefactInvalid(f"{where} misspells checkpoint_config: {error}: export the model again") from None
 

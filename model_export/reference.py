@@ -5,18 +5,20 @@ It follows the published equations over whole matrices, with no cache, no fused 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import erf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_export.config import ModelConfig
-from model_export.heads import HeadLayout
-from model_export.weights import COSINES, EMBEDDING, HEAD, SINES
+from model_export.decoder import EMBEDDING, HEAD, Decoder, decoder
+from model_export.parts import Add, Attention, Gate, Linear, Norm, Part
+from model_export.rope import table_names
 
 Array = NDArray[np.float32]
 Lookup = Callable[[str], Array | None]
+Tables = tuple[Array, Array]
 
 
 def logits(config: ModelConfig, weight: Lookup, input_ids: NDArray[np.int64]) -> Array:
@@ -35,7 +37,24 @@ def logits(config: ModelConfig, weight: Lookup, input_ids: NDArray[np.int64]) ->
     head = weight(EMBEDDING if config.tie_word_embeddings else HEAD)
     assert head is not None
     product: Array = hidden @ head.T
-    return product
+    return finish_logits(decoder(config), product)
+
+
+def finish_logits(model: Decoder, product: Array) -> Array:
+    """Logits from the product of the last hidden states with the head, element by element."""
+    scaled = scale(product, model.logits_factor)
+    return scaled if model.logits_softcap is None else softcap(scaled, model.logits_softcap)
+
+
+def scale(x: Array, factor: float) -> Array:
+    """`x · factor`, without a copy where the factor is 1."""
+    return x if factor == 1 else x * np.float32(factor)
+
+
+def softcap(x: Array, cap: float) -> Array:
+    """`cap · tanh(x / cap)`, element by element (Gemma 2, 2024, §2)."""
+    capped: Array = np.tanh(x / np.float32(cap)) * np.float32(cap)
+    return capped
 
 
 def hidden_states(config: ModelConfig, weight: Lookup, input_ids: NDArray[np.int64]) -> Array:
@@ -49,33 +68,53 @@ def hidden_states(config: ModelConfig, weight: Lookup, input_ids: NDArray[np.int
     Returns:
         float32 `(S, hidden_size)`.
     """
-    embedding = _required(weight, EMBEDDING)
-    hidden = embedding[input_ids]  # (S, hidden_size)
+    model = decoder(config)
+    embedding = required(weight, EMBEDDING)
+    hidden = scale(embedding[input_ids], model.embedding_factor)  # (S, hidden_size)
     del embedding
-    cosines, sines = (_required(weight, name)[: len(input_ids)] for name in (COSINES, SINES))
-    for layer in range(config.num_hidden_layers):
-        prefix = f"model.layers.{layer}"
-        normed = rms_norm(hidden, _required(weight, f"{prefix}.input_layernorm.weight"), config.rms_norm_eps)
-        qkv = _linear(weight, f"{prefix}.self_attn.qkv_proj", normed)
-        mixed = attend(config, weight, f"{prefix}.self_attn", qkv, cosines, sines)
-        hidden = hidden + _linear(weight, f"{prefix}.self_attn.o_proj", mixed)
-        normed = rms_norm(hidden, _required(weight, f"{prefix}.post_attention_layernorm.weight"), config.rms_norm_eps)
-        product = gate(config, _linear(weight, f"{prefix}.mlp.gate_up_proj", normed))
-        hidden = hidden + _linear(weight, f"{prefix}.mlp.down_proj", product)
-    return rms_norm(hidden, _required(weight, "model.norm.weight"), config.rms_norm_eps)
+    tables = load_tables(config, weight, len(input_ids))
+    for layer in model.layers:
+        hidden = _layer(layer, weight, hidden, tables)
+    return rms_norm(hidden, required(weight, model.norm.weight), model.norm.epsilon)
 
 
-def _required(weight: Lookup, name: str) -> Array:
+def load_tables(config: ModelConfig, weight: Lookup, length: int) -> Mapping[str, Tables]:
+    """Cosines and sines of the first positions, each float32 `(length, D / 2)`, by the name of the rope."""
+    found = {}
+    for rope, _ in decoder(config).ropes:
+        cosines, sines = (required(weight, name)[:length] for name in table_names(rope))
+        found[rope] = cosines, sines
+    return found
+
+
+def _layer(layer: Sequence[Part], weight: Lookup, hidden: Array, tables: Mapping[str, Tables]) -> Array:
+    x = hidden
+    for part in layer:
+        match part:
+            case Norm():
+                x = rms_norm(x, required(weight, part.weight), part.stored_epsilon)
+            case Linear():
+                x = _linear(weight, part, x)
+            case Attention():
+                x = attend(part, weight, x, tables.get(part.rope or ""))
+            case Gate():
+                x = gate(part, x)
+            case Add():
+                x = hidden = hidden + scale(x, part.factor)
+    return hidden
+
+
+def required(weight: Lookup, name: str) -> Array:
+    """A weight that must be there; raises KeyError."""
     found = weight(name)
     if found is None:
         raise KeyError(name)
     return found
 
 
-def _linear(weight: Lookup, name: str, x: Array) -> Array:
-    bias = weight(f"{name}.bias")
-    product: Array = x @ _required(weight, f"{name}.weight").T
-    return product if bias is None else product + bias
+def _linear(weight: Lookup, part: Linear, x: Array) -> Array:
+    product: Array = x @ required(weight, part.weight).T
+    return product + required(weight, part.bias_name) if part.bias else product
 
 
 def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
@@ -85,37 +124,60 @@ def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
     return normed
 
 
-def attend(config: ModelConfig, weight: Lookup, name: str, qkv: Array, cosines: Array, sines: Array) -> Array:
-    """Causal attention of one sequence, between qkv_proj and o_proj.
+def attend(part: Attention, weight: Lookup, qkv: Array, tables: Tables | None) -> Array:
+    """Causal attention of one sequence.
 
     Args:
-        config: the model.
-        weight: gives q_norm and k_norm, if the model has them.
-        name: of the attention block.
+        part: of the layer.
+        weight: gives the norms of queries and keys, if the model has them.
         qkv: float32 `(S, (heads + 2 * kv heads) * head_dim)`.
-        cosines: float32 `(S, head_dim / 2)`.
-        sines: the same.
+        tables: cosines and sines, each float32 `(S, head_dim / 2)`; None where positions aren't told apart.
 
     Returns:
         float32 `(S, heads * head_dim)`.
     """
-    heads = HeadLayout(config.head_dim)
-    q_heads, kv_heads, length = config.num_attention_heads, config.num_key_value_heads, len(qkv)
-    split = qkv.reshape(length, q_heads + 2 * kv_heads, heads.stored)
-    query, key, value = np.split(split, [q_heads, q_heads + kv_heads], axis=1)  # (S, heads, head_dim)
-    if config.qk_norm:
-        epsilon = config.rms_norm_eps * heads.norm_factor
-        query = rms_norm(query, _required(weight, f"{name}.q_norm.weight"), epsilon)
-        key = rms_norm(key, _required(weight, f"{name}.k_norm.weight"), epsilon)
-    query, key = rotate(query, cosines, sines), rotate(key, cosines, sines)
-    group = q_heads // kv_heads
-    future = np.triu(np.full((length, length), -np.inf, dtype=np.float32), k=1)
+    query, key, value = split_heads(part, qkv)
+    if part.norms:
+        query, key = (head_norm(norm, weight, x) for norm, x in zip(part.norms, (query, key), strict=True))
+    if tables is not None:
+        query, key = rotate(query, *tables), rotate(key, *tables)
+    group = part.heads.count // part.kv_heads.count
     mixed = np.empty_like(query)
-    for head in range(q_heads):
-        scores = query[:, head] @ key[:, head // group].T * np.float32(config.head_dim**-0.5) + future
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        mixed[:, head] = scores / scores.sum(axis=1, keepdims=True) @ value[:, head // group]
-    return mixed.reshape(length, -1)
+    for head in range(part.heads.count):
+        shares = attention_shares(attention_scores(part, query[:, head], key[:, head // group]))
+        mixed[:, head] = shares @ value[:, head // group]
+    return mixed.reshape(len(qkv), -1)
+
+
+def split_heads(part: Attention, qkv: Array) -> list[Array]:
+    """Take q, k and v apart, each `(S, heads, head_dim)`."""
+    split = qkv.reshape(len(qkv), -1, part.heads.layout.stored)
+    return np.split(split, [part.heads.count, part.heads.count + part.kv_heads.count], axis=1)
+
+
+def head_norm(norm: Norm, weight: Lookup, x: Array) -> Array:
+    """Norm each head of `(S, heads, head_dim)`, or all of a position together, as wide as the weight is."""
+    known = required(weight, norm.weight)
+    return rms_norm(x.reshape(len(x), -1, len(known)), known, norm.stored_epsilon).reshape(x.shape)
+
+
+def attention_scores(part: Attention, query: Array, key: Array) -> Array:
+    """Of one head's queries and keys `(S, head_dim)`, -inf where a position doesn't see the other: `(S, S)`."""
+    scores = query @ key.T * np.float32(part.scale)
+    if part.softcap is not None:
+        scores = softcap(scores, part.softcap)
+    unseen = np.triu(np.full(scores.shape, -np.inf, dtype=np.float32), k=1)
+    if part.window is not None:
+        unseen += np.tril(np.full(scores.shape, -np.inf, dtype=np.float32), k=-part.window)
+    result: Array = scores + unseen
+    return result
+
+
+def attention_shares(scores: Array) -> Array:
+    """Softmax of each row."""
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares: Array = weights / weights.sum(axis=1, keepdims=True)
+    return shares
 
 
 def rotate(x: Array, cosines: Array, sines: Array) -> Array:
@@ -125,10 +187,10 @@ def rotate(x: Array, cosines: Array, sines: Array) -> Array:
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def gate(config: ModelConfig, gate_up: Array) -> Array:
+def gate(part: Gate, gate_up: Array) -> Array:
     """The gated activation between gate_up_proj and down_proj: `(S, 2 * intermediate_size)` → half of it."""
     first, up = np.split(gate_up, 2, axis=-1)
-    product: Array = activate(config.hidden_act, first) * up
+    product: Array = activate(part.activation, first) * up
     return product
 
 

@@ -46,13 +46,17 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class CheckpointRows:
-    """One tensor of a checkpoint; with an index, its rows or columns reordered and padded with zeros."""
+    """One tensor of a checkpoint; with an index, its rows or columns reordered and padded with zeros.
+
+    Where there are an offset and a factor, values are (what the checkpoint has + offset) · factor, but for padding.
+    """
 
     checkpoint: Checkpoint
     name: str
     row_index: NDArray[np.int64] | None = None
     column_index: NDArray[np.int64] | None = None
     factor: float = 1.0
+    offset: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,7 +78,9 @@ class CheckpointRows:
     @property
     def exact_bits(self) -> int | None:
         # Padded heads have none: o_proj's padding lies within its blocks, and the others' cache would have to be too.
-        changed = self.row_index is not None or self.column_index is not None or self.factor != 1.0
+        changed = (
+            self.row_index is not None or self.column_index is not None or (self.factor, self.offset) != (1.0, 0.0)
+        )
         return None if changed else self.checkpoint.exact_bits(self.name)
 
     def codes(self, start: int, stop: int, bits: int) -> Codes:
@@ -83,6 +89,7 @@ class CheckpointRows:
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         if self.row_index is None:
             rows = self.checkpoint.read(self.name, start, stop)
+            rows = rows + np.float32(self.offset) if self.offset else rows
         else:
             rows = self._gather_rows(self.row_index[start:stop])
         if self.column_index is not None:
@@ -95,6 +102,7 @@ class CheckpointRows:
         if real.any():
             first, last = int(wanted[real].min()), int(wanted[real].max())
             gathered[real] = self.checkpoint.read(self.name, first, last + 1)[wanted[real] - first]
+            gathered[real] += np.float32(self.offset)
         return gathered
 
 

@@ -9,19 +9,22 @@ those of rounding by search. Rows of a weight are rounded independently, so thei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_export.calibrate import HEAD_DAMPING, LINEARS, embed
+from model_export.calibrate import HEAD_DAMPING, embed
 from model_export.config import ModelConfig
+from model_export.decoder import EMBEDDING, HEAD, decoder
 from model_export.feedback import DAMPING, factorize
-from model_export.gradient import attend_gradient, gate_gradient, rms_norm_gradient
+from model_export.gradient import attend_gradient, gate_gradient, rms_norm_gradient, softcap_slope
 from model_export.parallel import ROWS, Workers, slices
+from model_export.parts import Add, Attention, Gate, Linear, Norm, Part
 from model_export.progress import Progress
 from model_export.quantize import dequantize, quantize
-from model_export.reference import Array, attend, gate, rms_norm
-from model_export.weights import COSINES, EMBEDDING, HEAD, SINES, Weight
+from model_export.reference import Array, attend, finish_logits, gate, load_tables, rms_norm, scale
+from model_export.weights import Weight
 
 WINDOWS = 8  # of the calibration text
 TOKENS = 256  # whose logits are in memory at a time
@@ -50,24 +53,24 @@ class Sensitivity:
         """
         self._config, self._weights = config, {weight.name: weight for weight in weights}
         self._ids, self._workers, self._calibrated = ids, workers, calibrated
-        self._cosines, self._sines = (self._vector(n)[: ids.shape[1]] for n in (COSINES, SINES))
+        self._model = decoder(config)
+        self._tables = load_tables(config, self._find, ids.shape[1])
 
     def costs(self) -> dict[str, float]:
         """Give, for each weight that can be quantized, the mean divergence a token in nats that 4 bits add."""
         self._progress = Progress(self._todo(), done="measured")
-        hidden = embed(self._weights[EMBEDDING], self._ids)
-        layers = [f"model.layers.{layer}" for layer in range(self._config.num_hidden_layers)]
+        hidden = scale(embed(self._weights[EMBEDDING], self._ids), self._model.embedding_factor)
         passed = []
-        for layer in layers:
+        for layer in self._model.layers:
             passed.append(hidden)
-            hidden = self._layer(layer, hidden)[-1]
-            for linear in LINEARS:
-                self._progress.advance(layer, self._weights[f"{layer}.{linear}.weight"].rows.source_bytes)
+            hidden = self._forth(layer, hidden)[-1]
+            for linear in (part for part in layer if isinstance(part, Linear)):
+                self._progress.advance(linear.name, self._weights[linear.weight].rows.source_bytes)
         gradient, head_cost = self._head(hidden)
         costs: dict[str, float] = {}
-        for layer, inputs in zip(reversed(layers), reversed(passed), strict=True):
-            gradient = self._back(layer, inputs, gradient, costs)
-        costs[EMBEDDING] = self._lookup(gradient)
+        for layer, hidden in zip(reversed(self._model.layers), reversed(passed), strict=True):
+            gradient = self._back(layer, hidden, gradient, costs)
+        costs[EMBEDDING] = self._lookup(scale(gradient, self._model.embedding_factor))
         head = HEAD if HEAD in self._weights else EMBEDDING
         costs[head] = costs.get(head, 0.0) + head_cost
         self._progress.close()
@@ -77,46 +80,55 @@ class Sensitivity:
         linears = [weight for name, weight in self._weights.items() if name.startswith("model.layers.")]
         return 2 * sum(weight.rows.source_bytes for weight in linears if weight.bits is not None)
 
-    def _layer(self, layer: str, hidden: Array) -> tuple[Array, ...]:
-        """Outputs of qkv_proj, of attention, the hidden states between, outputs of gate_up_proj, and the next ones."""
-        normed = rms_norm(hidden, self._vector(f"{layer}.input_layernorm.weight"), self._config.rms_norm_eps)
-        qkv = self._linear(f"{layer}.self_attn.qkv_proj", normed)
-        block, length = f"{layer}.self_attn", self._ids.shape[1]
+    def _forth(self, layer: Sequence[Part], hidden: Array) -> list[Array]:
+        """What goes into each part of a layer, then what comes out of the last."""
+        passed = [hidden]
+        for part in layer:
+            x = passed[-1]
+            match part:
+                case Norm():
+                    x = rms_norm(x, self._vector(part.weight), part.stored_epsilon)
+                case Linear():
+                    x = self._linear(part, x)
+                case Attention():
+                    attended = partial(self._attend, part, x)
+                    x = np.concatenate(self._workers.map(attended, slices(len(x), self._ids.shape[1])))
+                case Gate():
+                    x = gate(part, x)
+                case Add():
+                    x = hidden = hidden + scale(x, part.factor)
+            passed.append(x)
+        return passed
 
-        def attended(rows: slice) -> Array:
-            return attend(self._config, self._find, block, qkv[rows], self._cosines, self._sines)
+    def _attend(self, part: Attention, qkv: Array, rows: slice) -> Array:
+        return attend(part, self._find, qkv[rows], self._tables.get(part.rope or ""))
 
-        mixed = np.concatenate(self._workers.map(attended, slices(len(qkv), length)))
-        between = hidden + self._linear(f"{layer}.self_attn.o_proj", mixed)
-        norm = self._vector(f"{layer}.post_attention_layernorm.weight")
-        gate_up = self._linear(f"{layer}.mlp.gate_up_proj", rms_norm(between, norm, self._config.rms_norm_eps))
-        after = between + self._linear(f"{layer}.mlp.down_proj", gate(self._config, gate_up))
-        return qkv, mixed, between, gate_up, after
-
-    def _back(self, layer: str, hidden: Array, gradient: Array, costs: dict[str, float]) -> Array:
+    def _back(self, layer: Sequence[Part], hidden: Array, gradient: Array, costs: dict[str, float]) -> Array:
         """Go back through a layer: gradient `(tokens, hidden_size)` at its end → at its beginning."""
-        epsilon = self._config.rms_norm_eps
-        qkv, mixed, between, gate_up, _ = self._layer(layer, hidden)
-        back = self._back_linear(f"{layer}.mlp.down_proj", gate(self._config, gate_up), gradient, costs)
-        back = gate_gradient(self._config, gate_up, back)
-        norm = self._vector(f"{layer}.post_attention_layernorm.weight")
-        back = self._back_linear(f"{layer}.mlp.gate_up_proj", rms_norm(between, norm, epsilon), back, costs)
-        gradient = gradient + rms_norm_gradient(between, norm, epsilon, back)
-        back = self._back_linear(f"{layer}.self_attn.o_proj", mixed, gradient, costs)
-        block, length = f"{layer}.self_attn", self._ids.shape[1]
+        passed = self._forth(layer, hidden)[:-1]
+        back: Array | None = None  # at what comes out of a part, beside the residual stream
+        for part, x in zip(reversed(layer), reversed(passed), strict=True):
+            match part:
+                case Add():
+                    gradient = gradient if back is None else gradient + back
+                    back = scale(gradient, part.factor)
+                case Norm():
+                    back = rms_norm_gradient(x, self._vector(part.weight), part.stored_epsilon, _known(back))
+                case Linear():
+                    back = self._back_linear(part, x, _known(back), costs)
+                case Attention():
+                    turned = partial(self._back_attend, part, x, _known(back))
+                    back = np.concatenate(self._workers.map(turned, slices(len(x), self._ids.shape[1])))
+                case Gate():
+                    back = gate_gradient(part, x, _known(back))
+        return gradient + _known(back)
 
-        def attended(rows: slice) -> Array:
-            cosines, sines = self._cosines, self._sines
-            return attend_gradient(self._config, self._find, block, qkv[rows], cosines, sines, back[rows])
+    def _back_attend(self, part: Attention, qkv: Array, gradient: Array, rows: slice) -> Array:
+        return attend_gradient(part, self._find, qkv[rows], self._tables.get(part.rope or ""), gradient[rows])
 
-        by_qkv = np.concatenate(self._workers.map(attended, slices(len(qkv), length)))
-        norm = self._vector(f"{layer}.input_layernorm.weight")
-        back = self._back_linear(f"{layer}.self_attn.qkv_proj", rms_norm(hidden, norm, epsilon), by_qkv, costs)
-        return gradient + rms_norm_gradient(hidden, norm, epsilon, back)
-
-    def _back_linear(self, name: str, inputs: Array, gradient: Array, costs: dict[str, float]) -> Array:
+    def _back_linear(self, part: Linear, inputs: Array, gradient: Array, costs: dict[str, float]) -> Array:
         """Go back through a linear layer and note its cost: gradient `(tokens, N)` → `(tokens, K)`."""
-        weight = self._weights[f"{name}.weight"]
+        weight = self._weights[part.weight]
         windows = len(self._ids)
 
         def portion(rows: slice) -> tuple[float, Array]:
@@ -128,9 +140,9 @@ class Sensitivity:
         result, total = np.zeros_like(inputs), 0.0
         for rows in slices(weight.rows.shape[0], ROWS * 8):  # bounds the gradients that wait to be added
             inner = [slice(rows.start + s.start, rows.start + s.stop) for s in slices(rows.stop - rows.start, ROWS)]
-            for cost, part in self._workers.map(portion, inner):
+            for cost, summand in self._workers.map(portion, inner):
                 total += cost
-                result += part
+                result += summand
         costs[weight.name] = total / 2 / len(inputs) * self._remainder(inputs, DAMPING)
         self._progress.advance(weight.name, weight.rows.source_bytes)
         return result
@@ -144,7 +156,7 @@ class Sensitivity:
 
     def _head(self, hidden: Array) -> tuple[Array, float]:
         """Draw a token at each position: the gradient at the last hidden states, and the head's own cost."""
-        norm, epsilon = self._vector("model.norm.weight"), self._config.rms_norm_eps
+        norm, epsilon = self._vector(self._model.norm.weight), self._model.norm.epsilon
         normed = rms_norm(hidden, norm, epsilon)
         drawn = np.random.default_rng(SEED).random(len(hidden))
         back, total = np.empty_like(hidden), 0.0
@@ -164,6 +176,11 @@ class Sensitivity:
 
         found = self._workers.map(logits, portions)
         scores, errors = (np.concatenate([pair[i] for pair in found], axis=1) for i in (0, 1))
+        scores = finish_logits(self._model, scores)
+        slope: Array | np.float32 = np.float32(self._model.logits_factor)
+        if self._model.logits_softcap is not None:
+            slope = slope * softcap_slope(scores, self._model.logits_softcap)
+        errors = errors * slope
         shares = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
         mean = (shares * errors).sum(axis=1, keepdims=True)
@@ -171,6 +188,7 @@ class Sensitivity:
         reached = np.cumsum(shares, axis=1, dtype=np.float64)
         token = np.minimum((reached < drawn[:, None] * reached[:, -1:]).sum(axis=1), shares.shape[1] - 1)
         shares[np.arange(len(token)), token] -= 1
+        shares *= slope
         parts = self._workers.map(lambda rows: shares[:, rows] @ head.rows.read(rows.start, rows.stop), portions)
         return np.sum(parts, axis=0, dtype=np.float32), cost
 
@@ -180,8 +198,8 @@ class Sensitivity:
         effects = gradient * rounding_errors(embed(weight, self._ids), weight)
         return float((effects.sum(axis=1, dtype=np.float64) ** 2).sum()) / 2 / len(gradient)
 
-    def _linear(self, name: str, inputs: Array) -> Array:
-        weight, bias = self._weights[f"{name}.weight"], self._find(f"{name}.bias")
+    def _linear(self, part: Linear, inputs: Array) -> Array:
+        weight, bias = self._weights[part.weight], self._find(part.bias_name)
 
         def portion(rows: slice) -> Array:
             product: Array = inputs @ weight.rows.read(rows.start, rows.stop).T
@@ -196,6 +214,11 @@ class Sensitivity:
     def _vector(self, name: str) -> Array:
         rows = self._weights[name].rows
         return rows.read(0, rows.shape[0])
+
+
+def _known(gradient: Array | None) -> Array:
+    assert gradient is not None, "a layer ends with a sum"
+    return gradient
 
 
 def rounding_errors(matrix: Array, weight: Weight) -> Array:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from model_export.builder import MICROSOFT, Builder, activate, rms_norm
-from model_export.heads import HeadLayout
+from model_export.builder import MICROSOFT, Builder, activate, normed_heads
+from model_export.decoder import EMBEDDING
 from model_export.operators import CACHES, Inputs
 from model_export.options import Activations
-from model_export.weights import COSINES, EMBEDDING, SINES
+from model_export.parts import Attention, Gate
+from model_export.rope import table_names
 
 # MatMulNBits' accuracy levels: 1 computes in float32, 4 with int8 activations.
 ACCURACY_LEVELS: Mapping[Activations, int] = {"float32": 1, "int8": 4}
@@ -68,45 +69,34 @@ class StockOperators:
             accuracy_level=self._accuracy_level,
         )
 
-    def gated(self, b: Builder, name: str, down: str, gate_up: ir.Value) -> ir.Value:
-        return self.linear(b, down, activate(b, name, gate_up))
+    def gated(self, b: Builder, gate: Gate, down: str, gate_up: ir.Value) -> ir.Value:
+        return self.linear(b, down, activate(b, gate, gate_up))
 
     def attention(
-        self, b: Builder, name: str, qkv: ir.Value, past: Sequence[ir.Value], present: Sequence[str], inputs: Inputs
+        self,
+        b: Builder,
+        part: Attention,
+        qkv: ir.Value,
+        past: Sequence[ir.Value],
+        present: Sequence[str],
+        inputs: Inputs,
     ) -> Sequence[ir.Value]:
-        config = b.config
-        query, key, value = split_heads(b, name, qkv) if config.qk_norm else (qkv, None, None)
+        query, key, value = (qkv, None, None)
+        if part.norms:
+            query, key, value = normed_heads(b, part, part.norms, qkv)
         lengths = [inputs["seqlens_k"], inputs["total_sequence_length"]]
+        tables = [] if part.rope is None else map(b.stored, table_names(part.rope))
         return b.outputs(
             "GroupQueryAttention",
-            [query, key, value, *past, *lengths, b.stored(COSINES), b.stored(SINES)],
-            name,
-            [f"{name}.output", *present],
+            [query, key, value, *past, *lengths, *tables],
+            part.name,
+            [f"{part.name}.output", *present],
             MICROSOFT,
-            num_heads=config.num_attention_heads,
-            kv_num_heads=config.num_key_value_heads,
-            scale=config.head_dim**-0.5,
-            do_rotary=1,
+            num_heads=part.heads.count,
+            kv_num_heads=part.kv_heads.count,
+            scale=part.scale,
+            do_rotary=int(part.rope is not None),
             rotary_interleaved=0,
+            **({} if part.window is None else {"local_window_size": part.window}),
+            **({} if part.softcap is None else {"softcap": part.softcap}),
         )
-
-
-def split_heads(b: Builder, name: str, qkv: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """Take q, k and v apart and norm every head of q and k."""
-    config, heads = b.config, HeadLayout(b.config.head_dim)
-    kv = config.num_key_value_heads * heads.stored
-    sizes = b.constant("qkv_sizes", [config.num_attention_heads * heads.stored, kv, kv])
-    query, key, value = b.outputs(
-        "Split", [qkv, sizes], f"{name}.split", [f"{name}.{part}" for part in ("q", "k", "v")], axis=-1
-    )
-    return head_norm(b, f"{name}.q_norm", query), head_norm(b, f"{name}.k_norm", key), value
-
-
-def head_norm(b: Builder, name: str, x: ir.Value) -> ir.Value:
-    """RMSNorm of each head: `(B, S, heads * head_dim)`, same shape out."""
-    heads = HeadLayout(b.config.head_dim)
-    split = b.op("Reshape", [x, b.constant("by_head", [0, 0, -1, heads.stored])], f"{name}.by_head")
-    # Padding adds zeros to the mean; the exporter corrected the weight, and epsilon shrinks alike.
-    epsilon = b.config.rms_norm_eps * heads.norm_factor
-    normed = rms_norm(b, name, split, b.stored(f"{name}.weight"), epsilon)
-    return b.op("Reshape", [normed, b.constant("all_heads", [0, 0, -1])], f"{name}.all_heads")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -115,8 +114,8 @@ def verify_logits(read: ReadArtefact, model: str, revision: str | None) -> Logit
 
 
 def _check_model(read: ReadArtefact, config: ModelConfig) -> None:
-    found = read.description["checkpoint_config"]
-    for key, there in json.loads(json.dumps(asdict(config))).items():
+    found = asdict(read.config)
+    for key, there in asdict(config).items():
         if found[key] != there and key not in ("bos_token_id", "eos_token_ids"):  # these change no logits
             raise VerificationFailed(
                 f"{read.directory} is no export of that model: {key} is {found[key]}, there {there}"

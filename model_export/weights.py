@@ -6,25 +6,24 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_export import rope
 from model_export.checkpoint import Checkpoint
 from model_export.config import ModelConfig
-from model_export.heads import HeadLayout
+from model_export.decoder import EMBEDDING, HEAD, decoder
 from model_export.options import ExportOptions, Rounding
+from model_export.parts import Attention, Linear, Norm
 from model_export.quantize import pack, quantize
+from model_export.rope import table_names
+from model_export.rope import tables as rope_tables
 from model_export.rows import CheckpointRows, ComputedRows, Rows, StackedRows
 from model_export.safetensors_file import TensorSpec
 from model_export.storage import STORAGES, Scales, Storage, Values
 
-EMBEDDING = "model.embed_tokens.weight"
-HEAD = "lm_head.weight"
-COSINES = "model.rotary_emb.cos_cached"
-SINES = "model.rotary_emb.sin_cached"
 SLAB = 4 * 1024 * 1024  # weights quantized at a time, by one thread
 
 
@@ -104,48 +103,40 @@ class Weight:
 
 def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) -> list[Weight]:
     """List the weights of an artefact in order of use."""
-    heads = HeadLayout(config.head_dim)
-    query = heads.index(config.num_attention_heads)
-    key = heads.index(config.num_key_value_heads)
-    quantized = options.quantization == "int4"
-    head_bits = options.default_head_bits if quantized else None
+    model = decoder(config)
+    width, quantized = model.attention[0].heads.layout.stored // 2, options.quantization == "int4"
 
-    def vector(name: str) -> Weight:
-        return Weight(name, CheckpointRows(checkpoint, name))
+    def matrix(name: str, rows: Rows, bits: int | None) -> Weight:
+        return Weight(name, rows, bits if quantized else None, options.block_size, options.rounding)
 
-    def linear(name: str, parts: dict[str, NDArray[np.int64] | None], bias: bool) -> Iterator[Weight]:
-        """A linear layer over the rows of its parts (checkpoint name → row index)."""
-        columns = query if name.endswith("o_proj") else None
-        weights = [CheckpointRows(checkpoint, f"{part}.weight", i, columns) for part, i in parts.items()]
-        yield Weight(f"{name}.weight", _stack(weights), 4 if quantized else None, options.block_size, options.rounding)
-        if bias:
-            yield Weight(f"{name}.bias", _stack([CheckpointRows(checkpoint, f"{p}.bias", i) for p, i in parts.items()]))
+    def norm(part: Norm) -> Weight:
+        rows = CheckpointRows(checkpoint, part.weight, part.index, factor=part.factor, offset=part.offset)
+        return Weight(part.weight, rows)
 
-    def head_norm(name: str) -> Weight:
-        return Weight(name, CheckpointRows(checkpoint, name, heads.index(1), factor=heads.norm_factor**0.5))
+    def linear(part: Linear) -> Iterator[Weight]:
+        columns = None if part.heads is None else part.heads.index
+        rows = [CheckpointRows(checkpoint, f"{s.name}.weight", s.index, columns) for s in part.sources]
+        yield matrix(part.weight, _stack(rows), 4)
+        if part.bias:
+            biases = [CheckpointRows(checkpoint, f"{s.name}.bias", s.index) for s in part.sources]
+            yield Weight(part.bias_name, _stack(biases))
 
-    cosines, sines = rope.tables(config, options.context_length(config), heads.stored // 2)
-    weights = [
-        Weight(EMBEDDING, CheckpointRows(checkpoint, EMBEDDING), head_bits, options.block_size, options.rounding),
-        Weight(COSINES, ComputedRows(cosines)),
-        Weight(SINES, ComputedRows(sines)),
-    ]
-    for layer in range(config.num_hidden_layers):
-        prefix = f"model.layers.{layer}"
-        attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
-        weights.append(vector(f"{prefix}.input_layernorm.weight"))
-        projections = {f"{attention}.{part}_proj": i for part, i in (("q", query), ("k", key), ("v", key))}
-        weights += linear(f"{attention}.qkv_proj", projections, config.qkv_bias)
-        if config.qk_norm:
-            weights += [head_norm(f"{attention}.q_norm.weight"), head_norm(f"{attention}.k_norm.weight")]
-        weights += linear(f"{attention}.o_proj", {f"{attention}.o_proj": None}, config.output_bias)
-        weights.append(vector(f"{prefix}.post_attention_layernorm.weight"))
-        gate_up: dict[str, NDArray[np.int64] | None] = {f"{mlp}.gate_proj": None, f"{mlp}.up_proj": None}
-        weights += linear(f"{mlp}.gate_up_proj", gate_up, config.mlp_bias)
-        weights += linear(f"{mlp}.down_proj", {f"{mlp}.down_proj": None}, config.mlp_bias)
-    weights.append(vector("model.norm.weight"))
+    head_bits = options.default_head_bits
+    weights = [matrix(EMBEDDING, CheckpointRows(checkpoint, EMBEDDING), head_bits)]
+    for name, rope in model.ropes:
+        tables = rope_tables(rope, options.context_length(config), width)
+        weights += [Weight(n, ComputedRows(table)) for n, table in zip(table_names(name), tables, strict=True)]
+    for part in chain.from_iterable(model.layers):
+        match part:
+            case Norm():
+                weights.append(norm(part))
+            case Linear():
+                weights += linear(part)
+            case Attention(norms=norms):
+                weights += map(norm, norms or ())
+    weights.append(norm(model.norm))
     if not config.tie_word_embeddings:
-        weights.append(Weight(HEAD, CheckpointRows(checkpoint, HEAD), head_bits, options.block_size, options.rounding))
+        weights.append(matrix(HEAD, CheckpointRows(checkpoint, HEAD), head_bits))
     return [replace(weight, storage=STORAGES[options.kernels]) for weight in weights]
 
 

@@ -11,15 +11,33 @@ pub const MAGIC: f32 = 12_582_912.0;
 /// Blocks whose largest magnitude is below this count as zeros: its inverse is far from infinite.
 const TINY: f32 = 1e-30;
 
+/// What comes before a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Nothing.
+    None,
+    /// `silu(first half) · second half`.
+    Silu,
+    /// `gelu(first half) · second half`, by tanh.
+    Gelu,
+}
+
+impl Gate {
+    /// Of a node's attribute `gated`.
+    pub fn of(gated: usize) -> Self {
+        [Self::None, Self::Silu, Self::Gelu][gated]
+    }
+}
+
 /// Where rows come from.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
-    /// float32 `(rows, k)`, or `(rows, 2 k)` when gated.
+    /// float32 `(rows, k)`, or `(rows, 2 k)` with a gate.
     pub x: &'a [f32],
     /// Columns of the product.
     pub k: usize,
-    /// Whether the product's input is `silu(first half) · second half`.
-    pub gated: bool,
+    /// What comes before.
+    pub gate: Gate,
 }
 
 impl Source<'_> {
@@ -27,18 +45,25 @@ impl Source<'_> {
     /// the function around it.
     #[inline(always)]
     pub fn read(&self, row: usize, start: usize) -> [f32; BLOCK] {
-        let Self { x, k, gated } = *self;
+        let Self { x, k, gate } = *self;
         let mut block = [0.0; BLOCK];
         let width = k.saturating_sub(start).min(BLOCK);
-        if gated {
-            let (gate, up) = x[row * 2 * k..][..2 * k].split_at(k);
-            for ((value, gate), up) in block[..width].iter_mut().zip(&gate[start.min(k)..]).zip(&up[start.min(k)..]) {
-                *value = silu(*gate) * up;
-            }
-        } else {
-            block[..width].copy_from_slice(&x[row * k..][..k][start.min(k)..][..width]);
+        let start = start.min(k);
+        match gate {
+            Gate::None => block[..width].copy_from_slice(&x[row * k..][..k][start..][..width]),
+            Gate::Silu => gated(&x[row * 2 * k..][..2 * k], start, &mut block[..width], silu),
+            Gate::Gelu => gated(&x[row * 2 * k..][..2 * k], start, &mut block[..width], gelu),
         }
         block
+    }
+}
+
+/// Read a part of `activation(first half) · second half` of a row, from column `start` on.
+#[inline(always)]
+fn gated(row: &[f32], start: usize, to: &mut [f32], activation: impl Fn(f32) -> f32) {
+    let (gate, up) = row.split_at(row.len() / 2);
+    for ((value, gate), up) in to.iter_mut().zip(&gate[start..]).zip(&up[start..]) {
+        *value = activation(*gate) * up;
     }
 }
 
@@ -118,6 +143,13 @@ pub fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
+/// `x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`, which is `x · σ(2 √(2/π) (x + 0.044715 x³))`; the same bits wherever
+/// it runs (Hendrycks and Gimpel, 2016).
+#[inline(always)]
+pub fn gelu(x: f32) -> f32 {
+    x / (1.0 + exp(-1.595_769_1 * (x + 0.044_715 * x * x * x)))
+}
+
 /// eˣ within two units in the last place, by Cody and Waite's reduction and a polynomial of degree 6.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
@@ -178,6 +210,18 @@ mod tests {
             assert!((f64::from(exp(x)) / right - 1.0).abs() < 2.5e-7, "{x}");
         }
         assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn gelu_is_that_of_tanh() {
+        for step in -1000..1000 {
+            let x = step as f32 * 0.01;
+            let wide = f64::from(x);
+            let right = 0.5 * wide * (1.0 + (0.797_884_560_802_865_4 * (wide + 0.044_715 * wide.powi(3))).tanh());
+            assert!((f64::from(gelu(x)) - right).abs() < 1e-6 * wide.abs().max(1.0), "{x}");
+        }
+        assert_eq!((gelu(100.0), gelu(0.0)), (100.0, 0.0));
+        assert!(gelu(f32::NAN).is_nan());
     }
 
     #[test]

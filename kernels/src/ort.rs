@@ -281,6 +281,20 @@ impl Info {
         Ok(value)
     }
 
+    /// An integer attribute from 1 on that may be left out.
+    pub fn optional_size(&self, name: &CStr, most: usize) -> Result<Option<usize>> {
+        if self.int(name).is_err() { Ok(None) } else { self.size(name, 1, most).map(Some) }
+    }
+
+    /// A positive float attribute that may be left out.
+    pub fn optional_float(&self, name: &CStr) -> Result<Option<f32>> {
+        match self.float(name) {
+            Err(_) => Ok(None),
+            Ok(value) if value > 0.0 && value.is_finite() => Ok(Some(value)),
+            Ok(value) => fail!("attribute {} is {value}, not a positive number", name.to_string_lossy()),
+        }
+    }
+
     /// An input that is an initializer; it lives as long as the session.
     pub fn constant(&self, index: usize) -> Result<Option<Tensor<'static>>> {
         let mut constant: c_int = 0;

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from model_export.config import RopeScaling, parse_config
+from model_export.config import parse_config
 from model_export.errors import ArchitectureUnsupported, ConfigInvalid
+from model_export.gguf.families import FAMILIES
 from model_export.gguf.shards import GgufModel
-from model_export.rope import llama3_factors
+from model_export.rope import Rope, llama3_factors
+from model_export.scalings import RopeScaling
 
 EMBEDDING, HEAD, ROPE_FACTORS = "token_embd.weight", "output.weight", "rope_freqs.weight"
-# llama.cpp's name of an architecture → the class in transformers. Its "llama" is Mistral too.
-ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 POOLINGS = {1: "mean", 2: "cls", 3: "lasttoken"}
 ORIGINAL_CONTEXTS = tuple(2**n for n in range(13, 5, -1)) + tuple(2**n for n in range(14, 21))  # 8,192 is Llama's
 TOLERANCE = 1e-4  # relative; factors are float32, and the writer's frequencies were too
@@ -26,8 +26,8 @@ class Keys:
     def __init__(self, model: GgufModel) -> None:
         self.model = model
         name = self.text("general.architecture")
-        if name not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
+        if name not in FAMILIES:
+            known = ", ".join(FAMILIES)
             raise ArchitectureUnsupported(f"{model.path}: architecture {name!r} isn't supported; these are: {known}")
         self.architecture = str(name)
 
@@ -100,7 +100,8 @@ def config(keys: Keys) -> dict[str, Any]:
         raise ArchitectureUnsupported(f"{model.path}: a mixture of experts isn't supported")
     hidden, heads = required("embedding_length"), required("attention.head_count")
     head_dim = keys.integer(keys.full("attention.key_length"), hidden // heads or None)
-    for key in ("attention.value_length", "rope.dimension_count"):
+    whole = ("attention.value_length", "rope.dimension_count")
+    for key in whole[:1] if architecture == "phi3" else whole:
         if keys.integer(keys.full(key), head_dim) != head_dim:
             raise ArchitectureUnsupported(
                 f"{model.path}: {keys.full(key)} is {model.metadata[keys.full(key)]} with keys of {head_dim}: only the "
@@ -110,7 +111,7 @@ def config(keys: Keys) -> dict[str, Any]:
         raise ConfigInvalid(f"{model.path} has no tensor {EMBEDDING}")
     biased = "blk.0.attn_q.bias" in model.tensors
     window = keys.integer(keys.full("attention.sliding_window"), least=0)
-    name = "MistralForCausalLM" if architecture == "llama" and window else ARCHITECTURES[architecture]
+    name = "MistralForCausalLM" if architecture == "llama" and window else FAMILIES[architecture].architecture
     raw: dict[str, Any] = {
         "architectures": [name],
         "vocab_size": model.tensors[EMBEDDING].info.shape[0],
@@ -131,7 +132,10 @@ def config(keys: Keys) -> dict[str, Any]:
         "bos_token_id": keys.integer("tokenizer.ggml.bos_token_id", least=0),
         "eos_token_id": keys.integer("tokenizer.ggml.eos_token_id", least=0),
     }
-    return {**raw, "rope_scaling": _rope_scaling(keys, raw)}
+    more = FAMILIES[architecture].more(keys, raw)
+    if "rope_scaling" in more:
+        return {**raw, **more}
+    return {**raw, **more, "rope_scaling": _rope_scaling(keys, raw)}
 
 
 def _rope_scaling(keys: Keys, raw: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -153,6 +157,7 @@ def _llama3(keys: Keys, raw: Mapping[str, Any]) -> dict[str, Any]:
     """Find the scaling that gives a file's factors; in all published models the bounds are 1 and 4."""
     path = keys.model.path
     plain = parse_config(raw)
+    rope = Rope(plain.rope_theta, None, plain.head_dim)
     tensor = keys.model.tensors[ROPE_FACTORS]
     if tensor.info.shape != (plain.head_dim // 2,):
         raise ConfigInvalid(f"{path}: {ROPE_FACTORS} is {list(tensor.info.shape)}: expected [{plain.head_dim // 2}]")
@@ -161,7 +166,7 @@ def _llama3(keys: Keys, raw: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigInvalid(f"{path}: {ROPE_FACTORS} holds {factors.min():g}: expected positive numbers")
     for original in ORIGINAL_CONTEXTS:
         scaling = RopeScaling("llama3", float(f"{factors.max():.6g}"), 1.0, 4.0, original)
-        if np.allclose(llama3_factors(plain, scaling), factors, rtol=TOLERANCE, atol=0):
+        if np.allclose(llama3_factors(rope, scaling), factors, rtol=TOLERANCE, atol=0):
             return {
                 "rope_type": "llama3",
                 "factor": scaling.factor,

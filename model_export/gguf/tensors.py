@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from model_export.config import ModelConfig
 from model_export.errors import CheckpointDamaged
 from model_export.gguf.config import EMBEDDING, HEAD, ROPE_FACTORS
+from model_export.gguf.families import FAMILIES, LONG_FACTORS, SHORT_FACTORS
 from model_export.gguf.kept import EXACT, codes
 from model_export.gguf.shards import GgufModel, Placed
 
@@ -39,10 +40,12 @@ class GgufTensor:
         placed: where it lies.
         head_dim: of heads whose rotary pairs are neighbours in the file and halves in the checkpoint; None where the
             order is the same.
+        offset: what the file has more than the checkpoint.
     """
 
     placed: Placed
     head_dim: int | None = None
+    offset: float = 0.0
 
     readable = True
 
@@ -69,7 +72,8 @@ class GgufTensor:
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         if self.head_dim is None:
-            return self.placed.read(start, stop)
+            rows = self.placed.read(start, stop)
+            return rows - np.float32(self.offset) if self.offset else rows
         first, last, order = self._heads(self.head_dim, start, stop)
         return self.placed.read(first, last)[order]
 
@@ -96,23 +100,25 @@ class GgufTensor:
 
 def tensors(model: GgufModel, config: ModelConfig) -> Mapping[str, GgufTensor]:
     """List a model's tensors by the checkpoint's names; those that have none keep their own."""
-    rotated = config.family in ("llama", "mistral")  # llama.cpp turns pairs of neighbours in these, halves in others
+    family = FAMILIES[str(model.metadata["general.architecture"])]
     found = {}
     for name, placed in model.tensors.items():
-        if name == ROPE_FACTORS:
+        if name in (ROPE_FACTORS, LONG_FACTORS, SHORT_FACTORS):
             continue  # it is in the config
-        own = _checkpoint_name(name)
-        permuted = rotated and own.rpartition(".")[0].endswith(("self_attn.q_proj", "self_attn.k_proj"))
-        found[own] = GgufTensor(placed, config.head_dim if permuted else None)
+        own = _checkpoint_name(name, {**INSIDE, **family.inside})
+        permuted = family.neighbours and own.rpartition(".")[0].endswith(("self_attn.q_proj", "self_attn.k_proj"))
+        # llama.cpp's converter adds what a Gemma leaves out of its norms.
+        offset = config.norm_offset if own.endswith("norm.weight") else 0.0
+        found[own] = GgufTensor(placed, config.head_dim if permuted else None, offset)
     return found
 
 
-def _checkpoint_name(name: str) -> str:
+def _checkpoint_name(name: str, inside: Mapping[str, str]) -> str:
     if name in OUTSIDE:
         return OUTSIDE[name]
     block, _, rest = name.partition(".")
     number, _, rest = rest.partition(".")
     part, _, kind = rest.partition(".")
-    if block != "blk" or part not in INSIDE or kind not in ("weight", "bias"):
+    if block != "blk" or part not in inside or kind not in ("weight", "bias"):
         return name
-    return f"model.layers.{number}.{INSIDE[part]}.{kind}"
+    return f"model.layers.{number}.{inside[part]}.{kind}"

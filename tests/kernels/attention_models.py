@@ -25,7 +25,9 @@ def names(case: Case, time: str) -> list[str]:
 def attributes(case: Case) -> dict[str, float | int]:
     """Of the node."""
     kv_heads = case.cache.elements[0].shape[1]
-    return {"num_heads": case.heads, "kv_num_heads": kv_heads, "scale": case.scale, "epsilon": EPSILON}
+    given: dict[str, float | int] = {"num_heads": case.heads, "kv_num_heads": kv_heads, "scale": case.scale}
+    optional = {"window": case.window, "softcap": case.softcap}
+    return given | {"epsilon": EPSILON} | {name: value for name, value in optional.items() if value is not None}
 
 
 def attention_model(case: Case, given: Mapping[str, float | int] | None = None) -> bytes:
@@ -36,7 +38,8 @@ def attention_model(case: Case, given: Mapping[str, float | int] | None = None) 
         [value(name, *kind) for name, kind in zip(names(case, time), kinds, strict=False)]
         for time in ("past", "present")
     )
-    others = [value("seqlens_k", INT32, 1), value("cos", FLOAT, 2), value("sin", FLOAT, 2)]
+    others: list[ir.Value | None] = [value("seqlens_k", INT32, 1)]
+    others += [value("cos", FLOAT, 2), value("sin", FLOAT, 2)] if case.turned else [None, None]
     norms: list[ir.Value | None] = [value(name, FLOAT, 1) for name in ("q_norm", "k_norm")[: len(case.norms)]]
     if case.slots is not None:
         norms += [None] * (2 - len(norms)) + [value("slots", INT32, 1)]
@@ -57,12 +60,13 @@ def _session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
 
 def feeds(case: Case) -> dict[str, NDArray[Any]]:
     """The inputs, in arrays."""
+    angles = case.angles if case.turned else None
+    tables = {} if angles is None else {"cos": np.cos(angles), "sin": np.sin(angles)}
     return {
         "qkv": case.qkv,
         **dict(zip(names(case, "past"), case.cache.arrays(), strict=True)),
         "seqlens_k": case.lengths - np.int32(1),
-        "cos": np.cos(case.angles).astype(np.float32),
-        "sin": np.sin(case.angles).astype(np.float32),
+        **{name: table.astype(np.float32) for name, table in tables.items()},
         **dict(zip(("q_norm", "k_norm"), case.norms, strict=False)),
         **({} if case.slots is None else {"slots": case.slots}),
     }

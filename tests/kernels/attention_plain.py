@@ -58,6 +58,9 @@ class Case:
         norms: of queries and of keys, float32 `(D,)`; or none.
         scale: of the scores.
         slots: where in the cache each sequence lies, int32 `(B,)`; None for the place of its number.
+        window: positions that a token sees, its own included; None for all up to its own.
+        softcap: of the scores, which become softcap · tanh(score / softcap).
+        turned: whether positions are told apart by rotation.
     """
 
     heads: int
@@ -68,6 +71,9 @@ class Case:
     norms: tuple[Floats, ...]
     scale: float
     slots: NDArray[np.int32] | None = None
+    window: int | None = None
+    softcap: float | None = None
+    turned: bool = True
 
     @property
     def tokens(self) -> int:
@@ -86,6 +92,8 @@ class Case:
         query, key, value = np.split(shaped.transpose(0, 2, 1, 3), [self.heads, self.heads + kv_heads], axis=1)
         if self.norms:
             query, key = (_normalize(x, weight) for x, weight in zip((query, key), self.norms, strict=True))
+        if not self.turned:
+            return query, key, value
         angles = self.angles[self.positions][:, None]  # (B, 1, S, D / 2)
         return _rotate(query, angles), _rotate(key, angles), value
 
@@ -97,7 +105,10 @@ class Case:
         for sequence, head in np.ndindex(query.shape[:2]):
             keys, values = (after.side(side)[sequence, head // group, : self.lengths[sequence]] for side in (0, 1))
             scores = query[sequence, head] @ keys.T * self.scale
-            scores[np.arange(len(keys)) > self.positions[sequence][:, None]] = -np.inf
+            if self.softcap is not None:
+                scores = self.softcap * np.tanh(scores / self.softcap)
+            distances = self.positions[sequence][:, None] - np.arange(len(keys))
+            scores[(distances < 0) | (distances >= (self.window or len(keys)))] = -np.inf
             weights = np.exp(scores - scores.max(axis=1, keepdims=True))
             out[sequence, head] = weights @ values / weights.sum(axis=1, keepdims=True)
         return out.transpose(0, 2, 1, 3).reshape(*self.qkv.shape[:2], -1).astype(np.float32)
@@ -133,6 +144,7 @@ def some_case(
     norm: bool = False,
     room: int | None = None,
     seed: int = 0,
+    **others: Any,
 ) -> Case:
     """A random step over a random past; what was never written holds something too."""
     rng = np.random.default_rng(seed)
@@ -151,4 +163,5 @@ def some_case(
         rng.uniform(-3, 3, (room + 1, size // 2)),
         tuple(rng.standard_normal(size).astype(np.float32) for _ in range(2)) if norm else (),
         size**-0.5,
+        **others,
     )

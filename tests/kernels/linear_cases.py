@@ -22,7 +22,7 @@ class Case:
     matrix: Matrix
     x: Floats
     bias: Floats | None
-    gated: bool
+    gated: int
     threads: int
 
 
@@ -32,7 +32,7 @@ def cases() -> Iterator[Case]:
     for index, (n, k) in enumerate(shapes):
         for rows in (1, 2, 3, 7, 13, 47, 48, 64, 130):
             rng = np.random.default_rng(1000 * index + rows)
-            gated, threads = bool(rng.integers(2)), int(rng.integers(1, 4))
+            gated, threads = int(rng.integers(3)), int(rng.integers(1, 4))
             x = (rng.standard_normal((rows, 2 * k if gated else k)) * 10 ** rng.uniform(-3, 2)).astype(np.float32)
             x[rng.random(x.shape) < 0.02] *= 30
             bias = rng.standard_normal(n).astype(np.float32) if rng.integers(2) else None

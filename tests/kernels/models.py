@@ -82,10 +82,10 @@ def session(model: bytes | Path, threads: int = 1) -> onnxruntime.InferenceSessi
     return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
 
-def sizes(matrix: Matrix, gated: bool | None = None) -> dict[str, int]:
+def sizes(matrix: Matrix, gated: int | None = None) -> dict[str, int]:
     """The attributes of a node that uses a matrix; `gated` is Linear's alone."""
     n, k = matrix.levels.shape
-    return {"n": n, "k": k, "bits": matrix.bits, **({} if gated is None else {"gated": int(gated)})}
+    return {"n": n, "k": k, "bits": matrix.bits, **({} if gated is None else {"gated": gated})}
 
 
 def linear_model(

@@ -64,11 +64,12 @@ def some_matrix(n: int, k: int, bits: int, seed: int) -> Matrix:
     return Matrix(levels, scales.astype(np.float16), bits)
 
 
-def gate(x: Floats) -> Floats:
-    """`silu(first half) * second half`."""
+def gate(x: Floats, kind: int) -> Floats:
+    """`activation(first half) * second half`: silu (1) or gelu by tanh (2)."""
     first, second = np.split(x, 2, axis=-1)
-    wide = np.clip(first.astype(np.float64), -700, None)
-    gated: Floats = (wide / (1 + np.exp(-wide)) * second).astype(np.float32)
+    wide = first.astype(np.float64)
+    inner = np.clip(wide, -700, None) if kind == 1 else np.sqrt(2 / np.pi) * 2 * (wide + 0.044715 * wide**3)
+    gated: Floats = (wide / (1 + np.exp(-np.clip(inner, -700, None))) * second).astype(np.float32)
     return gated
 
 

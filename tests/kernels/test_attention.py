@@ -35,7 +35,12 @@ def steps(draw: st.DrawFn, kind: str) -> Case:
     lengths = [past + tokens for past in pasts]
     room = max(lengths) + draw(st.integers(0, 3))
     norm, seed = draw(st.booleans()), draw(st.integers(0, 1000))
-    return some_case(kind, lengths, tokens, kv_heads * group, kv_heads, size, norm, room, seed)
+    features = {
+        "window": draw(st.none() | st.integers(1, 200)),
+        "softcap": draw(st.sampled_from([None, 1.5, 50.0])),
+        "turned": draw(st.booleans()),
+    }
+    return some_case(kind, lengths, tokens, kv_heads * group, kv_heads, size, norm, room, seed, **features)
 
 
 def assert_near(found: Floats, expected: Floats, kind: str) -> None:

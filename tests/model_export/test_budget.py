@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_export.budget import bits_per_weight, check_budget, knapsack, spend, widest
+from model_export.decoder import EMBEDDING
 from model_export.errors import BudgetImpossible
 from model_export.rows import ComputedRows
-from model_export.weights import EMBEDDING, Weight
+from model_export.weights import Weight
 
 ITEMS = st.lists(st.tuples(st.floats(0, 10), st.integers(1, 30)), max_size=8)
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from bench.checkpoint import write_checkpoint
 from model_export.__main__ import main
-from model_export.checkpoint import Checkpoint, expected_tensors
+from model_export.checkpoint import Checkpoint
 from model_export.config import load_config, parse_config
+from model_export.decoder import expected_tensors
 from model_export.errors import CheckpointDamaged, CheckpointMismatch
 from tests.configs import CONFIGS
 from tests.model_export.helpers import edit_json, export_to, read_safetensors, tree, write_safetensors

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from model_export.config import ARCHITECTURES, ModelConfig, RopeScaling, load_config, parse_config, token_ids
-from model_export.errors import ArchitectureUnsupported, ConfigInvalid, ExportError, OptionInvalid
+from model_export.config import ModelConfig, load_config, parse_config, token_ids
+from model_export.errors import ArchitectureUnsupported, ConfigInvalid, ExportError
+from model_export.families import ARCHITECTURES
 from model_export.options import ExportOptions
+from model_export.scalings import RopeScaling
 from tests.configs import CONFIGS
 
 LLAMA = CONFIGS["llama-gqa2-bf16"]
@@ -92,7 +94,7 @@ def test_kv_heads_are_all_heads_in_old_llamas() -> None:
 
 
 def test_an_unknown_architecture_is_refused_with_the_list() -> None:
-    with pytest.raises(ArchitectureUnsupported, match=r"GPT2LMHeadModel.*LlamaForCausalLM, MistralForCausalLM, Qwen2"):
+    with pytest.raises(ArchitectureUnsupported, match=r"GPT2LMHeadModel.*LlamaForCausalLM.*MistralForCausalLM.*Qwen2"):
         llama(architectures=["GPT2LMHeadModel"])
 
 
@@ -203,18 +205,28 @@ def test_mistral_s_sliding_window_counts() -> None:
     assert llama(architectures=["MistralForCausalLM"], sliding_window=128).sliding_window == 128
 
 
-def test_qwen_s_sliding_window_counts_only_when_it_is_used() -> None:
+def test_qwen_s_sliding_window_counts_only_when_it_is_used_and_in_the_last_layers() -> None:
     qwen = {"architectures": ["Qwen2ForCausalLM"], "sliding_window": 128}
+    used = {**qwen, "use_sliding_window": True}
     assert llama(**qwen).sliding_window is None
-    assert llama(**qwen, use_sliding_window=True).sliding_window == 128
-    assert llama(**qwen, use_sliding_window=True, layer_types=["full_attention"] * 2).sliding_window is None
+    assert llama(**used).sliding_window is None  # of layers from 28 on
+    assert (llama(**used, max_window_layers=1).sliding_window, llama(**used, max_window_layers=1).window_layers) == (
+        128,
+        (1,),
+    )
+    assert llama(**used, max_window_layers=0).window_layers is None
+    assert llama(**used, max_window_layers=0, layer_types=["full_attention"] * 2).sliding_window is None
 
 
-def test_a_sliding_window_limits_the_context() -> None:
+@pytest.mark.parametrize("kinds", ["full_attention", ["full_attention"], [1, 2]])
+def test_layer_types_that_are_not_a_name_for_each_layer_are_refused(kinds: Any) -> None:
+    with pytest.raises((ConfigInvalid, ArchitectureUnsupported), match="layer_types"):
+        llama(architectures=["MistralForCausalLM"], sliding_window=128, layer_types=kinds)
+
+
+def test_a_sliding_window_does_not_limit_the_context() -> None:
     config = llama(architectures=["MistralForCausalLM"], sliding_window=128)
-    assert ExportOptions().context_length(config) == 128
-    with pytest.raises(OptionInvalid, match="sliding_window 128"):
-        ExportOptions(context=129).context_length(config)
+    assert ExportOptions().context_length(config) == 512
 
 
 def test_end_of_text_may_be_one_id_or_several() -> None:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_export.config import ModelConfig, parse_config
+from model_export.config import parse_config
+from model_export.decoder import decoder
 from model_export.gradient import attend_gradient, gate_gradient, rms_norm_gradient
-from model_export.heads import HeadLayout
+from model_export.parts import Gate
 from model_export.reference import attend, gate, rms_norm
 from tests.configs import CONFIGS
 
@@ -33,25 +32,25 @@ def test_of_a_norm() -> None:
 
 @pytest.mark.parametrize("kind", ["silu", "gelu", "gelu_tanh"])
 def test_of_a_gated_activation(kind: str) -> None:
-    config = replace(parse_config(CONFIGS["llama-mha-tied"]), hidden_act=kind)
+    part = Gate("mlp", kind)
     x, gradient, step = floats(4, 64), floats(4, 32, seed=2), 1e-2 * floats(4, 64, seed=3)
-    grown = slope(gate(config, x - step), gate(config, x + step), gradient)
-    assert float((gate_gradient(config, x, gradient) * step).sum()) * 2 == pytest.approx(grown, rel=1e-2)
+    grown = slope(gate(part, x - step), gate(part, x + step), gradient)
+    assert float((gate_gradient(part, x, gradient) * step).sum()) * 2 == pytest.approx(grown, rel=1e-2)
 
 
 @pytest.mark.parametrize("name", ["llama-gqa2-bf16", "qwen3"])
 def test_of_attention(name: str) -> None:
-    config: ModelConfig = parse_config(CONFIGS[name])
-    heads = HeadLayout(config.head_dim)
-    width = (config.num_attention_heads + 2 * config.num_key_value_heads) * heads.stored
-    x, step = floats(6, width), 1e-2 * floats(6, width, seed=3)
-    gradient = floats(6, config.num_attention_heads * heads.stored, seed=2)
-    angles = floats(6, heads.stored // 2, seed=4)
+    part = decoder(parse_config(CONFIGS[name])).attention[0]
+    size = part.heads.layout.stored
+    x = floats(6, part.heads.stored + 2 * part.kv_heads.stored)
+    step = 1e-2 * floats(*x.shape, seed=3)
+    gradient = floats(6, part.heads.stored, seed=2)
+    angles = floats(6, size // 2, seed=4)
     tables = np.cos(angles), np.sin(angles)
 
     def norm(name: str) -> Floats:
-        return floats(heads.stored, seed=5)
+        return floats(size, seed=5)
 
-    before, after = (attend(config, norm, "a", value, *tables) for value in (x - step, x + step))
-    found = attend_gradient(config, norm, "a", x, *tables, gradient)
+    before, after = (attend(part, norm, value, tables) for value in (x - step, x + step))
+    found = attend_gradient(part, norm, x, tables, gradient)
     assert float((found * step).sum()) * 2 == pytest.approx(slope(before, after, gradient), rel=2e-2)

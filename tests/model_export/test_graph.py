@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bench.checkpoint import write_checkpoint
 from model_export import rope
-from model_export.checkpoint import expected_tensors
 from model_export.config import load_config, parse_config
+from model_export.decoder import decoder, expected_tensors
 from model_export.reading import read_artefact
 from model_export.stored import StoredWeights
 from tests.configs import CONFIGS
@@ -185,7 +185,7 @@ def test_logits_come_for_the_positions_asked_for(wanted: list[int], plain: Path)
 def test_positions_beyond_8192_have_their_angles(checkpoints: Path, tmp_path: Path) -> None:
     checkpoint = checkpoints / "llama-gqa8-llama3-rope"
     artefact = StoredWeights(read_artefact(export_to(checkpoint, tmp_path / "long", context=16384)))
-    cosines, sines = rope.tables(load_config(checkpoint), 16384, 16)
+    cosines, sines = rope.tables(decoder(load_config(checkpoint)).ropes[0][1], 16384, 16)
     np.testing.assert_array_equal(artefact.weight("model.rotary_emb.cos_cached"), cosines)
     np.testing.assert_array_equal(artefact.weight("model.rotary_emb.sin_cached"), sines)
 
@@ -199,7 +199,7 @@ def test_the_cache_is_rotated_as_far_as_8300(checkpoints: Path, tmp_path: Path) 
     near, late = Graph(artefact, positions=8), Graph(artefact, positions=far + 8)
     near.run(ids[None, :], [8], [])
     late.run(ids[None, :], [far + 8], [])
-    cosines, sines = rope.tables(load_config(checkpoint), 16384, 16)
+    cosines, sines = rope.tables(decoder(load_config(checkpoint)).ropes[0][1], 16384, 16)
 
     def unrotated(key: Any, start: int) -> Any:
         first, second = np.split(key, 2, axis=-1)

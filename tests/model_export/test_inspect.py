@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from model_export.checkpoint import expected_tensors
 from model_export.config import parse_config
+from model_export.decoder import expected_tensors
 from model_export.errors import ArtefactInvalid
 from model_export.inspect import describe_directory, main, summary
 from model_export.reading import read_artefact

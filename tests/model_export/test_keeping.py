@@ -12,13 +12,14 @@ import pytest
 from bench.checkpoint import write_checkpoint
 from model_export.__main__ import main
 from model_export.convert import convert
+from model_export.decoder import EMBEDDING
 from model_export.errors import OptionInvalid, WeightsNotKept
 from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.reading import read_artefact
 from model_export.source import Source, resolve
 from model_export.stored import StoredWeights
-from model_export.weights import EMBEDDING, plan
+from model_export.weights import plan
 from tests.configs import CONFIGS
 from tests.model_export.gguf.helpers import Kinds, write_gguf
 from tests.model_export.helpers import tree

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 
 from model_export.artefact import state_directory
 from model_export.calibrate import Calibrator
+from model_export.parts import Part
 from model_export.resume import HIDDEN, PartStore
 from tests.model_export.helpers import export_to
 
@@ -38,8 +39,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     quantize = Calibrator._quantize_layer
 
-    def note(self: Calibrator, layer: str) -> object:
-        names.append(layer)
+    def note(self: Calibrator, layer: Sequence[Part]) -> object:
+        names.append(".".join(layer[0].name.split(".")[:3]))
         return quantize(self, layer)
 
     monkeypatch.setattr(Calibrator, "_quantize_layer", note)

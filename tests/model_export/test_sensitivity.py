@@ -8,13 +8,14 @@ import pytest
 from model_export.calibration import load_windows
 from model_export.checkpoint import Checkpoint
 from model_export.config import load_config
+from model_export.decoder import EMBEDDING
 from model_export.options import ExportOptions
 from model_export.parallel import workers
 from model_export.reference import logits
 from model_export.sensitivity import Sensitivity, rounding_errors
 from model_export.tokenizer import load_tokenizer, read_facts
 from model_export.verify import log_softmax
-from model_export.weights import EMBEDDING, Weight, plan
+from model_export.weights import Weight, plan
 from tests.conftest import ROOT
 from tests.model_export.helpers import export_to
 

@@ -10,11 +10,12 @@ import pytest
 
 from model_export.checkpoint import Checkpoint
 from model_export.config import load_config
+from model_export.decoder import EMBEDDING
 from model_export.errors import ArtefactInvalid
 from model_export.options import ExportOptions
 from model_export.reading import read_artefact
 from model_export.stored import StoredWeights
-from model_export.weights import EMBEDDING, plan
+from model_export.weights import plan
 from tests.configs import CONFIGS
 from tests.model_export.helpers import edit_json, export_to, read_safetensors, write_safetensors
 

@@ -12,13 +12,14 @@ import pytest
 from model_export import weights as weights_module
 from model_export.checkpoint import Checkpoint
 from model_export.config import load_config
+from model_export.decoder import EMBEDDING, HEAD
 from model_export.errors import CheckpointDamaged
 from model_export.native import pack
 from model_export.options import ExportOptions, Kernels
 from model_export.quantize import quantize
 from model_export.rows import ComputedRows
 from model_export.storage import STORAGES
-from model_export.weights import EMBEDDING, HEAD, Weight, ordered, plan
+from model_export.weights import Weight, ordered, plan
 from tests.configs import CONFIGS
 
 

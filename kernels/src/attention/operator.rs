@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use super::cache::{Cache, Side, Storage};
 use super::few::Few;
 use super::heads::Norm;
-use super::problem::{Inputs, Outputs};
+use super::problem::{Angles, Inputs, Outputs};
 use super::scratch::{Of, Scratch};
 use super::shape::{MOST_ELEMENTS, Shape};
 use super::step::Step;
@@ -23,6 +23,8 @@ pub struct Attention<C> {
     kv_heads: usize,
     scale: f32,
     epsilon: f32,
+    window: Option<usize>,
+    softcap: Option<f32>,
     isa: Isa,
     cache: PhantomData<fn() -> C>,
 }
@@ -39,8 +41,8 @@ impl Operator for AttentionF16 {
         Port::required::<F16>(), // past_key
         Port::required::<F16>(), // past_value
         Port::required::<i32>(), // seqlens_k
-        Port::required::<f32>(), // cos
-        Port::required::<f32>(), // sin
+        Port::optional::<f32>(), // cos
+        Port::optional::<f32>(), // sin
         Port::optional::<f32>(), // q_norm
         Port::optional::<f32>(), // k_norm
         Port::optional::<i32>(), // slots
@@ -65,8 +67,8 @@ impl Operator for AttentionInt8 {
         Port::required::<f32>(), // past_key_scale
         Port::required::<f32>(), // past_value_scale
         Port::required::<i32>(), // seqlens_k
-        Port::required::<f32>(), // cos
-        Port::required::<f32>(), // sin
+        Port::optional::<f32>(), // cos
+        Port::optional::<f32>(), // sin
         Port::optional::<f32>(), // q_norm
         Port::optional::<f32>(), // k_norm
         Port::optional::<i32>(), // slots
@@ -99,7 +101,8 @@ impl<C: Few> Attention<C> {
             fail!("num_heads is {heads}, no multiple of kv_num_heads, {kv_heads}");
         }
         let (scale, epsilon) = (info.float(c"scale")?, info.float(c"epsilon")?);
-        Ok(Self { heads, kv_heads, scale, epsilon, isa: isa::chosen()?, cache: PhantomData })
+        let (window, softcap) = (info.optional_size(c"window", MOST_TOKENS)?, info.optional_float(c"softcap")?);
+        Ok(Self { heads, kv_heads, scale, epsilon, window, softcap, isa: isa::chosen()?, cache: PhantomData })
     }
 
     fn attend(&self, context: &Context) -> Result<()> {
@@ -108,13 +111,13 @@ impl<C: Few> Attention<C> {
         let slots = context.optional_input(Self::AFTER_CACHE + 5)?;
         let shape = self.shape(&qkv, &past, &context.input(Self::AFTER_CACHE)?, slots.as_ref())?;
         let (batch, dim) = (shape.lengths.len(), shape.dim);
-        let (cosines, sines) = (context.input(Self::AFTER_CACHE + 1)?, context.input(Self::AFTER_CACHE + 2)?);
         let inputs = Inputs {
             qkv: qkv.slice()?,
-            cosines: table("cos", &cosines, &shape)?,
-            sines: table("sin", &sines, &shape)?,
+            angles: self.angles(context, &shape)?,
             norm: self.norm(context, dim)?,
             scale: self.scale,
+            window: self.window,
+            softcap: self.softcap,
         };
         let out = context.output::<f32>(0, &[batch, shape.tokens, shape.heads * dim])?.as_mut_ptr();
         let cache = present(context, &past.shape)?;
@@ -159,6 +162,19 @@ impl<C: Few> Attention<C> {
             Some(slots) => fail!("slots is {:?} instead of ({batch},)", slots.shape),
         };
         Ok(Shape { tokens, heads: self.heads, kv_heads: self.kv_heads, dim, room, lengths, slots })
+    }
+
+    /// Both tables, or none.
+    fn angles<'a>(&self, context: &'a Context, shape: &Shape) -> Result<Option<Angles<'a>>> {
+        let cosines = context.optional_input(Self::AFTER_CACHE + 1)?;
+        let sines = context.optional_input(Self::AFTER_CACHE + 2)?;
+        match (cosines, sines) {
+            (None, None) => Ok(None),
+            (Some(cosines), Some(sines)) => {
+                Ok(Some(Angles { cosines: table("cos", &cosines, shape)?, sines: table("sin", &sines, shape)? }))
+            }
+            _ => fail!("there is one of cos and sin, not both"),
+        }
     }
 
     /// The weights of both norms, or of none.

@@ -5,19 +5,30 @@ use super::heads::{Norm, normalize, rotate};
 use super::plan::Plan;
 use super::shape::{MOST_ELEMENTS, Shape};
 
+/// By what heads are turned at each position.
+#[derive(Clone, Copy)]
+pub struct Angles<'a> {
+    /// float32 `(C, D / 2)`; C is at least every length.
+    pub cosines: &'a [f32],
+    /// As the cosines.
+    pub sines: &'a [f32],
+}
+
 /// What a step computes with; sizes fit its shape.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {
     /// float32 `(B, S, (H + 2 KV) · D)`.
     pub qkv: &'a [f32],
-    /// float32 `(C, D / 2)`; C is at least every length.
-    pub cosines: &'a [f32],
-    /// As the cosines.
-    pub sines: &'a [f32],
+    /// None where positions aren't told apart.
+    pub angles: Option<Angles<'a>>,
     /// Of queries and keys, before the rotation.
     pub norm: Option<Norm<'a>>,
     /// Of the scores.
     pub scale: f32,
+    /// Positions that a token sees, its own included; all up to its own if there is none.
+    pub window: Option<usize>,
+    /// Of the scores, after their scale: softcap · tanh(score / softcap).
+    pub softcap: Option<f32>,
 }
 
 /// Where a step's results go; nobody else reads or writes there while it runs.
@@ -62,12 +73,9 @@ impl<'a> Problem<'a> {
         &self.inputs.qkv[((sequence * tokens + token) * (heads + 2 * kv_heads) + head) * dim..][..dim]
     }
 
-    /// Normalize and rotate a head of a token.
+    /// Normalize, rotate and scale a head of a token.
     #[inline(always)]
     pub fn turn(&self, x: &[f32], weight: Option<&[f32]>, position: usize, factor: f32, out: &mut [f32]) {
-        let half = self.shape.dim / 2;
-        let cosines = &self.inputs.cosines[position * half..][..half];
-        let sines = &self.inputs.sines[position * half..][..half];
         let mut normal = [0.0; MOST_ELEMENTS];
         let x = match (weight, self.inputs.norm) {
             (Some(weight), Some(norm)) => {
@@ -77,6 +85,12 @@ impl<'a> Problem<'a> {
             }
             _ => x,
         };
-        rotate(x, cosines, sines, factor, out);
+        let half = self.shape.dim / 2;
+        match self.inputs.angles {
+            Some(Angles { cosines, sines }) => {
+                rotate(x, &cosines[position * half..][..half], &sines[position * half..][..half], factor, out);
+            }
+            None => out.iter_mut().zip(x).for_each(|(out, x)| *out = x * factor),
+        }
     }
 }

@@ -12,6 +12,10 @@ pub struct Rows<'a> {
     pub queries: &'a [f32],
     /// float32 `(rows,)`: the last position that a row sees; never decreasing.
     pub limits: &'a [f32],
+    /// Positions that a row sees.
+    pub window: Option<usize>,
+    /// Of the scores, which are times log₂ e, as it is.
+    pub softcap: Option<f32>,
 }
 
 impl Rows<'_> {
@@ -19,6 +23,13 @@ impl Rows<'_> {
     #[inline(always)]
     pub fn visible(&self, row: usize, start: usize, count: usize) -> usize {
         (self.limits[row] as usize + 1).saturating_sub(start).min(count)
+    }
+
+    /// How many of the keys from position `start` on come before the first that a row sees.
+    #[inline(always)]
+    pub fn hidden(&self, row: usize, start: usize) -> usize {
+        let window = self.window.unwrap_or(usize::MAX);
+        (self.limits[row] as usize + 1).saturating_sub(window).saturating_sub(start)
     }
 }
 

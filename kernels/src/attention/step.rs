@@ -18,7 +18,7 @@ pub struct Step<'a> {
 impl<'a> Step<'a> {
     /// Plan it; `isa` is one that this machine has.
     pub fn new(isa: Isa, shape: Shape, inputs: Inputs<'a>) -> Self {
-        let plan = Plan::new(shape.tokens, shape.group(), shape.kv_heads, &shape.lengths);
+        let plan = Plan::new(shape.tokens, shape.group(), shape.kv_heads, &shape.lengths, inputs.window);
         Self { isa, problem: Problem { shape, inputs, plan } }
     }
 

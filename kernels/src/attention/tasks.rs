@@ -1,10 +1,12 @@
 //! The three kinds of task of a step.
 
+use std::f32::consts::LOG2_E;
+
 use super::cache::Storage;
 use super::few::{self, Few};
 use super::many;
 use super::plan::Task;
-use super::problem::{Outputs, Problem};
+use super::problem::{Inputs, Outputs, Problem};
 use super::rows::{NOTHING, Rows, Sums};
 use super::scratch::Scratch;
 use super::shape::{MOST_ELEMENTS, Shape};
@@ -64,7 +66,8 @@ impl<C: Few> Job for Attend<'_, C> {
         let [queries, limits, maxima, totals, mixed] =
             self.block.split([count * dim, count, count, count, (count + many::SPARE_ROWS) * dim]);
         fill_rows(self.problem, self.task, queries, limits);
-        let rows = Rows { dim, queries, limits };
+        let Inputs { window, softcap, .. } = self.problem.inputs;
+        let rows = Rows { dim, queries, limits, window, softcap: softcap.map(|cap| cap * LOG2_E) };
         let mut sums = Sums { maxima, totals, mixed };
         sums.clear();
         // SAFETY: the head's rows are in the cache up to the keys' end, and were written before this phase.
@@ -88,7 +91,7 @@ impl<C: Few> Job for Attend<'_, C> {
 fn fill_rows(problem: &Problem, task: &Task, queries: &mut [f32], limits: &mut [f32]) {
     let (dim, group) = (problem.shape.dim, problem.shape.group());
     let weight = problem.inputs.norm.map(|norm| norm.query);
-    let factor = problem.inputs.scale * std::f32::consts::LOG2_E; // weights are powers of two
+    let factor = problem.inputs.scale * LOG2_E; // weights are powers of two
     let first = task.tokens.start;
     for token in task.tokens.clone() {
         let position = problem.shape.position(task.sequence, token);

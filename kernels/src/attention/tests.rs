@@ -1,7 +1,7 @@
 use super::cache::{Cache, Side};
 use super::few::Few;
 use super::heads::Norm;
-use super::problem::{Inputs, Outputs};
+use super::problem::{Angles, Inputs, Outputs};
 use super::shape::Shape;
 use super::step::Step;
 use crate::isa::Isa;
@@ -70,6 +70,9 @@ struct Case {
     cosines: Vec<f32>,
     sines: Vec<f32>,
     norms: Option<[Vec<f32>; 2]>,
+    turned: bool,
+    window: Option<usize>,
+    softcap: Option<f32>,
 }
 
 const SCALE: f32 = 0.3;
@@ -88,8 +91,23 @@ impl Case {
             cosines: angles.iter().map(|angle| angle.cos()).collect(),
             sines: angles.iter().map(|angle| angle.sin()).collect(),
             norms: with_norm.then(|| [random.floats(dim, 2.0), random.floats(dim, 2.0)]),
+            turned: true,
+            window: None,
+            softcap: None,
             shape,
         }
+    }
+
+    fn window(self, window: usize) -> Self {
+        Self { window: Some(window), ..self }
+    }
+
+    fn softcap(self, softcap: f32) -> Self {
+        Self { softcap: Some(softcap), ..self }
+    }
+
+    fn unturned(self) -> Self {
+        Self { turned: false, ..self }
     }
 
     /// The step in which tokens `first..first + count` of one sequence come.
@@ -102,12 +120,15 @@ impl Case {
             cosines: self.cosines.clone(),
             sines: self.sines.clone(),
             norms: self.norms.clone(),
+            ..*self
         }
     }
 
     fn run<C: Stored>(&self, isa: Isa, memory: &mut Memory<C>) -> Vec<f32> {
         let norm = self.norms.as_ref().map(|[query, key]| Norm { query, key, epsilon: EPSILON });
-        let inputs = Inputs { qkv: &self.qkv, cosines: &self.cosines, sines: &self.sines, norm, scale: SCALE };
+        let angles = self.turned.then_some(Angles { cosines: &self.cosines, sines: &self.sines });
+        let Self { window, softcap, .. } = *self;
+        let inputs = Inputs { qkv: &self.qkv, angles, norm, scale: SCALE, window, softcap };
         let step = Step::new(isa, self.shape.clone(), inputs);
         let mut out = vec![f32::NAN; self.shape.lengths.len() * self.shape.tokens * self.shape.heads * self.shape.dim];
         let mut parts = vec![f32::NAN; step.parts()];
@@ -129,6 +150,9 @@ impl Case {
         if let Some(weight) = norm {
             let mean = x.iter().map(|x| x * x).sum::<f64>() / dim as f64;
             x.iter_mut().zip(weight).for_each(|(x, w)| *x *= f64::from(*w) / (mean + f64::from(EPSILON)).sqrt());
+        }
+        if !self.turned {
+            return x;
         }
         let position = self.shape.lengths[sequence] - tokens + token;
         let angle = |i: usize| {
@@ -157,9 +181,11 @@ impl Case {
                     let norm = self.norms.as_ref().map(|[query, _]| query.as_slice());
                     let query = self.turned(sequence, token, head, norm);
                     let first = (sequence * kv_heads + head / (heads / kv_heads)) * room;
-                    let seen = first..first + length - tokens + token + 1;
+                    let end = length - tokens + token + 1;
+                    let seen = first + end.saturating_sub(self.window.unwrap_or(end))..first + end;
                     let score = |at| memory.row(0, at, dim).iter().zip(&query).map(|(k, q)| k * q).sum::<f64>();
-                    let scores: Vec<f64> = seen.clone().map(|at| score(at) * f64::from(SCALE)).collect();
+                    let soft = |x: f64| self.softcap.map_or(x, |cap| f64::from(cap) * (x / f64::from(cap)).tanh());
+                    let scores: Vec<f64> = seen.clone().map(|at| soft(score(at) * f64::from(SCALE))).collect();
                     let largest = scores.iter().copied().fold(f64::MIN, f64::max);
                     let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
                     let mut mixed = vec![0.0; dim];
@@ -218,6 +244,12 @@ fn cases() -> Vec<Case> {
         Case::new(15, 8, [3, 1], 48, &[200], true),
         Case::new(16, 5, [5, 1], 64, &[100], false),
         Case::new(14, 3, [100, 1], 16, &[130], false),
+        Case::new(31, 1, [4, 2], 64, &[900, 20], false).window(512),
+        Case::new(32, 3, [6, 2], 32, &[1700, 40], true).window(33).softcap(2.0),
+        Case::new(33, 140, [6, 2], 48, &[400, 150], false).window(20),
+        Case::new(34, 100, [2, 1], 256, &[100], true).window(1).softcap(0.7),
+        Case::new(35, 130, [8, 4], 64, &[200], false).softcap(1.5).unturned(),
+        Case::new(36, 5, [6, 1], 80, &[777], true).window(64).unturned(),
     ]
 }
 
@@ -313,7 +345,7 @@ fn nothing_but_the_new_tokens_is_written() {
 
 #[test]
 fn a_prompt_in_chunks_gives_the_same() {
-    let whole = Case::new(23, 140, [6, 2], 64, &[400], true);
+    let whole = Case::new(23, 140, [6, 2], 64, &[400], true).window(90).softcap(3.0);
     for isa in isas() {
         let mut memory = whole.past::<i8>();
         let mut chunked = memory.clone();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::output::Output;
 use super::{Kernel, Results, Source};
-use crate::activations::Panel;
+use crate::activations::{Gate, Panel};
 use crate::fail;
 use crate::isa;
 use crate::layout::{ROWS, Weights};
@@ -15,10 +15,10 @@ use crate::ort::{Context, Info, Operator, Port, Result};
 /// Bytes of weights that are worth a task of their own.
 const TASK_BYTES: usize = 96 * 1024;
 
-/// `Y = X · Wᵀ + bias`, or with `gated` of `silu(X₁) · X₂`.
+/// `Y = X · Wᵀ + bias`, or with `gated` of `silu(X₁) · X₂` (1) or `gelu(X₁) · X₂` (2).
 pub struct Linear {
     weights: Weights<'static>,
-    gated: bool,
+    gate: Gate,
     kernel: Kernel,
 }
 
@@ -34,12 +34,12 @@ impl Operator for Linear {
 
     fn new(info: &Info) -> Result<Self> {
         let weights = Weights::of_node(info, 1)?;
-        Ok(Self { weights, gated: info.size(c"gated", 0, 1)? == 1, kernel: Kernel::new(isa::chosen()?) })
+        Ok(Self { weights, gate: Gate::of(info.size(c"gated", 0, 2)?), kernel: Kernel::new(isa::chosen()?) })
     }
 
     fn run(&self, context: &Context) -> Result<()> {
         let x = context.input(0)?;
-        let columns = self.weights.k * if self.gated { 2 } else { 1 };
+        let columns = self.weights.k * if self.gate == Gate::None { 1 } else { 2 };
         if x.columns() != columns {
             fail!("the input has {} columns, the weights take {columns}", x.columns());
         }
@@ -55,7 +55,7 @@ impl Operator for Linear {
         if rows == 0 {
             return Ok(());
         }
-        let source = Source { x: x.slice()?, k: self.weights.k, gated: self.gated };
+        let source = Source { x: x.slice()?, k: self.weights.k, gate: self.gate };
         let out = Output::new(out, self.weights.n, bias);
         #[cfg(target_arch = "x86_64")]
         if self.kernel.tiles(rows) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::activations::silu;
+use crate::activations::{Gate, silu};
 use crate::layout::{COLUMNS, Weights};
 use crate::ort::F16;
 use crate::random::Random;
@@ -43,11 +43,12 @@ fn product(kernel: Kernel, weights: &Weights, source: Source, first: usize, rows
 fn every_isa_gives_the_bits_of_the_portable_kernel() {
     let mut random = Random(1);
     for bits in [Bits::Four, Bits::Eight] {
-        for (k, gated) in [(64, false), (65, true), (200, false), (320, true), (1024, false)] {
+        for (k, gate) in [(64, Gate::None), (65, Gate::Silu), (200, Gate::Gelu), (320, Gate::Silu), (1024, Gate::None)]
+        {
             let lines = random_weights(&mut random, ROWS, k, bits);
             let weights = Weights::new(bytes(&lines), ROWS, k, bits).unwrap();
             let x: Vec<f32> = (0..PANEL_ROWS * k * 2).map(|_| random.float() * 8.0).collect();
-            let source = Source { x: &x, k, gated };
+            let source = Source { x: &x, k, gate };
             for isa in isas() {
                 let kernel = Kernel::new(isa);
                 for rows in 1..=kernel.panel_rows {
@@ -57,7 +58,7 @@ fn every_isa_gives_the_bits_of_the_portable_kernel() {
                     let got = product(kernel, &weights, source, 0, rows);
                     let same =
                         plain.iter().flatten().zip(got.iter().flatten()).all(|(a, b)| a.to_bits() == b.to_bits());
-                    assert!(same, "{isa:?} {bits:?} k={k} rows={rows} gated={gated}:\n{plain:?}\n{got:?}");
+                    assert!(same, "{isa:?} {bits:?} k={k} rows={rows} {gate:?}:\n{plain:?}\n{got:?}");
                 }
             }
         }
@@ -72,7 +73,7 @@ fn groups_side_by_side_give_the_bits_of_each_alone() {
         let lines = random_weights(&mut random, n, k, bits);
         let weights = Weights::new(bytes(&lines), n, k, bits).unwrap();
         let x: Vec<f32> = (0..STREAMED_ROWS * k).map(|_| random.float() * 8.0).collect();
-        let source = Source { x: &x, k, gated: false };
+        let source = Source { x: &x, k, gate: Gate::None };
         for isa in isas() {
             for rows in 1..=STREAMED_ROWS {
                 let kernel = Kernel::new(isa);
@@ -99,7 +100,7 @@ fn the_product_is_that_of_dequantized_weights_within_the_activations_rounding() 
         let weights = Weights::new(bytes(&lines), ROWS, k, bits).unwrap();
         let x: Vec<f32> = (0..k).map(|_| random.float()).collect();
         for isa in isas() {
-            let got = product(Kernel::new(isa), &weights, Source { x: &x, k, gated: false }, 0, 1);
+            let got = product(Kernel::new(isa), &weights, Source { x: &x, k, gate: Gate::None }, 0, 1);
             for (row, value) in got[0].iter().enumerate() {
                 let mut w = vec![0.0; k];
                 weights.read_row(row, &mut w);
@@ -121,7 +122,7 @@ fn extreme_values_neither_overflow_nor_saturate() {
             let weights = Weights::new(bytes(&lines), ROWS, k, bits).unwrap();
             for sign in [1.0, -1.0] {
                 let x = vec![sign * 3.0; k];
-                let source = Source { x: &x, k, gated: false };
+                let source = Source { x: &x, k, gate: Gate::None };
                 let plain = product(Kernel::new(Isa::Portable), &weights, source, 0, 1);
                 for isa in isas() {
                     assert_eq!(product(Kernel::new(isa), &weights, source, 0, 1), plain, "{isa:?} {bits:?}");
@@ -139,7 +140,7 @@ fn what_is_not_finite_reaches_the_result() {
     let mut x = vec![1.0; k];
     x[40] = f32::INFINITY;
     for isa in isas() {
-        let got = product(Kernel::new(isa), &weights, Source { x: &x, k, gated: false }, 0, 1);
+        let got = product(Kernel::new(isa), &weights, Source { x: &x, k, gate: Gate::None }, 0, 1);
         assert!(got[0].iter().all(|value| value.is_nan()), "{isa:?}");
     }
 }
@@ -164,13 +165,15 @@ fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
         return;
     }
     let mut random = Random(5);
-    for (bits, n, k, rows, gated) in
-        [(Bits::Four, 16, 64, 48, false), (Bits::Four, 40, 1100, 50, true), (Bits::Eight, 72, 130, 97, false)]
-    {
+    for (bits, n, k, rows, gate) in [
+        (Bits::Four, 16, 64, 48, Gate::None),
+        (Bits::Four, 40, 1100, 50, Gate::Silu),
+        (Bits::Eight, 72, 130, 97, Gate::None),
+    ] {
         let lines = random_weights(&mut random, n, k, bits);
         let weights = Weights::new(bytes(&lines), n, k, bits).unwrap();
         let x: Vec<f32> = (0..rows * k * 2).map(|_| random.float()).collect();
-        let source = Source { x: &x, k, gated };
+        let source = Source { x: &x, k, gate };
         let mut tiled = Tiled::default();
         tiled.resize(rows, k);
         for (index, part) in tiled.parts().enumerate() {
@@ -187,7 +190,7 @@ fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
                     weights.read_row(pair * PAIR * ROWS + column, &mut w);
                     let terms = || {
                         w.iter().enumerate().map(|(at, w)| {
-                            let x = if gated {
+                            let x = if gate == Gate::Silu {
                                 silu(x[row * 2 * k + at]) * x[(row * 2 + 1) * k + at]
                             } else {
                                 x[row * k + at]

@@ -13,24 +13,28 @@ import numpy as np
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from model_export.checkpoint import Checkpoint, expected_tensors
+from model_export.checkpoint import Checkpoint
 from model_export.config import ModelConfig, load_config
+from model_export.decoder import decoder, expected_tensors
+from model_export.gguf.families import FAMILIES
 from model_export.gguf.pretokenizers import PRE_TOKENIZERS
 from model_export.gguf.tensors import INSIDE, OUTSIDE
 from model_export.rope import llama3_factors
+from model_export.scalings import LongRope
 
 Kinds = str | Mapping[str, str]
 Changes = Callable[[gguf.GGUFWriter], object]
 
 
-def theirs(name: str) -> str:
+def theirs(name: str, family: str = "llama") -> str:
     """llama.cpp's name of a checkpoint's tensor."""
     outside = {ours: name for name, ours in OUTSIDE.items()}
     if name in outside:
         return outside[name]
     _, _, layer, rest = name.split(".", 3)
     part, _, kind = rest.rpartition(".")
-    return f"blk.{layer}.{ {ours: name for name, ours in INSIDE.items()}[part] }.{kind}"
+    inside = {**INSIDE, **FAMILIES[family].inside}
+    return f"blk.{layer}.{ {ours: name for name, ours in inside.items()}[part] }.{kind}"
 
 
 def neighbours(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
@@ -55,21 +59,24 @@ def write_gguf(
         options: of `gguf.GGUFWriter`.
     """
     config = load_config(checkpoint)
-    family = "llama" if config.family == "mistral" else config.family
+    family = {"mistral": "llama", "gemma3_text": "gemma3"}.get(config.family, config.family)
     writer = gguf.GGUFWriter(path, family, **options)
     _add_config(writer, config)
+    _add_features(writer, config)
     _add_tokenizer(writer, checkpoint)
     change(writer)
     source = Checkpoint.open(checkpoint, config)
     for name in expected_tensors(config):
         values = source.read(name)
-        if family == "llama" and (".q_proj." in name or ".k_proj." in name):
+        if name.endswith("norm.weight"):
+            values = values + np.float32(config.norm_offset)
+        if FAMILIES[family].neighbours and (".q_proj." in name or ".k_proj." in name):
             values = neighbours(
                 values, config.num_attention_heads if ".q_proj." in name else config.num_key_value_heads
             )
-        _add_tensor(writer, theirs(name), values, kind)
+        _add_tensor(writer, theirs(name, family), values, kind)
     if config.rope_scaling and config.rope_scaling.kind == "llama3":
-        factors = llama3_factors(config, config.rope_scaling).astype(np.float32)
+        factors = llama3_factors(decoder(config).ropes[0][1], config.rope_scaling).astype(np.float32)
         writer.add_tensor("rope_freqs.weight", factors)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -87,12 +94,32 @@ def _add_config(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_key_length(config.head_dim)
     writer.add_value_length(config.head_dim)
-    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_dimension_count(config.rotary_dim or config.head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(config.rope_theta)
     if config.rope_scaling and config.rope_scaling.kind == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(config.rope_scaling.factor)
+
+
+def _add_features(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
+    """What only some families have."""
+    if config.family == "granite":
+        writer.add_embedding_scale(config.embedding_factor)
+        writer.add_residual_scale(config.residual_factor)
+        writer.add_attention_scale(config.attention_scale or 0.0)
+        writer.add_logit_scale(1 / config.logits_factor)
+    if config.sliding_window is not None:
+        writer.add_sliding_window(config.sliding_window)
+    if config.attention_softcap is not None:
+        writer.add_attn_logit_softcapping(config.attention_softcap)
+    if config.logits_softcap is not None:
+        writer.add_final_logit_softcapping(config.logits_softcap)
+    if isinstance(config.rope_scaling, LongRope):
+        writer.add_rope_scaling_orig_ctx_len(config.rope_scaling.original_max_position_embeddings)
+        writer.add_rope_scaling_attn_factors(config.rope_scaling.attention_factor)
+        for kind, factors in (("long", config.rope_scaling.long_factors), ("short", config.rope_scaling.short_factors)):
+            writer.add_tensor(f"rope_factors_{kind}.weight", np.array(factors, dtype=np.float32))
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, checkpoint: Path) -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from bench.checkpoint import write_checkpoint
 from model_export.__main__ import main
-from model_export.checkpoint import Checkpoint, expected_tensors
+from model_export.checkpoint import Checkpoint
 from model_export.config import load_config
+from model_export.decoder import expected_tensors
 from model_export.errors import ArchitectureUnsupported, CheckpointDamaged, CheckpointMismatch, ConfigInvalid
 from model_export.export import export
 from model_export.options import ExportOptions

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_export.checkpoint import expected_tensors
 from model_export.config import load_config
+from model_export.decoder import expected_tensors
 from model_export.errors import CheckpointDamaged, CheckpointMismatch
 from model_export.gguf.shards import open_model
 from model_export.source import resolve

@@ -125,11 +125,25 @@ unsafe fn attend_rows<V: Vector, C: Few, const R: usize>(
     unsafe {
         C::score::<V, R>(cache.keys, count, rows, queries, first, &mut weights, Ahead(cache.values.values.cast()));
         for (r, (weights, factor)) in weights.iter_mut().zip(&mut factors).enumerate() {
+            if let Some(cap) = rows.softcap {
+                soften::<V>(weights, count, cap);
+            }
+            weights[..rows.hidden(first + r, start).min(count)].fill(f32::NEG_INFINITY);
             weights[rows.visible(first + r, start, count)..].fill(f32::NEG_INFINITY);
             *factor = weigh::<V>(weights, count, &mut sums.maxima[first + r], &mut sums.totals[first + r]);
         }
         let mixed = &mut sums.mixed[first * rows.dim..];
         C::mix::<V, R>(cache.values, count, rows.dim, &mut weights, factors, mixed, next);
+    }
+}
+
+/// Cap scores softly.
+#[inline(always)]
+unsafe fn soften<V: Vector>(weights: &mut [f32; KEYS], count: usize, cap: f32) {
+    let weights = weights.as_mut_ptr();
+    for key in (0..count).step_by(V::LANES) {
+        // SAFETY: KEYS is a multiple of a vector; the caller's processor has the instructions.
+        unsafe { V::load(weights.add(key)).softcap(cap).store(weights.add(key)) };
     }
 }
 

@@ -24,6 +24,9 @@ struct Work<'a> {
     stride: usize,
     /// Queries, `[panel][dim][lanes]`: panels are two vectors wide, the last one may be one.
     queries: &'a mut [f32],
+    /// The first position that a row sees, if that isn't 0 for all, and what caps scores.
+    firsts: Option<&'a mut [f32]>,
+    softcap: Option<f32>,
     /// Of each lane.
     limits: &'a mut [f32],
     maxima: &'a mut [f32],
@@ -54,8 +57,9 @@ pub unsafe fn attend<V: Vector, C: Storage>(
 ) {
     let (dim, count) = (rows.dim, rows.limits.len());
     let stride = count.next_multiple_of(V::LANES);
-    let [queries, limits, maxima, totals, factors, weights, keys_, values, scales] = scratch.split([
+    let [queries, firsts, limits, maxima, totals, factors, weights, keys_, values, scales] = scratch.split([
         stride * dim,
+        stride,
         stride,
         stride,
         stride,
@@ -65,7 +69,21 @@ pub unsafe fn attend<V: Vector, C: Storage>(
         KEYS * dim,
         2 * KEYS,
     ]);
-    let mut work = Work { stride, queries, limits, maxima, totals, factors, weights, keys: keys_, values, scales };
+    let (firsts, softcap) = (rows.window.map(|_| firsts), rows.softcap);
+    let mut work = Work {
+        stride,
+        queries,
+        firsts,
+        softcap,
+        limits,
+        maxima,
+        totals,
+        factors,
+        weights,
+        keys: keys_,
+        values,
+        scales,
+    };
     work.pack::<V>(rows);
     let mut start = keys.start;
     while start < keys.end {
@@ -93,6 +111,9 @@ impl Work<'_> {
         let panel = 2 * V::LANES;
         self.limits.fill(rows.limits[count - 1]);
         self.limits[..count].copy_from_slice(rows.limits);
+        if let Some(firsts) = &mut self.firsts {
+            firsts.iter_mut().enumerate().for_each(|(lane, first)| *first = rows.hidden(lane.min(count - 1), 0) as f32);
+        }
         self.maxima.fill(NOTHING);
         self.totals.fill(0.0);
         self.factors.fill(0.0);

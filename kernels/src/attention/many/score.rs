@@ -39,11 +39,17 @@ impl Work<'_> {
             let queries = self.queries.as_ptr().add(first * dim);
             let weights = self.weights.as_mut_ptr().add(first);
             let mut limits = [V::splat(0.0); N];
+            let mut firsts = [V::splat(0.0); N];
             let mut old = [V::splat(0.0); N];
             for n in 0..N {
                 limits[n] = V::load(self.limits.as_ptr().add(first + n * V::LANES));
                 old[n] = V::load(self.maxima.as_ptr().add(first + n * V::LANES));
+                if let Some(rows) = &self.firsts {
+                    firsts[n] = V::load(rows.as_ptr().add(first + n * V::LANES));
+                }
             }
+            // The last lane's is the largest.
+            let hidden = self.firsts.as_ref().map_or(0, |rows| rows[last] as usize);
             let mut largest = old;
             for key in (0..visible).step_by(T) {
                 let mut scores = product::<V, T, N>(self.keys.as_ptr().add(key * dim), dim, queries);
@@ -52,6 +58,12 @@ impl Work<'_> {
                     for n in 0..N {
                         if C::SCALED {
                             scores[t][n] = scores[t][n].mul(V::splat(*self.scales.as_ptr().add(key + t)));
+                        }
+                        if let Some(cap) = self.softcap {
+                            scores[t][n] = scores[t][n].softcap(cap);
+                        }
+                        if start + key + t < hidden {
+                            scores[t][n] = scores[t][n].unless_above(firsts[n], V::splat((start + key + t) as f32));
                         }
                         if masked {
                             scores[t][n] = scores[t][n].unless_above(V::splat((start + key + t) as f32), limits[n]);

@@ -61,6 +61,16 @@ impl Vector for Lanes {
     }
 
     #[inline(always)]
+    unsafe fn div(self, by: Self) -> Self {
+        Self(_mm256_div_ps(self.0, by.0))
+    }
+
+    #[inline(always)]
+    unsafe fn signed_as(self, other: Self) -> Self {
+        Self(_mm256_or_ps(self.0, _mm256_and_ps(_mm256_set1_ps(-0.0), other.0)))
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, by: Self, to: Self) -> Self {
         Self(_mm256_fmadd_ps(self.0, by.0, to.0))
     }

@@ -71,6 +71,16 @@ impl Vector for Lanes {
     }
 
     #[inline(always)]
+    unsafe fn div(self, by: Self) -> Self {
+        Self(_mm512_div_ps(self.0, by.0))
+    }
+
+    #[inline(always)]
+    unsafe fn signed_as(self, other: Self) -> Self {
+        Self(_mm512_or_ps(self.0, _mm512_and_ps(_mm512_set1_ps(-0.0), other.0)))
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, by: Self, to: Self) -> Self {
         Self(_mm512_fmadd_ps(self.0, by.0, to.0))
     }

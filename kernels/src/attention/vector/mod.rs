@@ -46,6 +46,10 @@ pub trait Vector: Copy {
     unsafe fn sub(self, other: Self) -> Self;
     /// `self · other`
     unsafe fn mul(self, other: Self) -> Self;
+    /// `self / by`
+    unsafe fn div(self, by: Self) -> Self;
+    /// `self`, which isn't negative, with the sign of `other`.
+    unsafe fn signed_as(self, other: Self) -> Self;
     /// `self · by + to`, rounded once where there is an instruction for it.
     unsafe fn mul_add(self, by: Self, to: Self) -> Self;
     /// The larger; `other` where one is not a number.
@@ -104,6 +108,18 @@ pub trait Vector: Copy {
                 p = p.mul_add(f, Self::splat(c));
             }
             p.mul(n.add(Self::splat(MAGIC + 127.0)).shift_to_exponent())
+        }
+    }
+
+    /// `cap · tanh(self / cap)` within a few 10⁻⁷ of the cap; NaN for NaN.
+    #[inline(always)]
+    unsafe fn softcap(self, cap: f32) -> Self {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            // tanh(x) = (1 − e⁻²ˣ) / (1 + e⁻²ˣ) for x ≥ 0
+            let power = self.magnitude().mul(Self::splat(-2.0 * std::f32::consts::LOG2_E / cap)).exp2();
+            let one = Self::splat(1.0);
+            one.sub(power).div(one.add(power)).mul(Self::splat(cap)).signed_as(self)
         }
     }
 }

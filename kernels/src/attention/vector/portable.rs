@@ -70,6 +70,16 @@ impl Vector for Lanes {
     }
 
     #[inline(always)]
+    unsafe fn div(self, by: Self) -> Self {
+        each(|i| self.0[i] / by.0[i])
+    }
+
+    #[inline(always)]
+    unsafe fn signed_as(self, other: Self) -> Self {
+        each(|i| self.0[i].copysign(other.0[i]))
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, by: Self, to: Self) -> Self {
         each(|i| self.0[i] * by.0[i] + to.0[i]) // f32::mul_add is a call where there is no instruction
     }

@@ -13,6 +13,18 @@ impl Job for Exp2<'_> {
     }
 }
 
+struct Softcap<'a>(&'a [f32], f32, &'a mut [f32]);
+
+impl Job for Softcap<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        for (x, y) in self.0.chunks_exact(V::LANES).zip(self.2.chunks_exact_mut(V::LANES)) {
+            // SAFETY: the chunks have the vector's size.
+            unsafe { V::load(x.as_ptr()).softcap(self.1).store(y.as_mut_ptr()) };
+        }
+    }
+}
+
 struct Sums<'a>(&'a [f32; 64], &'a mut [f32; 9]);
 
 impl Job for Sums<'_> {
@@ -47,6 +59,24 @@ impl Job for Halves<'_> {
 
 fn isas() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.available())
+}
+
+#[test]
+fn softcap_is_near_that_of_tanh() {
+    let x: Vec<f32> = (-4096..4096).map(|step| step as f32 * 0.07).collect();
+    for isa in isas() {
+        for cap in [0.5, 50.0] {
+            let mut y = vec![0.0; x.len()];
+            run(isa, Softcap(&x, cap, &mut y));
+            for (x, y) in x.iter().zip(y) {
+                let right = f64::from(cap) * (f64::from(*x) / f64::from(cap)).tanh();
+                assert!((f64::from(y) - right).abs() < 3e-7 * f64::from(cap), "{isa:?} {x}");
+            }
+        }
+        let mut y = [0.0; 16];
+        run(isa, Softcap(&[f32::NAN; 16], 1.0, &mut y));
+        assert!(y.iter().all(|y| y.is_nan()));
+    }
 }
 
 #[test]

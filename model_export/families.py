@@ -1,0 +1,116 @@
+"""The families of decoders: for each a function from config.json to what sets it apart from plain Llama.
+
+A feature is a field of `model_export.config.ModelConfig`; one that isn't named has the field's default. What a key is
+when config.json leaves it out is as in the family's `transformers` class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from model_export.errors import ArchitectureUnsupported, ConfigInvalid
+from model_export.keys import Keys
+
+Features = dict[str, Any]
+LAYERS_MAX = 10_000  # more are a damaged config.json, and even listing their tensors would take all memory
+ACTIVATIONS = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of decoders.
+
+    Attributes:
+        family: the name that the artefact records; `model_type` in config.json.
+        features: reads them; raises as `model_export.config.parse_config`.
+        defaults: values of keys that config.json may leave out.
+        reads: keys that it understands, and that most families don't.
+        bare: the class without a head, where its name doesn't follow from the other's.
+    """
+
+    family: str
+    features: Callable[[Keys], Features]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    reads: frozenset[str] = frozenset()
+    bare: str | None = None
+
+
+def llama(keys: Keys) -> Features:
+    """Biases as config.json says."""
+    return {**attention_bias(keys), "mlp_bias": keys.boolean("mlp_bias", False)}
+
+
+def mistral(keys: Keys) -> Features:
+    """No biases; a window on all layers."""
+    return windows(keys)
+
+
+def qwen2(keys: Keys) -> Features:
+    """Biases of q, k and v."""
+    return {"qkv_bias": True, **qwen_windows(keys)}
+
+
+def qwen3(keys: Keys) -> Features:
+    """Norms of each head of q and k."""
+    return {**attention_bias(keys), "qk_norm": True, **qwen_windows(keys)}
+
+
+def attention_bias(keys: Keys) -> Features:
+    """Biases of all four projections of attention, or of none."""
+    bias = keys.boolean("attention_bias", False)
+    return {"qkv_bias": bias, "output_bias": bias}
+
+
+def activation(keys: Keys, key: str = "hidden_act", default: str = "silu") -> str:
+    """The activation, as `model_export.decoder.Gate` calls it."""
+    name = keys.values.get(key, default)
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ArchitectureUnsupported(f"{key} {name!r} isn't supported; these are: {', '.join(sorted(ACTIVATIONS))}")
+    return ACTIVATIONS[name]
+
+
+def windows(keys: Keys, slides: Callable[[int], bool] = lambda layer: True) -> Features:
+    """Which layers see the last tokens only, and how many; `slides` says it where config.json has no layer_types."""
+    if "sliding_window" not in keys.values:
+        return {}
+    window, layers = keys.integer("sliding_window"), keys.integer("num_hidden_layers", largest=LAYERS_MAX)
+    kinds = keys.values.get("layer_types", [SLIDING if slides(layer) else FULL for layer in range(layers)])
+    if not isinstance(kinds, list) or len(kinds) != layers:
+        raise ConfigInvalid(f"layer_types in config.json is {str(kinds)[:80]!r}: expected a list of {layers} names")
+    for kind in kinds:
+        if kind not in (FULL, SLIDING):
+            raise ArchitectureUnsupported(
+                f"layer_types has {kind!r}, which isn't supported; these are: {FULL}, {SLIDING}"
+            )
+    found = tuple(layer for layer, kind in enumerate(kinds) if kind == SLIDING)
+    if not found:
+        return {}
+    return {"sliding_window": window, "window_layers": None if len(found) == layers else found}
+
+
+def qwen_windows(keys: Keys) -> Features:
+    """Qwen's windows count if they are used, and then in its last layers."""
+    if not keys.boolean("use_sliding_window", False):
+        return {}
+    full = keys.values.get("max_window_layers", 28)
+    if not isinstance(full, int) or isinstance(full, bool) or full < 0:
+        raise ConfigInvalid(f"max_window_layers in config.json is {full!r}: expected a number of layers")
+    return windows(keys, lambda layer: layer >= full)
+
+
+ARCHITECTURES: dict[str, Family] = {
+    "LlamaForCausalLM": Family("llama", llama),
+    "MistralForCausalLM": Family("mistral", mistral, {"num_key_value_heads": 8}),
+    "Qwen2ForCausalLM": Family("qwen2", qwen2, {"num_key_value_heads": 32}),
+    "Qwen3ForCausalLM": Family("qwen3", qwen3, {"num_key_value_heads": 32, "head_dim": 128}),
+}

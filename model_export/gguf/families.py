@@ -1,0 +1,38 @@
+"""What a GGUF file's metadata say that only some families have, in config.json's keys; names as llama.cpp has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from model_export.gguf.config import Keys
+
+Raw = dict[str, Any]
+LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
+
+
+@dataclass(frozen=True)
+class GgufFamily:
+    """A family as llama.cpp has it.
+
+    Attributes:
+        architecture: the class in transformers.
+        neighbours: whether rotary pairs are neighbours in the file; else they are halves, as in a checkpoint.
+        inside: names of a layer's tensors, where they aren't Llama's.
+        more: gives keys of config.json beyond Llama's.
+    """
+
+    architecture: str
+    neighbours: bool = False
+    inside: Mapping[str, str] = field(default_factory=dict)
+    more: Callable[[Keys, Raw], Raw] = lambda keys, raw: {}
+
+
+# Its "llama" is Mistral too.
+FAMILIES: Mapping[str, GgufFamily] = {
+    "llama": GgufFamily("LlamaForCausalLM", neighbours=True),
+    "qwen2": GgufFamily("Qwen2ForCausalLM"),
+    "qwen3": GgufFamily("Qwen3ForCausalLM"),
+}
