@@ -14,7 +14,7 @@ from model_export.checkpoint import Checkpoint
 from model_export.errors import ArtefactInvalid
 from model_export.quantize import dequantize
 from model_export.reading import ReadArtefact
-from model_export.storage import Scales, Values
+from model_export.storage import NativeStorage1, Scales, Values
 from model_export.weights import Weight, plan
 
 
@@ -35,6 +35,8 @@ class StoredWeights:
         self._read = read
         self._path = read.directory / artefact.WEIGHTS
         planned = plan(config, read.options, Checkpoint.shapes_of(config))
+        if read.description["format_version"] == 1 and read.options.kernels == "native":
+            planned = [replace(weight, storage=NativeStorage1()) for weight in planned]
         self.planned: Mapping[str, Weight] = {weight.name: self._as_stored(weight) for weight in planned}
 
     def _as_stored(self, weight: Weight) -> Weight:
