@@ -41,7 +41,7 @@ class StoredWeights:
 
     def _as_stored(self, weight: Weight) -> Weight:
         tensors = self._read.tensors
-        for bits in (None, 4, 8):
+        for bits in (None, 8, 4):  # the high plane of 8 looks like a weight of 4
             found = replace(weight, bits=bits)
             stored = [tensors.get(spec.name) for spec in found.tensors]
             if all(t and (t.dtype, t.shape) == (s.dtype, s.shape) for t, s in zip(stored, found.tensors, strict=True)):
@@ -76,7 +76,8 @@ class StoredWeights:
         group = weight.storage.row_group
         first, last = start // group, -(-stop // group)
         top, bottom = first * group, min(last * group, n)
-        arrays = [self.stored(spec.name, first, last) for spec in weight.tensors]
+        # Some tensors have a row for each group, some one for each row.
+        arrays = [self.stored(s.name, *((top, bottom) if s.shape[0] == n else (first, last))) for s in weight.tensors]
         assert weight.bits is not None
         try:
             values, scales = weight.storage.decode(arrays, (bottom - top, k), weight.bits)

@@ -150,7 +150,7 @@ def test_a_unit_that_is_no_number_is_refused(unit: float) -> None:
 
 def test_a_unit_that_is_not_the_divisor_is_refused() -> None:
     groups = lean()
-    groups[0, :64].view("<f4")[3] *= 3
+    groups[0, :64].view("<f4")[3] *= 1.001
     assert "greatest common divisor" in refused(groups)
 
 

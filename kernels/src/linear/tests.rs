@@ -1,6 +1,6 @@
 use super::*;
 use crate::activations::silu;
-use crate::layout::{Weights, blocks};
+use crate::layout::{Form, Weights, blocks};
 use crate::ort::F16;
 use crate::random::Random;
 
