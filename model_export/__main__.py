@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         "--scale-bits",
         type=int,
         choices=[8, 16],
-        help="bits of the scales of 4-bit weights and of the head (default: 8 with native kernels, else 16)",
+        help="bits of the scales of 4-bit weights and of the head (default: 8 if native kernels could use them)",
     )
     p.add_argument(
         "--bits-per-weight",

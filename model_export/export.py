@@ -183,11 +183,11 @@ def describe(
             "rounding": options.rounding if quantized else None,
             "bits": 4 if quantized else None,
             "head_bits": head.bits,
-            "scale_bits": options.scales if quantized else None,
             "wide": [w.name for w in weights if w.bits == 8],
             "bits_per_weight": round(bits_per_weight(weights), 4) if quantized else None,
             "block_size": options.block_size if quantized else None,
             "activations": options.activations if quantized else "float32",
+            "scale_bits": options.scales if quantized else None,
         },
         "tokenizer": {
             **{name: facts.special_tokens.get(name) for name in tokenizer.SPECIAL_TOKENS},

@@ -36,8 +36,8 @@ class ExportOptions:
         calibration: a text for that, and for the measure of `bits_per_weight`; None for the package's own.
         block_size: weights along K that share a scale.
         head_bits: width of the embedding and of the LM head, 4 or 8; None for 8, or with a budget for whichever pays.
-        scale_bits: width of the scales of 4-bit weights and of the head, 8 or 16; None for 8 with the native kernels,
-            unless weights are kept as they are.
+        scale_bits: width of the scales of 4-bit weights and of the head, 8 or 16; None for 8 where the native kernels
+            could be used, so that a conversion needs no others, unless weights are kept as they are.
         bits_per_weight: budget of a mixed plan, the mean over all quantized weights, scales in f16 included; None to
             have all linear layers in 4 bits.
         activations: what the stock Int4 kernels multiply with: "int8" is fast, "float32" exact.
@@ -125,7 +125,8 @@ class ExportOptions:
     @property
     def scales(self) -> int:
         """Bits of the scales of 4-bit weights and of the head."""
-        return self.scale_bits or (8 if self.kernels == "native" and self.rounding != "kept" else 16)
+        other = self.rounding == "kept" or native_obstacle(self.quantization, self.block_size, self.activations)
+        return self.scale_bits or (16 if other else 8)
 
     @property
     def kv_cache_dtype(self) -> str:

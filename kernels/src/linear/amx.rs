@@ -184,7 +184,7 @@ unsafe fn dequantize(weights: &Weights, group: usize, block: usize, tile: &mut [
 unsafe fn nibbles(block: &[u8], quad: usize) -> __m512i {
     // SAFETY: a block has 64 bytes for every eight columns.
     let both = unsafe { _mm512_loadu_si512(block.as_ptr().add(quad / 2 * 64).cast()) };
-    let shifted = if quad % 2 == 0 { both } else { _mm512_srli_epi16::<4>(both) };
+    let shifted = if quad.is_multiple_of(2) { both } else { _mm512_srli_epi16::<4>(both) };
     _mm512_and_si512(shifted, _mm512_set1_epi8(15))
 }
 

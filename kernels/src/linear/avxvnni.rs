@@ -95,6 +95,6 @@ unsafe fn add_products<const M: usize>(
 unsafe fn nibbles(block: *const u8, quad: usize, half: usize) -> __m256i {
     // SAFETY: the caller's block has four lines.
     let pair = unsafe { _mm256_loadu_si256(block.add(quad / 2 * 64 + half * 32).cast()) };
-    let shifted = if quad % 2 == 0 { pair } else { _mm256_srli_epi16::<4>(pair) };
+    let shifted = if quad.is_multiple_of(2) { pair } else { _mm256_srli_epi16::<4>(pair) };
     _mm256_and_si256(shifted, _mm256_set1_epi8(15))
 }

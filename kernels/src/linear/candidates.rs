@@ -36,7 +36,8 @@ impl Choice {
     /// Read `[temperature, top_k, top_p, min_p]`; none, for all logits, if the temperature is negative.
     pub fn read(values: &[f32]) -> Result<Option<Self>> {
         let &[temperature, top_k, top_p, min_p] = values else { fail!("a choice has {} values", values.len()) };
-        if temperature.is_nan() || !(top_k >= 0.0) || !(0.0..=1.0).contains(&top_p) || !(0.0..=1.0).contains(&min_p) {
+        let parts = 0.0..=1.0;
+        if temperature.is_nan() || !(0.0..).contains(&top_k) || !parts.contains(&top_p) || !parts.contains(&min_p) {
             fail!("a choice by temperature {temperature}, top_k {top_k}, top_p {top_p} and min_p {min_p}");
         }
         let choice = Self { temperature, top_k: top_k as usize, top_p, min_p };
