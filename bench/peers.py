@@ -1,11 +1,11 @@
 """`python -m bench.peers --shape SHAPE`: native kernels, stock onnxruntime, llama.cpp and ik_llama.cpp, in turns.
 
-What is missing of checkpoint, artefacts, GGUF file and llama.cpp's programs is made first and kept in `build/peers`
-(llama.cpp's converter needs the reference environment). All are made of one checkpoint of random weights: ours with the
-exporter's plan of bits, llama.cpp's as its quantizer makes Q4_0. ik_llama.cpp, from its wheel for AVX2, gets that and
-its own IQ4_KS, repacked when they are loaded. Every round asks each engine once, so that drift of the machine hits all
-alike; medians count, and for a peer the best of its types and of flash attention on and off. Prints the ceiling, a
-table in Markdown and one JSON line.
+What is missing of checkpoint, artefacts, GGUF files and llama.cpp's programs is made first and kept in `build/peers`
+(llama.cpp's converter needs the reference environment). All but one are made of one checkpoint of random weights: ours
+with the exporter's plan of bits, llama.cpp's as its quantizer makes Q4_0. ik_llama.cpp, from its wheel for AVX2, gets
+random blocks of Q4_0 and of its own IQ4_KS, repacked when they are loaded. Every round asks each engine once, so that
+drift of the machine hits all alike; medians count, and for a peer the best of its types and of flash attention on and
+off. Prints the ceiling, a table in Markdown and one JSON line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,8 +25,8 @@ from bench import ik_llama
 from bench.checkpoint import SHAPES
 from bench.decode import serving
 from bench.llama_cpp.build import build, program
-from bench.llama_cpp.convert import convert
 from bench.llama_cpp.errors import NotBuilt
+from bench.llama_cpp.random_gguf import KINDS, write_random_gguf
 from bench.llama_cpp.speed import speed
 from bench.machine import print_ceiling
 from bench.worker import Worker
@@ -70,16 +69,12 @@ def prepare(shape: str, work: Path, isas: Sequence[str]) -> tuple[Path, Path, Pa
 
 def prepare_ik(shape: str, work: Path) -> dict[str, Path]:
     """Fetch ik_llama.cpp and make what is missing of its GGUF files; gives them by type."""
-    directory, ours = work / shape, {"Q4_0": work / shape / "q4_0.gguf"}
     ik_llama.fetch()
-    for kind in set(ik_llama.KINDS) - ours.keys():
-        ours[kind] = directory / f"{kind.lower()}.gguf"
-        if not ours[kind].exists():
-            with tempfile.TemporaryDirectory(dir=directory) as temporary:
-                lossless = Path(temporary) / "lossless.gguf"
-                convert(directory / "checkpoint", lossless)
-                ik_llama.quantize(lossless, ours[kind], kind, len(os.sched_getaffinity(0)))
-    return ours
+    files = {kind: work / shape / f"random-{kind.lower()}.gguf" for kind in KINDS}
+    for kind, file in files.items():
+        if not file.exists():
+            write_random_gguf(SHAPES[shape], kind, file)
+    return files
 
 
 def ask_ik(gguf: Path, attention: str, threads: int, tokens: int, deep: bool) -> dict[str, float]:
