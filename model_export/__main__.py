@@ -74,6 +74,12 @@ def parser() -> argparse.ArgumentParser:
         "--head-bits", type=int, choices=[4, 8], help="bits of the embedding and LM head (default: 8, or as budgeted)"
     )
     p.add_argument(
+        "--scale-bits",
+        type=int,
+        choices=[8, 16],
+        help="bits of the scales of 4-bit weights and of the head (default: 8 if native kernels could use them)",
+    )
+    p.add_argument(
         "--bits-per-weight",
         type=float,
         metavar="BITS",
@@ -126,6 +132,7 @@ def _by_ourselves(args: argparse.Namespace) -> str | None:
         quantization=quantization,
         rounding=rounding,
         calibration=args.calibration,
+        scale_bits=args.scale_bits,
         bits_per_weight=args.bits_per_weight,
         kernels=kernels,
         kv_cache=args.kv_cache,
@@ -146,6 +153,7 @@ def _by_optimum(args: argparse.Namespace) -> str:
         ("--quantization", args.quantization, get_args(Quantization)),
         ("--rounding", args.rounding, (None, "nearest")),
         ("--calibration", args.calibration, (None,)),
+        ("--scale-bits", args.scale_bits, (None, 16)),
         ("--bits-per-weight", args.bits_per_weight, (None,)),
         ("--kernels", args.kernels, (None, "stock")),
         ("--kv-cache", args.kv_cache, (None,)),

@@ -19,7 +19,7 @@ from model_export.feedback import DAMPING, Factors, factorize, round_with_feedba
 from model_export.parallel import ROWS, Workers, slices
 from model_export.parts import Add, Attention, Gate, Linear, Norm, Part
 from model_export.progress import Progress
-from model_export.quantize import dequantize, pack, quantize
+from model_export.quantize import dequantize, pack, quantize, scale_units
 from model_export.reference import Array, attend, gate, load_tables, rms_norm, scale
 from model_export.refine import refine
 from model_export.resume import PartStore
@@ -182,7 +182,7 @@ def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float
     portions = slices(weight.rows.shape[0], ROWS)
 
     def plainly(rows: slice) -> Quantized:
-        return quantize(weight.rows.read(rows.start, rows.stop), 8, weight.block_size, weight.name)
+        return quantize(weight.rows.read(rows.start, rows.stop), 8, weight.block_size, weight.name, lean=weight.lean)
 
     if weight.bits == 8:
         parts = workers.map(plainly, portions)
@@ -196,8 +196,10 @@ def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float
 def _portion(weight: Weight, rows: slice, factors: Factors) -> Quantized:
     block = weight.block_size
     matrix = np.ascontiguousarray(weight.rows.read(rows.start, rows.stop).T)
-    rounded = round_with_feedback(matrix, factors, block, weight.name)
-    refine(matrix, rounded, factors, block)
+    # A seventh of a row's largest weight is about its largest scale; what feedback adds beyond it is clipped.
+    units = scale_units(np.abs(matrix).max(axis=0) / np.float32(7)) if weight.lean else None
+    rounded = round_with_feedback(matrix, factors, block, weight.name, units)
+    refine(matrix, rounded, factors, block, units)
     blocks, count = rounded.scales.shape
     codes = np.full((count, blocks * block), 8, dtype=np.uint8)
     codes[:, : len(matrix)] = rounded.codes.T

@@ -56,6 +56,11 @@ class Decoder:
         """That of each layer."""
         return [part for layer in self.layers for part in layer if isinstance(part, Attention)]
 
+    @property
+    def plain_logits(self) -> bool:
+        """Whether logits are what the head gives."""
+        return self.logits_factor == 1 and self.logits_softcap is None
+
 
 @cache
 def decoder(config: ModelConfig) -> Decoder:

@@ -169,6 +169,7 @@ def describe(
             "bits_per_weight": round(bits_per_weight(weights), 4) if quantized else None,
             "block_size": options.block_size if quantized else None,
             "activations": options.activations if quantized else "float32",
+            "scale_bits": options.scales if quantized else None,
         },
         "tokenizer": facts.described(),
         "sampling_defaults": sampling,

@@ -22,7 +22,7 @@ from model_export.rope import table_names
 from model_export.rope import tables as rope_tables
 from model_export.rows import CheckpointRows, ComputedRows, Rows, StackedRows
 from model_export.safetensors_file import TensorSpec
-from model_export.storage import STORAGES, Scales, Storage, Values
+from model_export.storage import STOCK, Scales, Storage, Values, storage_of
 
 SLAB = 4 * 1024 * 1024  # weights quantized at a time, by one thread
 
@@ -45,7 +45,12 @@ class Weight:
     bits: int | None = None
     block_size: int = 32
     rounding: Rounding = "nearest"
-    storage: Storage = STORAGES["stock"]
+    storage: Storage = STOCK
+
+    @property
+    def lean(self) -> bool:
+        """Whether its scales are those that 8 bits can hold."""
+        return self.bits is not None and self.storage.lean(self.bits)
 
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:
@@ -72,7 +77,7 @@ class Weight:
             if self.rounding == "kept":
                 codes, scales = self.rows.codes(*slab, bits)
                 return pack(codes, bits), scales
-            return quantize(self.rows.read(*slab), bits, self.block_size, self.name, self.rounding)
+            return quantize(self.rows.read(*slab), bits, self.block_size, self.name, self.rounding, self.lean)
 
         yield from self.stored(quantized, pool, window)
 
@@ -137,7 +142,16 @@ def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) ->
     weights.append(norm(model.norm))
     if not config.tie_word_embeddings:
         weights.append(matrix(HEAD, CheckpointRows(checkpoint, HEAD), head_bits))
-    return [replace(weight, storage=STORAGES[options.kernels]) for weight in weights]
+    return [stored_for(weight, config, options) for weight in weights]
+
+
+def stored_for(weight: Weight, config: ModelConfig, options: ExportOptions) -> Weight:
+    """The weight, stored as the options say.
+
+    The head's second pass knows what logits mean for a token's choice only if nothing is done to them behind it.
+    """
+    head = weight.name == (EMBEDDING if config.tie_word_embeddings else HEAD) and decoder(config).plain_logits
+    return replace(weight, storage=storage_of(options.kernels, options.scales, head))
 
 
 T = TypeVar("T")
