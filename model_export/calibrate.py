@@ -27,6 +27,8 @@ from model_export.weights import Weight, array_bytes
 
 # More than inside: a tied head is a table too, where the errors of all its values count alike.
 HEAD_DAMPING = 0.5
+# A row's largest scale is about a seventh of its largest weight; what feedback adds may ask for more.
+ROOM = np.float32(1.4 / 7)
 
 Quantized = tuple[NDArray[np.uint8], NDArray[np.float16]]
 
@@ -196,8 +198,7 @@ def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float
 def _portion(weight: Weight, rows: slice, factors: Factors) -> Quantized:
     block = weight.block_size
     matrix = np.ascontiguousarray(weight.rows.read(rows.start, rows.stop).T)
-    # A seventh of a row's largest weight is about its largest scale; what feedback adds beyond it is clipped.
-    units = scale_units(np.abs(matrix).max(axis=0) / np.float32(7)) if weight.lean else None
+    units = scale_units(np.abs(matrix).max(axis=0) * ROOM) if weight.lean else None
     rounded = round_with_feedback(matrix, factors, block, weight.name, units)
     refine(matrix, rounded, factors, block, units)
     blocks, count = rounded.scales.shape

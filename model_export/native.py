@@ -234,7 +234,7 @@ def split(
         the high nibbles as values of 4 bits, uint8 `(N, blocks, 16)`; the low nibbles as they are stored, uint8
         `(groups, records, 512)`; and the rows' spreads, float32 `(N,)`.
     """
-    low = values & 15
+    low: NDArray[np.uint8] = values & np.uint8(15)
     left_out = scales.astype(np.float64) ** 2 * ((low.astype(np.float64) - 7.5) ** 2).mean(axis=2)
     spreads = np.sqrt(left_out.max(axis=1)).astype(np.float32)
     return pack_pairs(values >> 4, 4), pack(pack_pairs(low, 4), scales, 4, padding=0)[:, :, SCALE_BYTES:], spreads

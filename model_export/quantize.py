@@ -112,7 +112,8 @@ def scale_units(largest: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         float32 of that shape: numbers of four significant bits, at least a 127th of the largest.
     """
     mantissa, exponent = np.frexp(np.maximum(largest.astype(np.float64) / LARGEST_MULTIPLE, SMALLEST_UNIT))
-    return np.ldexp(np.ceil(mantissa * 16) / 16, exponent).astype(np.float32)
+    units: NDArray[np.float32] = np.ldexp(np.ceil(mantissa * 16) / 16, exponent).astype(np.float32)
+    return units
 
 
 def snap(scales: NDArray[np.float16], units: NDArray[np.float32]) -> NDArray[np.float16]:
