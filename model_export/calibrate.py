@@ -1,8 +1,9 @@
 """Calibrated quantization: each linear layer is rounded for the inputs that a text gives it.
 
 The text runs through the decoder layer by layer, in plain numpy. At every linear layer its inputs' second moments are
-gathered, the weight is rounded with error feedback, and the text goes on through the rounded weight, so that later
-layers make up for earlier ones' errors too. Memory holds one layer's weights and moments, and the text's hidden states.
+gathered, the weight is rounded with error feedback, and the text goes on through the rounded weight. It also goes
+through the unrounded ones: what they give is what a rounded layer aims at, so that later layers make up for earlier
+ones' errors. Memory holds one layer's weights and moments, and the text's hidden states of both models.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export.config import ModelConfig
-from model_export.feedback import DAMPING, Factors, factorize, round_with_feedback
+from model_export.feedback import DAMPING, Factors, factorize, round_with_feedback, rounding_order
 from model_export.parallel import ROWS, Workers, slices
 from model_export.progress import Progress
 from model_export.quantize import dequantize, pack, quantize
 from model_export.reference import Array, attend, gate, rms_norm
 from model_export.refine import refine
 from model_export.resume import PartStore
+from model_export.shift import Aim, Shift, missing
 from model_export.weights import COSINES, EMBEDDING, HEAD, SINES, Weight, array_bytes
 
 # More than inside: a tied head is a table too, where the errors of all its values count alike.
 HEAD_DAMPING = 0.5
+EXACT, ROUNDED = 0, 1  # the models that the text runs through
 LINEARS = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")  # in order of use
 
 Quantized = tuple[NDArray[np.uint8], NDArray[np.float16]]
@@ -53,14 +56,15 @@ class Calibrator:
         self._config, self._weights, self._ids = config, {weight.name: weight for weight in weights}, ids
         self._workers, self._store = workers, store
         self._cosines, self._sines = (self._vector(n)[: ids.shape[1]] for n in (COSINES, SINES))
-        self._hidden = np.empty(0, dtype=np.float32)  # (windows * length, hidden_size), after the finished layers
+        # After the finished layers, of the unrounded and of the rounded model: (2, windows * length, hidden_size).
+        self._hidden = np.empty(0, dtype=np.float32)
 
     def run(self) -> None:
         """Quantize all that isn't in the store yet; shows the progress on stderr."""
         start, layers = self._store.finished, self._config.num_hidden_layers
         todo = [w for w in self._weights.values() if self.covers(w) and self._part(w) >= start]
         self._progress = Progress(sum(w.rows.source_bytes for w in todo), done="calibrated")
-        self._hidden = self._store.hidden() if start else embed(self._weights[EMBEDDING], self._ids)
+        self._hidden = self._store.hidden() if start else np.stack([embed(self._weights[EMBEDDING], self._ids)] * 2)
         for part in range(start, layers + 1):
             tensors = self._quantize_layer(f"model.layers.{part}") if part < layers else self._quantize_head()
             self._store.save(part, tensors, self._hidden)
@@ -91,8 +95,8 @@ class Calibrator:
     def _quantize_head(self) -> dict[str, NDArray[np.generic]]:
         if not self.covers(self._head):
             return {}
-        inputs = rms_norm(self._hidden, self._vector("model.norm.weight"), self._config.rms_norm_eps)
-        values, scales = quantize_for(inputs, self._head, self._workers, HEAD_DAMPING)
+        inputs = rms_norm(self._hidden[ROUNDED], self._vector("model.norm.weight"), self._config.rms_norm_eps)
+        values, scales = quantize_for(inputs, self._head, self._workers, damping=HEAD_DAMPING)
         self._progress.advance(self._head.name, self._head.rows.source_bytes)
         return {self._head.name: values, _scales_of(self._head): scales}
 
@@ -105,19 +109,23 @@ class Calibrator:
             if linear in ("self_attn.qkv_proj", "mlp.gate_up_proj"):
                 norm = "input_layernorm" if linear == "self_attn.qkv_proj" else "post_attention_layernorm"
                 inputs = rms_norm(self._hidden, self._vector(f"{layer}.{norm}.weight"), self._config.rms_norm_eps)
-            values, scales = quantize_for(inputs, weight, self._workers)
+            adds = linear in ("self_attn.o_proj", "mlp.down_proj")
+            aim = Aim(inputs[EXACT], missing(self._hidden) if adds else None)
+            values, scales = quantize_for(inputs[ROUNDED], weight, self._workers, aim)
             tensors |= {weight.name: values, _scales_of(weight): scales}
-            rounded = dequantize(values, scales, weight.bits or 4, weight.rows.shape[1])
-            inputs = self._pass(f"{layer}.{linear}", inputs, rounded)
+            matrices = (weight.rows.read(0, weight.rows.shape[0]), self._rounded(weight, values, scales))
+            inputs = np.stack([self._pass(f"{layer}.{linear}", *pair) for pair in zip(inputs, matrices, strict=True)])
+            if adds:
+                self._hidden = self._hidden + inputs
             self._progress.advance(weight.name, weight.rows.source_bytes)
         return tensors
 
-    def _pass(self, name: str, inputs: Array, rounded: Array) -> Array:
+    def _pass(self, name: str, inputs: Array, matrix: Array) -> Array:
         """Take inputs `(tokens, K)` through a linear layer and what follows it; gives the next one's inputs."""
         bias = self._find(f"{name}.bias")
 
         def outputs(rows: slice) -> Array:
-            product: Array = inputs[rows] @ rounded.T
+            product: Array = inputs[rows] @ matrix.T
             return product if bias is None else product + bias
 
         def attended(window: slice) -> Array:
@@ -129,10 +137,10 @@ class Calibrator:
             "gate_up_proj": (lambda rows: gate(self._config, outputs(rows)), ROWS),
         }
         function, step = steps.get(name.rsplit(".", 1)[1], (outputs, ROWS))
-        result = np.concatenate(self._workers.map(function, slices(len(inputs), step)))
-        if name.endswith(("o_proj", "down_proj")):
-            self._hidden = self._hidden + result
-        return result
+        return np.concatenate(self._workers.map(function, slices(len(inputs), step)))
+
+    def _rounded(self, weight: Weight, values: NDArray[np.uint8], scales: NDArray[np.float16]) -> Array:
+        return dequantize(values, scales, weight.bits or 4, weight.rows.shape[1])
 
     def _find(self, name: str) -> Array | None:
         return self._vector(name) if name in self._weights else None
@@ -154,13 +162,16 @@ def embed(embedding: Weight, ids: NDArray[np.int64]) -> Array:
     return found
 
 
-def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float = DAMPING) -> Quantized:
+def quantize_for(
+    inputs: Array, weight: Weight, workers: Workers, aim: Aim | None = None, damping: float = DAMPING
+) -> Quantized:
     """Quantize a weight for its inputs, float32 `(tokens, K)`; 8 bits have nothing to gain from them.
 
     Args:
-        inputs: of the linear layer.
+        inputs: of the linear layer, in the rounded model.
         weight: of 4 or 8 bits.
         workers: threads.
+        aim: what to give for them; None for what the unrounded weight does.
         damping: as for `model_export.feedback.factorize`.
 
     Returns:
@@ -177,21 +188,29 @@ def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float
     if weight.bits == 8:
         parts = workers.map(plainly, portions)
     else:
-        factors = factorize(workers.second_moments(inputs), damping)
-        parts = workers.map(lambda rows: _portion(weight, rows, factors), portions)
+        moments = workers.moments(inputs, inputs)
+        mean, order = np.diagonal(moments).mean(), rounding_order(np.diagonal(moments), weight.block_size)
+        factors = factorize(moments[np.ix_(order, order)], damping)
+        del moments
+        shift = Shift.towards(aim, inputs, factors, order, float(mean), workers) if aim and mean > 0 else None
+        parts = workers.map(lambda rows: _portion(weight, rows, factors, order, shift), portions)
     values, scales = zip(*parts, strict=True)
     return np.concatenate(values), np.concatenate(scales)
 
 
-def _portion(weight: Weight, rows: slice, factors: Factors) -> Quantized:
+def _portion(weight: Weight, rows: slice, factors: Factors, order: NDArray[np.intp], shift: Shift | None) -> Quantized:
     block = weight.block_size
-    matrix = np.ascontiguousarray(weight.rows.read(rows.start, rows.stop).T)
+    matrix = np.ascontiguousarray(weight.rows.read(rows.start, rows.stop).T[order])
+    if shift is not None:
+        shift.apply(matrix, rows)
     rounded = round_with_feedback(matrix, factors, block, weight.name)
     refine(matrix, rounded, factors, block)
     blocks, count = rounded.scales.shape
     codes = np.full((count, blocks * block), 8, dtype=np.uint8)
-    codes[:, : len(matrix)] = rounded.codes.T
-    return pack(codes.reshape(count, blocks, block), 4), np.ascontiguousarray(rounded.scales.T)
+    codes[:, order] = rounded.codes.T
+    scales = np.empty((count, blocks), dtype=np.float16)
+    scales[:, order[::block] // block] = rounded.scales.T
+    return pack(codes.reshape(count, blocks, block), 4), scales
 
 
 def _scales_of(weight: Weight) -> str:

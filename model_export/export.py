@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from model_export import artefact, graph, pooling, prefixes, safetensors_file, tokenizer
 from model_export.budget import bits_per_weight, check_budget, spend, widest
 from model_export.calibrate import Calibrator
-from model_export.calibration import load_windows
+from model_export.calibration import load_windows, window_count
 from model_export.config import ModelConfig
 from model_export.errors import PoolingUnsupported
 from model_export.files import Files
@@ -58,7 +59,10 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
         weights = keep(weights)
     text = np.empty((0, 0), dtype=np.int64)
     if options.calibrates:
-        text = load_windows(options.calibration, reference, facts, context, config.vocab_size)
+        parameters = sum(prod(weight.rows.shape) for weight in weights)
+        text = load_windows(options.calibration, reference, facts, context, config.vocab_size)[
+            : window_count(parameters)
+        ]
     if options.bits_per_weight is not None:
         check_budget(weights, options.bits_per_weight, options.head_bits)
     with artefact.staging(out) as stage, workers(options.threads) as threads:
