@@ -27,6 +27,7 @@ from model_export.progress import Progress
 from model_export.resume import PartStore, state_key
 from model_export.safetensors_file import Layout
 from model_export.sensitivity import WINDOWS, Sensitivity
+from model_export.smoothing import smoothed
 from model_export.source import Source
 from model_export.tokenizer import TokenizerFacts
 from model_export.weights import EMBEDDING, HEAD, Weight, plan
@@ -57,6 +58,8 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
     weights = plan(config, options, checkpoint)
     if options.rounding == "kept":
         weights = keep(weights)
+    elif options.quantization == "int4":
+        weights = smoothed(weights)
     text = np.empty((0, 0), dtype=np.int64)
     if options.calibrates:
         parameters = sum(prod(weight.rows.shape) for weight in weights)
