@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export.config import ModelConfig
-from model_export.feedback import DAMPING, Factors, factorize, round_with_feedback, rounding_order
+from model_export.feedback import DAMPING, round_with_feedback
 from model_export.parallel import ROWS, Workers, slices
 from model_export.progress import Progress
 from model_export.quantize import dequantize, pack, quantize
 from model_export.reference import Array, attend, gate, rms_norm
 from model_export.refine import refine
 from model_export.resume import PartStore
-from model_export.shift import Aim, Shift, missing
+from model_export.shift import Aim, Moments, Shift, missing
 from model_export.weights import COSINES, EMBEDDING, HEAD, SINES, Weight, array_bytes
 
 # More than inside: a tied head is a table too, where the errors of all its values count alike.
@@ -188,18 +188,15 @@ def quantize_for(
     if weight.bits == 8:
         parts = workers.map(plainly, portions)
     else:
-        moments = workers.moments(inputs, inputs)
-        mean, order = np.diagonal(moments).mean(), rounding_order(np.diagonal(moments), weight.block_size)
-        factors = factorize(moments[np.ix_(order, order)], damping)
-        del moments
-        shift = Shift.towards(aim, inputs, factors, order, float(mean), workers) if aim and mean > 0 else None
-        parts = workers.map(lambda rows: _portion(weight, rows, factors, order, shift), portions)
+        moments = Moments.of(inputs, weight.block_size, damping, workers)
+        shift = Shift.towards(aim, inputs, weight.rows, moments, workers) if aim and moments.mean > 0 else None
+        parts = workers.map(lambda rows: _portion(weight, rows, moments, shift), portions)
     values, scales = zip(*parts, strict=True)
     return np.concatenate(values), np.concatenate(scales)
 
 
-def _portion(weight: Weight, rows: slice, factors: Factors, order: NDArray[np.intp], shift: Shift | None) -> Quantized:
-    block = weight.block_size
+def _portion(weight: Weight, rows: slice, moments: Moments, shift: Shift | None) -> Quantized:
+    block, order, factors = weight.block_size, moments.order, moments.factors
     matrix = np.ascontiguousarray(weight.rows.read(rows.start, rows.stop).T[order])
     if shift is not None:
         shift.apply(matrix, rows)

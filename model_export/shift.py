@@ -12,8 +12,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model_export.feedback import Array, Factors, solve
-from model_export.parallel import Workers
+from model_export.feedback import Array, Factors, factorize, rounding_order, solve
+from model_export.parallel import ROWS, Workers, slices
+from model_export.rows import Rows
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The second moments of a layer's inputs.
+
+    Attributes:
+        order: to round columns in, from `model_export.feedback.rounding_order`.
+        mean: of the diagonal.
+        factors: of the moments in this order, over the mean.
+    """
+
+    order: NDArray[np.intp]
+    mean: float
+    factors: Factors
+
+    @classmethod
+    def of(cls, inputs: Array, block_size: int, damping: float, workers: Workers) -> Moments:
+        """Gather them: inputs are float32 `(tokens, K)`."""
+        moments = workers.moments(inputs, inputs)
+        diagonal = np.diagonal(moments)
+        order, mean = rounding_order(diagonal, block_size), float(diagonal.mean())
+        return cls(order, mean, factorize(moments[np.ix_(order, order)], damping))
 
 
 @dataclass(frozen=True)
@@ -34,37 +58,43 @@ class Shift:
     """The way from a weight to what it should be, in the order of rounding.
 
     Attributes:
-        factor: float32 `(K, K)`.
+        factor: float32 `(K, K)`, or None.
         addend: float32 `(K, N)`, or None.
     """
 
-    factor: Array
+    factor: Array | None
     addend: Array | None
 
     @classmethod
-    def towards(
-        cls, aim: Aim, inputs: Array, factors: Factors, order: NDArray[np.intp], mean: float, workers: Workers
-    ) -> Shift:
+    def towards(cls, aim: Aim, inputs: Array, weight: Rows, moments: Moments, workers: Workers) -> Shift:
         """Find it.
 
         Args:
             aim: what to give.
             inputs: for which, float32 `(tokens, K)`.
-            factors: of their second moments in this order, over the mean of these moments' diagonal.
-            order: from `model_export.feedback.rounding_order`.
-            mean: the same mean.
+            weight: `(N, K)`.
+            moments: of the inputs.
             workers: threads.
         """
 
         def solved(right: NDArray[np.float64]) -> Array:
-            return solve(factors, (right / mean).astype(np.float32), workers)
+            return solve(moments.factors, (right / moments.mean).astype(np.float32), workers)
 
-        factor = solved(workers.moments(inputs, aim.exact - inputs)[np.ix_(order, order)])
-        return cls(factor, None if aim.missing is None else solved(workers.moments(inputs, aim.missing)[order]))
+        wrong, order, addend = aim.exact - inputs, moments.order, aim.missing
+        rows, columns = weight.shape
+        if rows >= columns:
+            factor = solved(workers.moments(inputs, wrong)[np.ix_(order, order)])
+            return cls(factor, None if addend is None else solved(workers.moments(inputs, addend)[order]))
+        # With fewer outputs than inputs it takes less time to go by way of what the outputs lack.
+        matrix = weight.read(0, rows)
+        lacking = np.concatenate(workers.map(lambda part: wrong[part] @ matrix.T, slices(len(wrong), ROWS)))
+        if addend is not None:
+            lacking += addend
+        return cls(None, solved(workers.moments(inputs, lacking)[order]))
 
     def apply(self, matrix: Array, rows: slice) -> None:
         """Change these rows of a weight in place, as `(K, N)` in the order of rounding."""
-        change = self.factor @ matrix
+        change = np.zeros_like(matrix) if self.factor is None else self.factor @ matrix
         if self.addend is not None:
             change += self.addend[:, rows]
         matrix += change

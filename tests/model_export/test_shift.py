@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from model_export.feedback import factorize, rounding_order
 from model_export.parallel import workers
-from model_export.shift import Aim, Shift, missing
+from model_export.rows import ComputedRows
+from model_export.shift import Aim, Moments, Shift, missing
 
 Array = NDArray[np.float32]
-TOKENS, K, N = 400, 64, 48
+TOKENS, K = 400, 64
 
 
 def normal(*shape: int, seed: int) -> Array:
@@ -17,35 +18,38 @@ def normal(*shape: int, seed: int) -> Array:
 
 def shifted(weight: Array, inputs: Array, aim: Aim) -> Array:
     """The weight `(K, N)` after the shift, in its own order."""
-    moments = (inputs.T @ inputs).astype(np.float64)
-    mean, order = float(np.diagonal(moments).mean()), rounding_order(np.diagonal(moments), 32)
+    found = np.empty_like(weight)
     with workers(2) as pool:
-        shift = Shift.towards(aim, inputs, factorize(moments[np.ix_(order, order)], 1e-5), order, mean, pool)
-    found, moved = np.empty_like(weight), weight[order]
-    for rows in (slice(0, 16), slice(16, N)):
-        part = np.ascontiguousarray(moved[:, rows])
+        moments = Moments.of(inputs, 32, 1e-5, pool)
+        shift = Shift.towards(aim, inputs, ComputedRows(np.ascontiguousarray(weight.T)), moments, pool)
+    for rows in (slice(0, 16), slice(16, weight.shape[1])):
+        part = np.ascontiguousarray(weight[moments.order, rows])
         shift.apply(part, rows)
-        found[order, rows] = part
+        found[moments.order, rows] = part
     return found
 
 
-def test_a_weight_makes_up_for_wrong_inputs() -> None:
-    exact, weight = normal(TOKENS, K, seed=0), normal(K, N, seed=1)
-    mixing = np.eye(K, dtype=np.float32) + np.float32(0.1) * normal(K, K, seed=2)
+@pytest.mark.parametrize("n", [48, 80])
+def test_a_weight_makes_up_for_wrong_inputs(n: int) -> None:
+    exact, weight = normal(TOKENS, K, seed=0), normal(K, n, seed=1)
+    mixing = np.eye(K, dtype=np.float32) + np.float32(0.1) * normal(K, K, seed=2) / 8
     inputs = exact @ mixing  # a loss that a weight can undo
     found = shifted(weight, inputs, Aim(exact, None))
     np.testing.assert_allclose(inputs @ found, exact @ weight, atol=0.02)
 
 
-def test_a_weight_adds_what_the_hidden_states_lack() -> None:
-    inputs, weight, lacking = (normal(*shape, seed=i) for i, shape in enumerate(((TOKENS, K), (K, N), (K, N))))
+@pytest.mark.parametrize("n", [48, 80])
+def test_a_weight_adds_what_the_hidden_states_lack(n: int) -> None:
+    inputs, weight, lacking = (normal(*shape, seed=i) for i, shape in enumerate(((TOKENS, K), (K, n), (K, n))))
     found = shifted(weight, inputs, Aim(inputs, inputs @ lacking))
     np.testing.assert_allclose(found, weight + lacking, atol=0.01)
 
 
-def test_right_inputs_leave_a_weight_as_it_is() -> None:
-    inputs, weight = normal(TOKENS, K, seed=0), normal(K, N, seed=1)
-    np.testing.assert_array_equal(shifted(weight, inputs, Aim(inputs, np.zeros((TOKENS, N), np.float32))), weight)
+@pytest.mark.parametrize("n", [48, 80])
+def test_right_inputs_leave_a_weight_as_it_is(n: int) -> None:
+    inputs, weight = normal(TOKENS, K, seed=0), normal(K, n, seed=1)
+    aim = Aim(inputs, np.zeros((TOKENS, n), dtype=np.float32))
+    np.testing.assert_array_equal(shifted(weight, inputs, aim), weight)
 
 
 def test_hidden_states_lack_little_where_they_are_huge() -> None:
