@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -53,3 +54,27 @@ class Judged:
         return [
             t.id for t in self._engine.generate(prompt, SamplingParams(temperature=0), tokens, stop, Cancellation())
         ]
+
+
+class Remembered:
+    """A model that answers every question once: its logits wait on disk until they are wanted again."""
+
+    def __init__(self, model: Answers, directory: Path) -> None:
+        """Wrap it; a question's logits take `4 * S * vocab_size` bytes in the directory."""
+        self._model, self._directory = model, directory
+        self._greedy: dict[tuple[int, ...], list[int]] = {}
+
+    def logits(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """As the model's."""
+        file = self._directory / f"{sha256(ids.tobytes()).hexdigest()}.npy"
+        if not file.exists():
+            np.save(file, self._model.logits(ids))
+        found: NDArray[np.float32] = np.load(file)
+        return found
+
+    def greedy(self, prompt: list[int], tokens: int) -> list[int]:
+        """As the model's."""
+        question = (*prompt, tokens)
+        if question not in self._greedy:
+            self._greedy[question] = self._model.greedy(prompt, tokens)
+        return self._greedy[question]

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from bench.llama_cpp.convert import KINDS, REFERENCE_PYTHON, converted
 from bench.llama_cpp.gguf import bits_per_weight, read_tensors, types_by_class
 from bench.llama_cpp.logits import GgufJudged
-from bench.logits import Answers, Judged
+from bench.logits import Answers, Judged, Remembered
 from bench.machine import print_ceiling
 from model_export.errors import ExportError
 from model_export.export import export
@@ -127,10 +127,12 @@ def measure(directories: Sequence[Path], model: str, text: str, args: argparse.N
     with tempfile.TemporaryDirectory(prefix="firebrick-") as work:
         source = resolve(model, None)
         export(source, Path(work) / "float", ExportOptions(quantization="none"))
-        reference = Judged(Path(work) / "float", args.threads)
+        model_itself = Judged(Path(work) / "float", args.threads)
+        artefact = model_itself.artefact
+        reference = Remembered(model_itself, Path(work))
         tokenizer = Tokenizer.from_file(str(Path(work) / "float" / "tokenizer.json"))
-        length = min(args.window, reference.artefact.context_length // 2)
-        ids = windows(tokenizer, text, reference.artefact.prefix_ids, length, args.windows)
+        length = min(args.window, artefact.context_length // 2)
+        ids = windows(tokenizer, text, artefact.prefix_ids, length, args.windows)
         results = {"float": {**bits(32.0), **statistics(judge(reference, reference, ids, args.greedy))}}
         for directory in directories:
             scores = judge(Judged(directory, args.threads), reference, ids, args.greedy)
@@ -138,8 +140,7 @@ def measure(directories: Sequence[Path], model: str, text: str, args: argparse.N
         parameters = summary(read_artefact(Path(work) / "float"))["parameters"]
         for kind, gguf in converted(source, args.llama, Path(work), args.reference_python, args.threads):
             tensors = read_tensors(gguf)
-            stop = reference.artefact.eos_token_ids
-            with GgufJudged(gguf, stop, length + args.greedy, args.threads) as judged:
+            with GgufJudged(gguf, artefact.eos_token_ids, length + args.greedy, args.threads) as judged:
                 scores = judge(judged, reference, ids, args.greedy)
             theirs = bits(bits_per_weight(tensors, parameters))
             results[f"llama.cpp {kind}"] = {**theirs, "types": types_by_class(tensors), **statistics(scores)}

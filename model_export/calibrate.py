@@ -1,8 +1,9 @@
 """Calibrated quantization: each linear layer is rounded for the inputs that a text gives it.
 
 The text runs through the decoder layer by layer, in plain numpy. At every linear layer its inputs' second moments are
-gathered, the weight is rounded with error feedback, and the text goes on through the rounded weight, so that later
-layers make up for earlier ones' errors too. Memory holds one layer's weights and moments, and the text's hidden states.
+gathered, the weight is rounded with error feedback, and the text goes on through the rounded weight. It also goes
+through the unrounded ones: what they give is what a rounded layer aims at, so that later layers make up for earlier
+ones' errors. Memory holds one layer's weights and moments, and the text's hidden states of both models.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from model_export.config import ModelConfig
 from model_export.decoder import EMBEDDING, HEAD, decoder
-from model_export.feedback import DAMPING, Factors, factorize, round_with_feedback
+from model_export.feedback import DAMPING, round_with_feedback
 from model_export.parallel import ROWS, Workers, slices
 from model_export.parts import Add, Attention, Gate, Linear, Norm, Part
 from model_export.progress import Progress
@@ -23,12 +24,14 @@ from model_export.quantize import dequantize, pack, quantize, scale_units
 from model_export.reference import Array, attend, gate, load_tables, rms_norm, scale
 from model_export.refine import refine
 from model_export.resume import PartStore
+from model_export.shift import Aim, Moments, Shift, missing
 from model_export.weights import Weight, array_bytes
 
 # More than inside: a tied head is a table too, where the errors of all its values count alike.
 HEAD_DAMPING = 0.5
 # A row's largest scale is about a seventh of its largest weight; what feedback adds may ask for more.
 ROOM = np.float32(1.4 / 7)
+EXACT, ROUNDED = 0, 1  # the models that the text runs through
 
 Quantized = tuple[NDArray[np.uint8], NDArray[np.float16]]
 
@@ -58,7 +61,8 @@ class Calibrator:
         self._workers, self._store = workers, store
         self._model = decoder(config)
         self._tables = load_tables(config, self._find, ids.shape[1])
-        self._hidden = np.empty(0, dtype=np.float32)  # (windows * length, hidden_size), after the finished layers
+        # After the finished layers, of the unrounded and of the rounded model: (2, windows * length, hidden_size).
+        self._hidden = np.empty(0, dtype=np.float32)
 
     def run(self) -> None:
         """Quantize all that isn't in the store yet; shows the progress on stderr."""
@@ -72,7 +76,8 @@ class Calibrator:
         self._progress.close()
 
     def _embedded(self) -> Array:
-        return scale(embed(self._weights[EMBEDDING], self._ids), self._model.embedding_factor)
+        embedded = scale(embed(self._weights[EMBEDDING], self._ids), self._model.embedding_factor)
+        return np.stack([embedded] * 2)
 
     def contents(self, weight: Weight) -> Iterator[tuple[str, Iterable[memoryview]]]:
         """Give the bytes of a weight's tensors; `run` has quantized it, and `covers` holds for it."""
@@ -99,8 +104,8 @@ class Calibrator:
     def _quantize_head(self) -> dict[str, NDArray[np.generic]]:
         if not self.covers(self._head):
             return {}
-        inputs = self._norm(self._model.norm, self._hidden)
-        values, scales = quantize_for(inputs, self._head, self._workers, HEAD_DAMPING)
+        inputs = self._norm(self._model.norm, self._hidden[ROUNDED])
+        values, scales = quantize_for(inputs, self._head, self._workers, damping=HEAD_DAMPING)
         self._progress.advance(self._head.name, self._head.rows.source_bytes)
         return {self._head.name: values, _scales_of(self._head): scales}
 
@@ -114,10 +119,13 @@ class Calibrator:
                     x = self._norm(part, x)
                 case Linear():
                     weight = self._weights[part.weight]
-                    values, scales = quantize_for(x, weight, self._workers)
+                    lacks = missing(self._hidden) / following.factor if isinstance(following, Add) else None
+                    values, scales = quantize_for(x[ROUNDED], weight, self._workers, Aim(x[EXACT], lacks))
                     tensors |= {weight.name: values, _scales_of(weight): scales}
+                    exact = weight.rows.read(0, weight.rows.shape[0])
                     rounded = dequantize(values, scales, weight.bits or 4, weight.rows.shape[1])
-                    x = self._pass(part, following, x, rounded)
+                    pairs = zip(x, (exact, rounded), strict=True)
+                    x = np.stack([self._pass(part, following, *pair) for pair in pairs])
                     self._progress.advance(weight.name, weight.rows.source_bytes)
                 case Add():
                     x = self._hidden = self._hidden + scale(x, part.factor)
@@ -126,7 +134,7 @@ class Calibrator:
     def _norm(self, part: Norm, x: Array) -> Array:
         return rms_norm(x, self._vector(part.weight), part.stored_epsilon)
 
-    def _pass(self, part: Linear, following: Part | None, inputs: Array, rounded: Array) -> Array:
+    def _pass(self, part: Linear, following: Part | None, inputs: Array, matrix: Array) -> Array:
         """Take inputs `(tokens, K)` through a linear layer and through attention or a gate, if that follows it.
 
         The two go together because what is between them is large.
@@ -135,7 +143,7 @@ class Calibrator:
         step = self._ids.shape[1] if isinstance(following, Attention) else ROWS
 
         def outputs(rows: slice) -> Array:
-            product: Array = inputs[rows] @ rounded.T
+            product: Array = inputs[rows] @ matrix.T
             product = product if bias is None else product + bias
             match following:
                 case Attention():
@@ -166,13 +174,16 @@ def embed(embedding: Weight, ids: NDArray[np.int64]) -> Array:
     return found
 
 
-def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float = DAMPING) -> Quantized:
+def quantize_for(
+    inputs: Array, weight: Weight, workers: Workers, aim: Aim | None = None, damping: float = DAMPING
+) -> Quantized:
     """Quantize a weight for its inputs, float32 `(tokens, K)`; 8 bits have nothing to gain from them.
 
     Args:
-        inputs: of the linear layer.
+        inputs: of the linear layer, in the rounded model.
         weight: of 4 or 8 bits.
         workers: threads.
+        aim: what to give for them; None for what the unrounded weight does.
         damping: as for `model_export.feedback.factorize`.
 
     Returns:
@@ -189,22 +200,27 @@ def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float
     if weight.bits == 8:
         parts = workers.map(plainly, portions)
     else:
-        factors = factorize(workers.second_moments(inputs), damping)
-        parts = workers.map(lambda rows: _portion(weight, rows, factors), portions)
+        moments = Moments.of(inputs, weight.block_size, damping, workers)
+        shift = Shift.towards(aim, inputs, weight.rows, moments, workers) if aim and moments.mean > 0 else None
+        parts = workers.map(lambda rows: _portion(weight, rows, moments, shift), portions)
     values, scales = zip(*parts, strict=True)
     return np.concatenate(values), np.concatenate(scales)
 
 
-def _portion(weight: Weight, rows: slice, factors: Factors) -> Quantized:
-    block = weight.block_size
-    matrix = np.ascontiguousarray(weight.rows.read(rows.start, rows.stop).T)
+def _portion(weight: Weight, rows: slice, moments: Moments, shift: Shift | None) -> Quantized:
+    block, order, factors = weight.block_size, moments.order, moments.factors
+    matrix = np.ascontiguousarray(weight.rows.read(rows.start, rows.stop).T[order])
+    if shift is not None:
+        shift.apply(matrix, rows)
     units = scale_units(np.abs(matrix).max(axis=0) * ROOM) if weight.lean else None
     rounded = round_with_feedback(matrix, factors, block, weight.name, units)
     refine(matrix, rounded, factors, block, units)
     blocks, count = rounded.scales.shape
     codes = np.full((count, blocks * block), 8, dtype=np.uint8)
-    codes[:, : len(matrix)] = rounded.codes.T
-    return pack(codes.reshape(count, blocks, block), 4), np.ascontiguousarray(rounded.scales.T)
+    codes[:, order] = rounded.codes.T
+    scales = np.empty((count, blocks), dtype=np.float16)
+    scales[:, order[::block] // block] = rounded.scales.T
+    return pack(codes.reshape(count, blocks, block), 4), scales
 
 
 def _scales_of(weight: Weight) -> str:

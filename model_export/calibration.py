@@ -18,8 +18,10 @@ from model_export.tokenizer import TokenizerFacts
 
 DEFAULT_TEXT = Path(__file__).with_name("calibration.jsonl")
 WINDOW = 256  # tokens that attend to each other
-WINDOWS = 32
+WINDOWS = 64
 LEAST_WINDOWS = 8
+LARGE_MODEL_WINDOWS = 32
+WEIGHTS = 100_000_000_000  # times windows: what a large model's calibration may take
 
 
 def load_windows(
@@ -57,6 +59,11 @@ def load_windows(
     rows = np.array(ids[: count * body], dtype=np.int64).reshape(count, body)
     prefix = np.tile(np.array(facts.prefix_ids, dtype=np.int64), (count, 1))
     return np.minimum(np.hstack([prefix, rows]), vocab_size - 1)
+
+
+def window_count(parameters: int) -> int:
+    """How many windows a model of so many weights is calibrated with; more are better, and take longer."""
+    return max(LARGE_MODEL_WINDOWS, min(WINDOWS, WEIGHTS // max(1, parameters)))
 
 
 def _texts(path: Path, facts: TokenizerFacts) -> Iterator[str]:

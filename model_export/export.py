@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from model_export import artefact, graph, pooling, prefixes, safetensors_file, tokenizer
 from model_export.budget import bits_per_weight, check_budget, spend, widest
 from model_export.calibrate import Calibrator
-from model_export.calibration import load_windows
+from model_export.calibration import load_windows, window_count
 from model_export.config import ModelConfig
 from model_export.decoder import EMBEDDING, HEAD
 from model_export.errors import PoolingUnsupported
@@ -26,6 +27,7 @@ from model_export.progress import Progress
 from model_export.resume import PartStore, state_key
 from model_export.safetensors_file import Layout
 from model_export.sensitivity import WINDOWS, Sensitivity
+from model_export.smoothing import smoothed
 from model_export.source import Source
 from model_export.tokenizer import TokenizerFacts
 from model_export.weights import Weight, plan
@@ -56,9 +58,14 @@ def export(source: Source, out: Path, options: ExportOptions) -> None:
     weights = plan(config, options, checkpoint)
     if options.rounding == "kept":
         weights = keep(weights)
+    elif options.quantization == "int4":
+        weights = smoothed(config, weights)
     text = np.empty((0, 0), dtype=np.int64)
     if options.calibrates:
-        text = load_windows(options.calibration, reference, facts, context, config.vocab_size)
+        parameters = sum(prod(weight.rows.shape) for weight in weights)
+        text = load_windows(options.calibration, reference, facts, context, config.vocab_size)[
+            : window_count(parameters)
+        ]
     if options.bits_per_weight is not None:
         check_budget(weights, options.bits_per_weight, options.head_bits)
     with artefact.staging(out) as stage, workers(options.threads) as threads:

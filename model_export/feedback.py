@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model_export.parallel import slices
+from model_export.parallel import ROWS, Workers, slices
 from model_export.quantize import F16_MAX, block_scales, snap
 from model_export.search import HIGHEST, LOWEST, candidate_scales
 
@@ -72,6 +72,47 @@ def factorize(hessian: NDArray[np.float64], damping: float = DAMPING) -> Factors
     factor = np.linalg.cholesky(hessian[::-1, ::-1])[::-1, ::-1]
     ends = np.diagonal(factor).copy()
     return Factors(hessian.astype(np.float32), (factor / ends).astype(np.float32), (ends**2).astype(np.float32))
+
+
+def solve(factors: Factors, right: Array, workers: Workers) -> Array:
+    """Solve H X = R by the factors of H.
+
+    Args:
+        factors: from `factorize`.
+        right: R, float32 `(K, columns)`; becomes X.
+        workers: threads.
+    """
+    upper, panels = factors.upper, slices(len(right), PANEL)
+    inverses = [np.linalg.inv(upper[panel, panel]) for panel in panels]
+
+    def portion(columns: slice) -> None:
+        part = right[:, columns].copy()
+        for panel, inverse in zip(reversed(panels), reversed(inverses), strict=True):
+            part[panel] = inverse @ (part[panel] - upper[panel, panel.stop :] @ part[panel.stop :])
+        part /= factors.diagonal[:, None]
+        for panel, inverse in zip(panels, inverses, strict=True):
+            part[panel] = inverse.T @ (part[panel] - upper[: panel.start, panel].T @ part[: panel.start])
+        right[:, columns] = part
+
+    workers.map(portion, slices(right.shape[1], ROWS))
+    return right
+
+
+def rounding_order(squares: NDArray[np.float64], block_size: int) -> NDArray[np.intp]:
+    """The order to round columns in: the blocks with the largest inputs first, as all others can make up for them.
+
+    Args:
+        squares: the diagonal of H, `(K,)`.
+        block_size: weights that share a scale; a last block that is shorter stays the last.
+
+    Returns:
+        the columns' numbers, `(K,)`.
+    """
+    whole = len(squares) // block_size
+    sums = squares[: whole * block_size].reshape(whole, block_size).sum(axis=1)
+    blocks = np.argsort(-sums, kind="stable")
+    columns = (blocks[:, None] * block_size + np.arange(block_size)).reshape(-1)
+    return np.concatenate([columns, np.arange(whole * block_size, len(squares))])
 
 
 def round_with_feedback(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from typing import TypeVar
 
 import numpy as np
@@ -39,19 +39,20 @@ class Workers:
         """Apply a function to every item; the results are in the items' order."""
         return list(self.pool.map(function, items))
 
-    def second_moments(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """XᵀX of inputs `(tokens, K)`: float64 `(K, K)`, summed from float32 parts."""
-        k = inputs.shape[1]
-        result = np.zeros((k, k), dtype=np.float64)
+    def moments(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+        """XᵀY of `(tokens, K)` and `(tokens, N)`, perhaps the same: float64 `(K, N)`, summed from float32 parts."""
+        symmetric = first is second
+        result = np.zeros((first.shape[1], second.shape[1]), dtype=np.float64)
 
         def portion(pair: tuple[slice, slice]) -> None:
-            first, second = pair
-            for part in slices(len(inputs), TOKENS):
-                result[first, second] += inputs[part, first].T @ inputs[part, second]
-            if first != second:
-                result[second, first] = result[first, second].T
+            left, right = pair
+            for part in slices(len(first), TOKENS):
+                result[left, right] += first[part, left].T @ second[part, right]
+            if symmetric and left != right:
+                result[right, left] = result[left, right].T
 
-        self.map(portion, combinations_with_replacement(slices(k, COLUMNS), 2))
+        rows, columns = (slices(x.shape[1], COLUMNS) for x in (first, second))
+        self.map(portion, combinations_with_replacement(rows, 2) if symmetric else product(rows, columns))
         return result
 
 

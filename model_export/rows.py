@@ -148,6 +148,37 @@ class StackedRows:
 
 
 @dataclass(frozen=True)
+class ScaledRows:
+    """Another tensor, each column times a factor of its own; a vector's values are its columns."""
+
+    rows: Rows
+    factors: NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows.shape
+
+    @property
+    def source_bytes(self) -> int:
+        return self.rows.source_bytes
+
+    @property
+    def dtype(self) -> str:
+        return self.rows.dtype
+
+    @property
+    def exact_bits(self) -> int | None:
+        return None
+
+    def codes(self, start: int, stop: int, bits: int) -> Codes:
+        raise NotImplementedError("exact_bits is None")
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        factors = self.factors if len(self.shape) > 1 else self.factors[start:stop]
+        return self.rows.read(start, stop) * factors
+
+
+@dataclass(frozen=True)
 class ComputedRows:
     """An array that isn't in the checkpoint."""
 

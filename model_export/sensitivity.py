@@ -151,7 +151,7 @@ class Sensitivity:
         """The share of a weight's cost that is left after error feedback, with H = U D Uᵀ: tr(D) / tr(H)."""
         if not self._calibrated:
             return 1.0
-        factors = factorize(self._workers.second_moments(inputs), damping)
+        factors = factorize(self._workers.moments(inputs, inputs), damping)
         return float(factors.diagonal.sum(dtype=np.float64) / np.trace(factors.hessian, dtype=np.float64))
 
     def _head(self, hidden: Array) -> tuple[Array, float]:

@@ -40,9 +40,5 @@ class PreTokenizerUnknown(PeerError):
     """A tokenizer splits text in a way that llama.cpp has no name for, or none that we know."""
 
 
-class GgufInvalid(PeerError):
-    """A file isn't the GGUF that it should be."""
-
-
 class RunFailed(PeerError):
     """A program of llama.cpp ended, or answered, with an error."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from model_export.calibration import WINDOW, load_windows
+from math import prod
+
+from model_export.calibration import WINDOW, load_windows, window_count
+from model_export.options import ExportOptions
 from model_export.source import Source
 from model_export.tokenizer import load_tokenizer, read_facts
+from model_export.weights import plan
 
 # The same length of windows as ours, the chat form's special tokens as such, and the head measured too.
 OPTIONS = ("-c", str(WINDOW), "--parse-special", "--process-output", "--no-ppl")
@@ -18,6 +22,8 @@ def calibration_text(source: Source) -> str:
     """
     (config, _), tokenizer = source.decoder(), load_tokenizer(source.directory)
     facts = read_facts(source.directory, config, tokenizer)
+    parameters = sum(prod(weight.rows.shape) for weight in plan(config, ExportOptions(), source.checkpoint(config)))
     ids = load_windows(None, tokenizer, facts, config.max_position_embeddings, config.vocab_size)
+    ids = ids[: window_count(parameters)]
     rows = ids[:, len(facts.prefix_ids) :].tolist()
     return "".join(tokenizer.decode(row, skip_special_tokens=False) for row in rows)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.checkpoint import SHAPES, write_checkpoint
-from bench.logits import Judged
+from bench.logits import Judged, Remembered
 from bench.quality import Scores, artefact_bits, judge, main, statistics, windows
 from model_export.export import export
 from model_export.inspect import summary
@@ -35,6 +35,15 @@ def test_a_model_has_lost_nothing_against_itself(tiny: Path) -> None:
     found = statistics(judge(model, model, ids, 4))
     assert (found["kl_mean"], found["kl_p99"], found["top1_agreement"]) == (0, 0, 1)
     assert found["kl_mean_ci"] == [0, 0]
+
+
+def test_a_remembered_model_answers_as_it_did(tiny: Path, tmp_path: Path) -> None:
+    model = Judged(tiny.parent / "float", 1)
+    remembered, ids = Remembered(model, tmp_path), np.arange(5, 25, dtype=np.int64)
+    for _ in range(2):
+        np.testing.assert_array_equal(remembered.logits(ids), model.logits(ids))
+        assert remembered.greedy(ids.tolist(), 3) == model.greedy(ids.tolist(), 3)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_perplexity_is_that_of_the_text(tiny: Path) -> None:

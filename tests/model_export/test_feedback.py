@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from model_export.errors import QuantizationRange
-from model_export.feedback import Factors, Rounded, factorize, round_with_feedback
+from model_export.feedback import Factors, Rounded, factorize, round_with_feedback, rounding_order, solve
+from model_export.parallel import workers
 from model_export.quantize import dequantize, quantize
 
 
@@ -48,6 +49,21 @@ def test_the_factors_give_the_damped_matrix_back() -> None:
     np.testing.assert_array_equal(factors.upper, np.triu(factors.upper))
     product = (factors.upper * factors.diagonal) @ factors.upper.T
     np.testing.assert_allclose(product, damped, atol=1e-5 * np.abs(damped).max())
+
+
+@pytest.mark.parametrize("k", [24, 600])
+def test_what_is_solved_fits_the_damped_matrix(k: int) -> None:
+    factors = factors_of(correlated_inputs(k))
+    right = normal(k, 5)
+    with workers(2) as pool:
+        found = solve(factors, right.copy(), pool)
+    np.testing.assert_allclose(factors.hessian @ found, right, atol=2e-3)
+
+
+def test_blocks_with_large_inputs_come_first_and_a_short_one_last() -> None:
+    squares = np.array([1, 1, 5, 0, 2, 2, 9, 9], dtype=np.float64)
+    assert rounding_order(squares[:7], 2).tolist() == [2, 3, 4, 5, 0, 1, 6]
+    assert rounding_order(squares, 2).tolist() == [6, 7, 2, 3, 4, 5, 0, 1]
 
 
 def test_the_outputs_error_is_smaller_than_without_feedback() -> None:

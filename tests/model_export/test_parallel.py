@@ -29,9 +29,10 @@ def test_second_moments_are_those_of_numpy(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(parallel, "TOKENS", 7)
     inputs = np.random.default_rng(0).standard_normal((50, 40), dtype=np.float32)
     with workers(2) as pool:
-        found = pool.second_moments(inputs)
+        found, other = pool.moments(inputs, inputs), pool.moments(inputs, inputs[:, ::-3])
     np.testing.assert_allclose(found, inputs.T.astype(np.float64) @ inputs, atol=1e-4)
     np.testing.assert_array_equal(found, found.T)
+    np.testing.assert_allclose(other, found[:, ::-3], atol=1e-4)
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 6])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model_export.checkpoint import Checkpoint
 from model_export.config import load_config
-from model_export.rows import CheckpointRows, ComputedRows, Rows, StackedRows
+from model_export.rows import CheckpointRows, ComputedRows, Rows, ScaledRows, StackedRows
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 K = "model.layers.0.self_attn.k_proj.weight"
@@ -33,10 +33,11 @@ def shuffled(length: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(-1, length, count, dtype=np.int64)
 
 
-@pytest.fixture(scope="session", params=["plain", "rows", "columns", "stacked", "computed", "vectors"])
+@pytest.fixture(scope="session", params=["plain", "rows", "columns", "stacked", "computed", "vectors", "scaled"])
 def rows(request: pytest.FixtureRequest, weights: Checkpoint) -> Rows:
     kinds: dict[str, Rows] = {
         "plain": CheckpointRows(weights, Q),
+        "scaled": ScaledRows(CheckpointRows(weights, NORM), np.arange(64, dtype=np.float32)),
         "rows": CheckpointRows(weights, Q, shuffled(64, 90)),
         "columns": CheckpointRows(weights, Q, None, shuffled(64, 70), factor=0.5),
         "stacked": StackedRows([CheckpointRows(weights, Q), CheckpointRows(weights, K, shuffled(32, 50))]),
