@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from bench.cold_start import disk
 from bench.cold_start.disk import Mounted, Unavailable, container
 from bench.cold_start.extents import Layout, layout_of
 from bench.cold_start.plot import SUFFIXES, draw
-from bench.cold_start.profiles import PROFILES
-from bench.cold_start.report import lines, summarize
+from bench.cold_start.profiles import PROFILES, Profile
+from bench.cold_start.prompts import NAMES, Prompt, prompts_of
+from bench.cold_start.report import baked_ratios, file_lines, lines, summarize
 from bench.cold_start.roots import Program, has_image, image_root, machine_root, make_image, require_artefact
 from bench.cold_start.start import Start, measure
 from bench.machine import print_ceiling
@@ -46,6 +47,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--profile", action="append", choices=list(PROFILES), help="a disk; several are measured in turns (near, mixed)"
     )
+    parser.add_argument(
+        "--prompt",
+        action="append",
+        choices=NAMES,
+        help="what is asked first: 128 tokens (short, the default), or the artefact's first prefix and 20 tokens, with "
+        "what was computed at export (baked) or all of it read anew (unbaked)",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="starts of each (%(default)s)")
     parser.add_argument("--image", default=IMAGE, help="whose files and entry point (%(default)s)")
     parser.add_argument("--machine", action="store_true", help="no image: this machine's Python and packages")
@@ -53,12 +61,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--filesystem", choices=list(disk.FILE_SYSTEMS), default="ext4", help="(%(default)s, as Lambda)"
     )
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="added to the environment")
+    parser.add_argument("--files", action="store_true", help="list what was fetched before ready, by file")
     parser.add_argument("--plot", type=Path, help="write a picture of the median starts, .png or .svg")
     parser.add_argument(
         "--work", type=Path, default=Path("build/cold_start"), help="for the disk's image (%(default)s)"
     )
     args = parser.parse_args(arguments)
     args.profile = args.profile or ["near", "mixed"]
+    args.prompt = args.prompt or ["short"]
     if args.plot and args.plot.suffix not in SUFFIXES:
         parser.error(f"--plot {args.plot}: expected a file that ends in {' or '.join(SUFFIXES)}")
     if any("=" not in entry for entry in args.env):
@@ -68,6 +78,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(args: argparse.Namespace) -> None:
     require_artefact(args.model_dir)
+    prompts = prompts_of(args.prompt, args.model_dir)
     machine = print_ceiling()
     work = args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -77,13 +88,15 @@ def _run(args: argparse.Namespace) -> None:
     try:
         source, started = _make_image(args, image, work)
         layout = _layout(image, work)
-        starts = _measure(args, started, program, image, layout, work)
+        starts = _measure(args, prompts, started, program, image, layout, work)
     finally:
         image.unlink(missing_ok=True)
-    summaries = {name: summarize(starts[name], PROFILES[name], layout) for name in args.profile}
+    summaries = {label: summarize(starts[label], profile, layout) for label, profile, _ in _cases(args, prompts)}
     print("\n".join(lines(summaries)))
+    middle = {label: sorted(s, key=lambda start: start.ms["ready"])[len(s) // 2] for label, s in starts.items()}
+    for label, start in middle.items() if args.files else ():
+        print("\n".join([f"{label}: fetched before ready, besides weights", *file_lines(start, layout)]))
     if args.plot:
-        middle = {name: sorted(s, key=lambda start: start.ms["ready"])[len(s) // 2] for name, s in starts.items()}
         draw(middle, layout, f"{args.model_dir.name}, from exec to the first token", args.plot)
     result = {
         "bench": "cold-start",
@@ -91,8 +104,18 @@ def _run(args: argparse.Namespace) -> None:
         "root": source,
         "filesystem": args.filesystem,
         "profiles": summaries,
+        "baked_ratio": baked_ratios(starts),
     }
     print(json.dumps({**result, "machine": machine}))
+
+
+def _cases(args: argparse.Namespace, prompts: Mapping[str, Prompt]) -> list[tuple[str, Profile, Prompt]]:
+    """What is measured: its label, the disk, and what is asked."""
+    return [
+        (name if kind == "short" else f"{name} {kind}", PROFILES[name], prompt)
+        for name in args.profile
+        for kind, prompt in prompts.items()
+    ]
 
 
 def _make_image(args: argparse.Namespace, image: Path, work: Path) -> tuple[str, Program]:
@@ -121,26 +144,32 @@ def _layout(image: Path, work: Path) -> Layout:
 
 
 def _measure(
-    args: argparse.Namespace, started: Program, program: Path, image: Path, layout: Layout, work: Path
+    args: argparse.Namespace,
+    prompts: Mapping[str, Prompt],
+    started: Program,
+    program: Path,
+    image: Path,
+    layout: Layout,
+    work: Path,
 ) -> dict[str, list[Start]]:
-    starts: dict[str, list[Start]] = {name: [] for name in args.profile}
+    cases = _cases(args, prompts)
+    starts: dict[str, list[Start]] = {label: [] for label, _, _ in cases}
     with image.open("rb") as file:  # into the page cache: the lazy disk is the only slow one
         while file.read(1 << 24):
             pass
     for number in range(max(1, args.rounds)):
-        for name in args.profile:
-            with _disk(name, program, image, work) as mounted, container(mounted.root):
-                if not PROFILES[name].lazy:
-                    measure(started, mounted, layout)  # its own page cache is empty
-                starts[name].append(measure(started, mounted, layout))
-            ms = starts[name][-1].ms
+        for label, profile, prompt in cases:
+            with _disk(profile, program, image, work) as mounted, container(mounted.root):
+                if not profile.lazy:
+                    measure(started, mounted, layout, prompt)  # its own page cache is empty
+                starts[label].append(measure(started, mounted, layout, prompt))
+            ms = starts[label][-1].ms
             told = ", ".join(f"{milestone} {value:,.0f}" for milestone, value in ms.items())
-            print(f"{number + 1}. {name}: {told}", flush=True)
+            print(f"{number + 1}. {label}: {told}", flush=True)
     return starts
 
 
-def _disk(name: str, program: Path, image: Path, work: Path) -> AbstractContextManager[Mounted]:
-    profile = PROFILES[name]
+def _disk(profile: Profile, program: Path, image: Path, work: Path) -> AbstractContextManager[Mounted]:
     return disk.lazy(program, image, profile, work) if profile.lazy else disk.plain(image, work)
 
 
