@@ -1,4 +1,4 @@
-"""`python -m image.touched`: which pages of the large libraries a start touches, written to image/start/touched.json."""
+"""`python -m image.touched`: which pages of large libraries a start touches, written to image/start/touched.json."""
 
 from __future__ import annotations
 

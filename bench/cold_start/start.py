@@ -48,32 +48,53 @@ def measure(program: Program, mounted: Mounted, layout: Layout, prompt: Prompt) 
         Unavailable: it doesn't start; its own message is on stderr.
     """
 
-    def enter() -> None:
-        die_with_parent()
-        os.chroot(mounted.root)
-        os.chdir(program.directory)
-
-    environ = {**program.environ, **prompt.environ, "AWS_LWA_PORT": "0"}
     begun = time.monotonic_ns()
-    process = subprocess.Popen(program.command, env=environ, preexec_fn=enter, stdout=subprocess.PIPE, text=True)
+    process = spawn(program, mounted, prompt.environ)
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
+        ready = read_ready(process, program)
         ready_ns = time.monotonic_ns()
-        if not line:
-            raise Unavailable(f"{' '.join(program.command)} ended with exit code {process.wait()}")
-        ready = json.loads(line)
         server_ready_s = mounted.processor_s()
         complete(ready["url"], ready["model"], list(prompt.ids), 1)
         token_ns = time.monotonic_ns()
         server_s = (server_ready_s, mounted.processor_s())
         processor_s = _processor_s(process.pid)
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
+        end(process)
     fetches = read_log(mounted.log) if mounted.log else []
     ms = milestones(begun, ready_ns, token_ns, ready, fetches, layout, len(prompt.ids))
     return Start(begun, ms, fetches, server_s, processor_s, ready)
+
+
+def spawn(program: Program, mounted: Mounted, environ: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start the program in its root, on a free port."""
+
+    def enter() -> None:
+        die_with_parent()
+        os.chroot(mounted.root)
+        os.chdir(program.directory)
+
+    environ = {**program.environ, **environ, "AWS_LWA_PORT": "0"}
+    return subprocess.Popen(program.command, env=environ, preexec_fn=enter, stdout=subprocess.PIPE, text=True)
+
+
+def read_ready(process: subprocess.Popen[str], program: Program) -> Mapping[str, Any]:
+    """Wait until a server is ready; gives what it says then.
+
+    Raises:
+        Unavailable: it ends instead; its own message is on stderr.
+    """
+    assert process.stdout is not None
+    while line := process.stdout.readline():
+        told: Mapping[str, Any] = json.loads(line)
+        if told["event"] == "ready":
+            return told
+    raise Unavailable(f"{' '.join(program.command)} ended with exit code {process.wait()}")
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Stop a server, and read its log to the end."""
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
 
 
 def milestones(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 PAGE = 4096  # bytes
 IDENT = b"\x7fELF\x02\x01\x01"  # 64 bits, little-endian, the only version
@@ -63,7 +64,7 @@ def segments_of(library: bytes) -> list[Segment]:
     numbers = [page for segment in loaded for page in segment.pages]
     if not numbers or any((segment.address - segment.offset) % PAGE or not segment.nbytes for segment in loaded):
         raise NotReorderable("segments that no page of the file holds")
-    if any(later <= page for page, later in zip(numbers, numbers[1:], strict=False)):
+    if any(later <= page for page, later in pairwise(numbers)):
         raise NotReorderable("segments that share a page of memory, or aren't in order")
     return segments
 
@@ -146,7 +147,7 @@ def front(library: bytes, touched: Collection[int], gap: int = 0) -> tuple[bytes
     # A loader reads notes from the file itself.
     noted = {page for segment in segments if segment.kind == NOTE for page in segment.pages}
     wanted = sorted({*touched, *noted} & {*pages})
-    for page, later in zip(wanted[:-1], wanted[1:], strict=True):
+    for page, later in list(pairwise(wanted)):
         if later - page - 1 <= gap:
             wanted.extend(range(page + 1, later))
     chosen = {*wanted} & {*pages}

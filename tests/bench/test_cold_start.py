@@ -19,6 +19,7 @@ from bench.cold_start.profiles import CHUNK, PROFILES, Profile
 from bench.cold_start.prompts import BEHIND, TOKENS, prompts_of
 from bench.cold_start.report import baked_ratios, file_lines, lines, summarize
 from bench.cold_start.start import Start, milestones
+from model_export.convert import convert
 from tests.conftest import ROOT
 
 MS = 1_000_000  # nanoseconds
@@ -42,6 +43,15 @@ READY = {"ready_ms": 15.0, "ended": {"import_engine": 4.0, "import_rest": 6.0, "
 def a_start(*fetches: Fetch) -> Start:
     ms = milestones(0, 20 * MS, 30 * MS, READY, fetches, LAYOUT, TOKENS)
     return Start(0, ms, fetches, (0.1, 0.2), 0.5, READY)
+
+
+@pytest.fixture
+def prefixed_artefact(demo_artefact: Path, tmp_path: Path) -> Path:
+    """The demo's artefact with what it holds after a prompt's beginning."""
+    beginning = tmp_path / "beginning.txt"
+    beginning.write_text("Firebrick is a small server. It wakes when it is asked. " * 4)
+    convert(demo_artefact, tmp_path / "prefixed", "stock", prefix_files=[beginning])
+    return tmp_path / "prefixed"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +195,7 @@ def test_a_baked_prompt_is_held_against_the_same_one_unbaked() -> None:
 
 
 def test_what_was_fetched_is_told_by_file_without_the_weights() -> None:
-    assert list(by_file([*FETCHES, fetch(6, 7, 9)], LAYOUT).items())[0] == (
+    assert next(iter(by_file([*FETCHES, fetch(6, 7, 9)], LAYOUT).items())) == (
         "/opt/firebrick/model/model.safetensors",
         Amount(3, 3 * CHUNK),
     )
@@ -226,8 +236,20 @@ def test_a_file_system_says_where_a_file_lies(tmp_path: Path) -> None:
 
 
 @needs_disk
+def test_a_prompt_from_the_artefact_on_a_lazy_disk(prefixed_artefact: Path, tmp_path: Path) -> None:
+    small = ["--machine", "--rounds", "1", "--profile", "near", "--work", str(tmp_path / "work")]
+    prompts = ["--prompt", "baked", "--prompt", "unbaked"]
+    command = [sys.executable, "-m", "bench.cold_start", str(prefixed_artefact), *small, *prompts]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert list(told["profiles"]) == ["near baked", "near unbaked"]
+    assert told["baked_ratio"]["near"] > 0
+
+
+@needs_disk
 def test_a_start_from_a_lazy_disk(demo_artefact: Path, tmp_path: Path) -> None:
-    small = ["--machine", "--rounds", "1", "--profile", "near", "--profile", "warm", "--work", str(tmp_path)]
+    small = ["--machine", "--rounds", "1", "--files", "--work", str(tmp_path), "--profile", "near", "--profile", "warm"]
     command = [sys.executable, "-m", "bench.cold_start", str(demo_artefact), *small, "--plot", str(tmp_path / "x.png")]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
