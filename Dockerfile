@@ -14,6 +14,12 @@ COPY image/install.py requirements/runtime.txt /build/
 RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem \
     python3 /build/install.py site /opt/firebrick/site --requirements /build/runtime.txt
 
+# Large libraries with the pages first that a start touches, as image/start/touched.json says.
+FROM runtime-site AS ordered-site
+COPY image/start/__init__.py image/start/libraries.py image/start/pages.py image/start/bundle.py image/start/record.py \
+    image/start/touched.json /build/image/start/
+RUN cd /build && python3 -m image.start.libraries order /opt/firebrick/site
+
 FROM ${BUILDER_IMAGE} AS worker-site
 COPY image/install.py requirements/runtime.txt requirements/worker.txt /build/
 RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem \
@@ -24,7 +30,7 @@ FROM ${BASE_IMAGE} AS code
 COPY image/install.py /build/
 COPY handler /opt/firebrick/app/handler
 COPY image/start/bundle.py /opt/firebrick/app/sitecustomize.py
-RUN --mount=type=bind,from=runtime-site,source=/opt/firebrick/site,target=/opt/firebrick/site \
+RUN --mount=type=bind,from=ordered-site,source=/opt/firebrick/site,target=/opt/firebrick/site \
     python3 /build/install.py code /opt/firebrick/app --site /opt/firebrick/site
 
 FROM ${BASE_IMAGE} AS model
@@ -41,7 +47,7 @@ ENV FIREBRICK_MODEL_DIR=/opt/firebrick/model \
 
 FROM model AS stream-files
 COPY --from=adapter --chmod=0755 /lambda-adapter /opt/extensions/lambda-adapter
-COPY --from=runtime-site /opt/firebrick/site /opt/firebrick/site
+COPY --from=ordered-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=code /opt/firebrick/app /opt/firebrick/app
 ENV AWS_LWA_PORT=8080 \
     AWS_LWA_INVOKE_MODE=response_stream \
@@ -66,8 +72,17 @@ FROM stream-files AS stream
 COPY --from=stream-start /out/launcher /out/files /out/libraries.bundle /opt/firebrick/start/
 COPY --from=stream-start /out/own.bundle /opt/firebrick/start/
 
-FROM model AS worker-files
+# What a start touches of these libraries, for image/start/touched.json: `make image-touched`.
+FROM stream-files AS touched-start
 COPY --from=runtime-site /opt/firebrick/site /opt/firebrick/site
+COPY image/start /build/image/start
+RUN cd /build && python3 -m image.start.libraries record /opt/firebrick/site /out/touched.json
+
+FROM scratch AS touched
+COPY --from=touched-start /out/touched.json /touched.json
+
+FROM model AS worker-files
+COPY --from=ordered-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=worker-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=code /opt/firebrick/app /opt/firebrick/app
 WORKDIR /opt/firebrick/app

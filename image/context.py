@@ -21,7 +21,10 @@ BUILDING = (
     "image/start/__init__.py",
     "image/start/bundle.py",
     "image/start/launcher.sh",
+    "image/start/libraries.py",
+    "image/start/pages.py",
     "image/start/record.py",
+    "image/start/touched.json",
     "requirements/runtime.txt",
     "requirements/worker.txt",
 )

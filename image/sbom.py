@@ -20,14 +20,17 @@ from image.engines import choose
 
 STATUS = "var/lib/dpkg/status"
 ADAPTER = "opt/extensions/lambda-adapter"
+LAUNCHER = "opt/firebrick/start/launcher"
 DESCRIPTION = "opt/firebrick/model/firebrick.json"
 LIBRARY = "opt/firebrick/app/handler/libfirebrick_kernels.so"
+LAUNCHER_CRATE = ROOT / "kernels" / "launcher" / "Cargo.toml"
+ELF = b"\x7fELF"
 OUT = ROOT / "build" / "image"
 
 
 def wanted(path: str) -> bool:
     """Whether a file says what is in the image."""
-    return path in (STATUS, ADAPTER, DESCRIPTION) or path.endswith(".dist-info/METADATA")
+    return path in (STATUS, ADAPTER, LAUNCHER, DESCRIPTION) or path.endswith(".dist-info/METADATA")
 
 
 def bill(name: str, image_id: str, saved: SavedImage, lock: str) -> dict[str, Any]:
@@ -74,9 +77,10 @@ def _debian(contents: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
 
 def _ours(saved: SavedImage, lock: str) -> Iterator[dict[str, Any]]:
     if ADAPTER in saved.contents:
-        digest = hashlib.sha256(saved.contents[ADAPTER]).hexdigest()
-        found = _library(CRATE, VERSION, f"pkg:cargo/{CRATE}@{VERSION}") | {"type": "application"}
-        yield found | {"hashes": [{"alg": "SHA-256", "content": digest}]}
+        yield _application(CRATE, VERSION, saved.contents[ADAPTER])
+    if saved.contents.get(LAUNCHER, b"").startswith(ELF):  # without cargo it is a script
+        launcher = tomllib.loads(LAUNCHER_CRATE.read_text())["package"]
+        yield _application(launcher["name"], launcher["version"], saved.contents[LAUNCHER])
     if any(LIBRARY in layer.files for layer in saved.layers):
         for crate in tomllib.loads(lock)["package"]:
             yield _library(crate["name"], crate["version"], f"pkg:cargo/{crate['name']}@{crate['version']}")
@@ -84,6 +88,11 @@ def _ours(saved: SavedImage, lock: str) -> Iterator[dict[str, Any]]:
         model = json.loads(saved.contents[DESCRIPTION])["model"]
         found = {"type": "machine-learning-model", "name": model["id"]}
         yield found | ({"version": model["revision"]} if model["revision"] else {})
+
+
+def _application(crate: str, version: str, program: bytes) -> dict[str, Any]:
+    found = _library(crate, version, f"pkg:cargo/{crate}@{version}") | {"type": "application"}
+    return found | {"hashes": [{"alg": "SHA-256", "content": hashlib.sha256(program).hexdigest()}]}
 
 
 def _library(name: str, version: str, purl: str) -> dict[str, Any]:

@@ -93,8 +93,8 @@ locals {
       },
       {
         title = "Start, ms"
-        lines = [for service in local.own :
-        { line = [local.metrics_namespace, "ReadyTime", service[0], service[1], { stat = "Maximum", label = service[1] }] }]
+        lines = flatten([for service in local.own : [for metric in ["ReadyTime", "RestoreTime"] :
+        { line = [local.metrics_namespace, metric, service[0], service[1], { stat = "Maximum", label = "${service[1]} ${metric}" }] }]])
       },
       {
         title = "Wait before the answering begins, ms"

@@ -40,19 +40,28 @@ class Mounted:
     Attributes:
         root: where its files are.
         log: of its fetches; None where nothing is fetched.
-        pid: of the process that plays it; None where there is none.
+        process: that plays it; None where there is none.
     """
 
     root: Path
     log: Path | None = None
-    pid: int | None = None
+    process: subprocess.Popen[str] | None = None
 
     def processor_s(self) -> float:
         """Processor time that playing the disk has taken up to now, in seconds."""
-        if self.pid is None:
+        if self.process is None:
             return 0.0
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def forget(self) -> None:
+        """Let a lazy disk fetch all of its chunks anew; the page cache is the caller's affair."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("forget\n")
+        self.process.stdin.flush()
+        self.process.stdout.readline()
 
 
 def obstacle() -> str | None:
@@ -106,7 +115,12 @@ def lazy(program: Path, image: Path, profile: Profile, work: Path) -> Iterator[M
     # A group of its own: Ctrl-C mustn't take the disk away before what is mounted on it.
     with (
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, process_group=0, preexec_fn=die_with_parent
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            process_group=0,
+            preexec_fn=die_with_parent,
         ) as process,
         ExitStack() as stack,
     ):
@@ -115,7 +129,7 @@ def lazy(program: Path, image: Path, profile: Profile, work: Path) -> Iterator[M
             raise Unavailable("the lazy disk can't be mounted; it has said why")
         stack.callback(_unmount, lazy_file)
         root = stack.enter_context(_mounted(lazy_file, image.suffix[1:], work / "root"))
-        yield Mounted(root, log, process.pid)
+        yield Mounted(root, log, process)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,12 @@ def by_kind(fetches: Iterable[Fetch], layout: Layout) -> dict[str, Amount]:
     for fetch in fetches:
         counts[layout.kind_at(fetch.offset)] += 1
     return {kind: Amount(count, count * CHUNK) for kind, count in counts.items()}
+
+
+def by_file(fetches: Iterable[Fetch], layout: Layout) -> dict[str, Amount]:
+    """The same by file, the most first; what describes files, and what lies between them, has no name."""
+    counts = Counter(layout.path_at(fetch.offset) or "" for fetch in fetches)
+    return {path: Amount(count, count * CHUNK) for path, count in counts.most_common()}
 
 
 def mean_in_flight(fetches: Sequence[Fetch]) -> float:

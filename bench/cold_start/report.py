@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from bench.cold_start.extents import KINDS, Layout
-from bench.cold_start.fetches import Amount, Fetch, by_kind, mean_in_flight
+from bench.cold_start.extents import KINDS, Layout, kind_of
+from bench.cold_start.fetches import Amount, Fetch, by_file, by_kind, mean_in_flight
 from bench.cold_start.profiles import Profile
 from bench.cold_start.start import Start
 
@@ -50,6 +50,22 @@ def summarize(starts: Sequence[Start], profile: Profile, layout: Layout) -> dict
     return summary
 
 
+def baked_ratios(starts: Mapping[str, Sequence[Start]]) -> dict[str, float]:
+    """First token with a prefix that was computed at export, against all of it read anew: disk → medians' ratio."""
+    ratios = {}
+    for label, baked in starts.items():
+        disk = label.removesuffix(" baked")
+        if disk != label and (unbaked := starts.get(f"{disk} unbaked")):
+            first, other = (median(first_token_ms(start) for start in group) for group in (baked, unbaked))
+            ratios[disk] = round(first / other, 3)
+    return ratios
+
+
+def first_token_ms(start: Start) -> float:
+    """Milliseconds from exec to the first token."""
+    return next(ms for name, ms in start.ms.items() if name.startswith("first token"))
+
+
 def until(start: Start, name: str) -> list[Fetch]:
     """What had been asked for by a milestone."""
     end = start.exec_ns + start.ms[name] * 1e6
@@ -82,6 +98,13 @@ def lines(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows.append(("processor seconds of the disk", [summary.get("lazydisk_s", "") for summary in summaries.values()]))
     head = f"{'':<38}" + "".join(f"{name:>15}" for name in names)
     return [head, *(f"{label:<38}" + "".join(f"{_text(value):>15}" for value in values) for label, values in rows)]
+
+
+def file_lines(start: Start, layout: Layout) -> list[str]:
+    """What had been fetched when one start was ready, besides weights: a file a line."""
+    amounts = by_file(until(start, "ready"), layout).items()
+    told = [(path or "(inodes, directories, gaps)", amount) for path, amount in amounts if kind_of(path) != "weights"]
+    return [f"{amount.nbytes / MEGA:7.1f} MB {amount.chunks:4} chunks  {path}" for path, amount in told]
 
 
 def _text(value: Any) -> str:

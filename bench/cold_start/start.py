@@ -15,12 +15,9 @@ from typing import Any
 from bench.cold_start.disk import Mounted, Unavailable, die_with_parent
 from bench.cold_start.extents import Layout
 from bench.cold_start.fetches import Fetch, read_log
+from bench.cold_start.prompts import Prompt
 from bench.cold_start.roots import Program
 from bench.server import complete
-
-PROMPT = 128  # tokens
-FIRST_ID = 2  # of a prompt; the ids before are special in most vocabularies
-VOCABULARY = 500  # the smallest that is measured
 
 
 @dataclass(frozen=True)
@@ -44,48 +41,70 @@ class Start:
     ready: Mapping[str, Any] = field(default_factory=dict)
 
 
-def measure(program: Program, mounted: Mounted, layout: Layout) -> Start:
+def measure(program: Program, mounted: Mounted, layout: Layout, prompt: Prompt) -> Start:
     """Start the program in a root, ask for a token, and end it.
 
     Raises:
         Unavailable: it doesn't start; its own message is on stderr.
     """
 
+    begun = time.monotonic_ns()
+    process = spawn(program, mounted, prompt.environ)
+    try:
+        ready = read_ready(process, program)
+        ready_ns = time.monotonic_ns()
+        server_ready_s = mounted.processor_s()
+        complete(ready["url"], ready["model"], list(prompt.ids), 1)
+        token_ns = time.monotonic_ns()
+        server_s = (server_ready_s, mounted.processor_s())
+        processor_s = _processor_s(process.pid)
+    finally:
+        end(process)
+    fetches = read_log(mounted.log) if mounted.log else []
+    ms = milestones(begun, ready_ns, token_ns, ready, fetches, layout, len(prompt.ids))
+    return Start(begun, ms, fetches, server_s, processor_s, ready)
+
+
+def spawn(program: Program, mounted: Mounted, environ: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start the program in its root, on a free port."""
+
     def enter() -> None:
         die_with_parent()
         os.chroot(mounted.root)
         os.chdir(program.directory)
 
-    environ = {**program.environ, "AWS_LWA_PORT": "0"}
-    begun = time.monotonic_ns()
-    process = subprocess.Popen(program.command, env=environ, preexec_fn=enter, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        ready_ns = time.monotonic_ns()
-        if not line:
-            raise Unavailable(f"{' '.join(program.command)} ended with exit code {process.wait()}")
-        ready = json.loads(line)
-        server_ready_s = mounted.processor_s()
-        complete(ready["url"], ready["model"], prompt_ids(), 1)
-        token_ns = time.monotonic_ns()
-        server_s = (server_ready_s, mounted.processor_s())
-        processor_s = _processor_s(process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
-    fetches = read_log(mounted.log) if mounted.log else []
-    ms = milestones(begun, ready_ns, token_ns, ready, fetches, layout)
-    return Start(begun, ms, fetches, server_s, processor_s, ready)
+    environ = {**program.environ, **environ, "AWS_LWA_PORT": "0"}
+    return subprocess.Popen(program.command, env=environ, preexec_fn=enter, stdout=subprocess.PIPE, text=True)
 
 
-def prompt_ids() -> list[int]:
-    """A prompt of so many tokens; what they mean doesn't matter."""
-    return [FIRST_ID + number * 7 % (VOCABULARY - FIRST_ID) for number in range(PROMPT)]
+def read_ready(process: subprocess.Popen[str], program: Program) -> Mapping[str, Any]:
+    """Wait until a server is ready; gives what it says then.
+
+    Raises:
+        Unavailable: it ends instead; its own message is on stderr.
+    """
+    assert process.stdout is not None
+    while line := process.stdout.readline():
+        told: Mapping[str, Any] = json.loads(line)
+        if told["event"] == "ready":
+            return told
+    raise Unavailable(f"{' '.join(program.command)} ended with exit code {process.wait()}")
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Stop a server, and read its log to the end."""
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
 
 
 def milestones(
-    begun: int, ready_ns: int, token_ns: int, ready: Mapping[str, Any], fetches: Sequence[Fetch], layout: Layout
+    begun: int,
+    ready_ns: int,
+    token_ns: int,
+    ready: Mapping[str, Any],
+    fetches: Sequence[Fetch],
+    layout: Layout,
+    tokens: int,
 ) -> dict[str, float]:
     """Milliseconds from exec to each step.
 
@@ -96,6 +115,7 @@ def milestones(
         ready: what it said.
         fetches: of the disk.
         layout: of the image.
+        tokens: of the prompt.
     """
     python_ns = ready_ns - ready["ready_ms"] * 1e6  # its own clock begins when its first line runs
     ended = {name: (python_ns - begun) / 1e6 + ms for name, ms in ready.get("ended", {}).items()}
@@ -108,7 +128,7 @@ def milestones(
         "session": ended.get("session"),
         "ready": (ready_ns - begun) / 1e6,
         "last chunk of weights": (max(fetch.end for fetch in weights) - begun) / 1e6 if weights else None,
-        f"first token of {PROMPT}": (token_ns - begun) / 1e6,
+        f"first token of {tokens}": (token_ns - begun) / 1e6,
     }
     return {name: round(ms, 1) for name, ms in found.items() if ms is not None}
 

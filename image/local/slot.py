@@ -39,6 +39,7 @@ class Slot:
         self._make = make
         self._log = log
         self._environment: Environment | None = None
+        self._inited = False  # whether the last init went well
         self._ended = False
 
     @property
@@ -79,7 +80,7 @@ class Slot:
             error: FunctionError = InitTimedOut()
         except FunctionError as failure:
             error = failure
-        self._log.init_report((time.monotonic() - started) * 1e3, "init", error)
+        self._init_failed(started, "init", error)
         await self._discard("timeout" if isinstance(error, InitTimedOut) else "failure")
         return Began()
 
@@ -101,12 +102,18 @@ class Slot:
             await self._start(deadline - started)
         except (FunctionError, TimeoutError) as failure:
             error = failure if isinstance(failure, FunctionError) else InitTimedOut()
-            self._log.init_report((time.monotonic() - started) * 1e3, "invoke", error)
+            self._init_failed(started, "invoke", error)
             raise
 
+    def _init_failed(self, started: float, phase: str, error: FunctionError) -> None:
+        if not self._inited:  # or it was the restore, which has its own line
+            self._log.init_report((time.monotonic() - started) * 1e3, phase, error)
+
     async def _start(self, limit_s: float) -> Began:
+        self._inited = False
         self._environment = self._make(self.version, self._log)
         init_ms = await self._environment.init(limit_s)
+        self._inited = True
         if not self._environment.from_snapshot:
             return Began(init_ms)
         self._log.init_report(init_ms, "init", None)

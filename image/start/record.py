@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 from pathlib import Path
 
@@ -30,6 +30,7 @@ BODY = '{"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, "s
 MODEL_FILES = ("manifest.json", "firebrick.json", "model.onnx", "tokenizer.kit", "chat_template.jinja")
 MAPPED = 5  # a line of /proc/self/maps has the file as its sixth field
 MODULES = "modules.json"
+FRONTS = "fronts.json"  # beside libraries that `image.start.libraries` has written
 FIRST = ("encodings", "sitecustomize")
 # As in a function, so that its metrics are imported too.
 ENVIRONMENT = {"AWS_LAMBDA_FUNCTION_NAME": "firebrick", "PYTHONHASHSEED": "0"}
@@ -39,24 +40,39 @@ RECORDING = ("image", "sitecustomize")
 
 def record_server(out: Path) -> None:
     """Serve until one request is answered, then write down what there is; ends the process."""
-    with socket.create_server(("127.0.0.1", 0)) as free:  # a build may share the network of its host
-        port = free.getsockname()[1]
+    port = free_port()
     os.environ["AWS_LWA_PORT"] = str(port)
     threading.Thread(target=_ask_and_write, args=(port, out), daemon=True).start()
     sys.argv = ["handler"]
     runpy.run_module("handler", run_name="__main__", alter_sys=True)
 
 
+def free_port() -> int:
+    """A port that nobody uses: a build may share the network of its host."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
 def _ask_and_write(port: int, out: Path) -> None:
     try:
-        _ask(port)
+        ask(port)
         write(out)
     except Exception as error:
         print(f"firebrick: the first start can't be recorded: {error}", file=sys.stderr, flush=True)
         os._exit(2)
 
 
-def _ask(port: int) -> None:
+def ask(port: int, alive: Callable[[], bool] = lambda: True) -> None:
+    """Wait for a server on loopback, and read its answer to a first request.
+
+    Args:
+        port: where it listens.
+        alive: whether it is worth waiting.
+
+    Raises:
+        OSError: there is none.
+    """
     request = REQUEST.format(length=len(BODY), body=BODY).encode()
     end = time.monotonic() + READY_S
     while True:
@@ -67,7 +83,7 @@ def _ask(port: int) -> None:
                     pass
                 return
         except ConnectionRefusedError:
-            if time.monotonic() > end:
+            if time.monotonic() > end or not alive():
                 raise
             time.sleep(PAUSE_S)
 
@@ -120,7 +136,7 @@ def _code(kind: int, file: str) -> bytes:
 
 
 def _files() -> list[str]:
-    """What a start reads, in the order of its need.
+    """What a start reads, in the order of its need; behind a tab, how many bytes of it if not all.
 
     The interpreter and its libraries, what Python imports and where it looks before there are bundles, the bundles,
     other libraries, the model's small files. By name in each part, so that it is the same each time.
@@ -135,7 +151,17 @@ def _files() -> list[str]:
     model = [f"{model_dir}/{name}" for name in MODEL_FILES]
     bundles = [f"{bundle.DIRECTORY}/{name}" for name in bundle.NAMES]
     ordered = [*first, *_first_modules(), *bundles, *libraries, *model]
-    return [path for path in dict.fromkeys(ordered) if path in bundles or os.path.exists(path)]
+    return with_lengths([path for path in dict.fromkeys(ordered) if path in bundles or os.path.exists(path)])
+
+
+def with_lengths(paths: Sequence[str]) -> list[str]:
+    """Lines of the list: a path, and how much of it a start touches where that is known."""
+    fronts: dict[str, int] = {}
+    for place in sys.path:
+        path = Path(place, FRONTS)
+        if path.is_file():
+            fronts |= json.loads(path.read_text())
+    return [f"{path}\t{fronts[path]}" if path in fronts else path for path in paths]
 
 
 def _first_modules() -> list[str]:

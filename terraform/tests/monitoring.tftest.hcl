@@ -89,7 +89,7 @@ run "with_everything" {
 
   assert {
     condition = alltrue([
-      for metric in ["FirstTokenTime", "DecodeTokensPerSecond", "PromptTokens", "CompletionTokens", "ColdStart", "QueueWait", "ReadyTime"] :
+      for metric in ["FirstTokenTime", "DecodeTokensPerSecond", "PromptTokens", "CompletionTokens", "ColdStart", "QueueWait", "ReadyTime", "RestoreTime"] :
       strcontains(aws_cloudwatch_dashboard.all[0].dashboard_body, "\"${metric}\"")
     ])
     error_message = "The dashboard must show our own metrics."

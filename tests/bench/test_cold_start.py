@@ -13,11 +13,13 @@ import pytest
 from bench.cold_start import disk
 from bench.cold_start.__main__ import main
 from bench.cold_start.extents import Extent, Layout, file_extents, kind_of
-from bench.cold_start.fetches import Amount, Fetch, by_kind, in_flight_over_time, mean_in_flight, read_log
+from bench.cold_start.fetches import Amount, Fetch, by_file, by_kind, in_flight_over_time, mean_in_flight, read_log
 from bench.cold_start.plot import draw
 from bench.cold_start.profiles import CHUNK, PROFILES, Profile
-from bench.cold_start.report import lines, summarize
-from bench.cold_start.start import PROMPT, Start, milestones, prompt_ids
+from bench.cold_start.prompts import BEHIND, TOKENS, prompts_of
+from bench.cold_start.report import baked_ratios, file_lines, lines, summarize
+from bench.cold_start.start import Start, milestones
+from model_export.convert import convert
 from tests.conftest import ROOT
 
 MS = 1_000_000  # nanoseconds
@@ -39,8 +41,17 @@ READY = {"ready_ms": 15.0, "ended": {"import_engine": 4.0, "import_rest": 6.0, "
 
 
 def a_start(*fetches: Fetch) -> Start:
-    ms = milestones(0, 20 * MS, 30 * MS, READY, fetches, LAYOUT)
+    ms = milestones(0, 20 * MS, 30 * MS, READY, fetches, LAYOUT, TOKENS)
     return Start(0, ms, fetches, (0.1, 0.2), 0.5, READY)
+
+
+@pytest.fixture
+def prefixed_artefact(demo_artefact: Path, tmp_path: Path) -> Path:
+    """The demo's artefact with what it holds after a prompt's beginning."""
+    beginning = tmp_path / "beginning.txt"
+    beginning.write_text("Firebrick is a small server. It wakes when it is asked. " * 4)
+    convert(demo_artefact, tmp_path / "prefixed", "stock", prefix_files=[beginning])
+    return tmp_path / "prefixed"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +105,7 @@ def test_the_log_is_read_in_the_order_of_the_touches(tmp_path: Path) -> None:
 
 
 def test_milestones_count_from_exec() -> None:
-    ms = milestones(0, 20 * MS, 30 * MS, READY, FETCHES, LAYOUT)
+    ms = milestones(0, 20 * MS, 30 * MS, READY, FETCHES, LAYOUT, TOKENS)
     assert ms == {
         "first line of Python": 5.0,
         "engine imported": 9.0,
@@ -103,13 +114,13 @@ def test_milestones_count_from_exec() -> None:
         "session": 14.0,
         "ready": 20.0,
         "last chunk of weights": 12.0,
-        f"first token of {PROMPT}": 30.0,
+        f"first token of {TOKENS}": 30.0,
     }
 
 
 def test_a_server_that_tells_no_parts_has_fewer_milestones() -> None:
-    ms = milestones(0, 20 * MS, 30 * MS, {"ready_ms": 15.0}, [], LAYOUT)
-    assert ms == {"first line of Python": 5.0, "ready": 20.0, f"first token of {PROMPT}": 30.0}
+    ms = milestones(0, 20 * MS, 30 * MS, {"ready_ms": 15.0}, [], LAYOUT, TOKENS)
+    assert ms == {"first line of Python": 5.0, "ready": 20.0, f"first token of {TOKENS}": 30.0}
 
 
 def test_bytes_take_as_long_as_the_bandwidth_says() -> None:
@@ -158,9 +169,40 @@ def test_without_fetches_there_is_no_picture(tmp_path: Path) -> None:
     assert not (tmp_path / "start.png").exists()
 
 
-def test_a_prompt_has_as_many_tokens_as_it_says() -> None:
-    assert len(prompt_ids()) == PROMPT
-    assert min(prompt_ids()) > 1
+def test_a_prompt_has_as_many_tokens_as_it_says(demo_artefact: Path) -> None:
+    (prompt,) = prompts_of(["short"], demo_artefact).values()
+    assert len(prompt.ids) == TOKENS
+    assert min(prompt.ids) > 1
+
+
+def test_a_prompt_behind_a_prefix_is_asked_with_and_without_its_cache(prefixed_artefact: Path) -> None:
+    baked, unbaked = prompts_of(["baked", "unbaked"], prefixed_artefact).values()
+    assert baked.ids == unbaked.ids
+    assert len(baked.ids) > BEHIND
+    assert (baked.environ, unbaked.environ) == ({}, {"FIREBRICK_PREFIX_CACHE": "0"})
+
+
+def test_a_prefix_that_is_not_there_is_named(demo_artefact: Path) -> None:
+    with pytest.raises(disk.Unavailable, match=r"has no prefix; .*model_export\.convert"):
+        prompts_of(["baked"], demo_artefact)
+
+
+def test_a_baked_prompt_is_held_against_the_same_one_unbaked() -> None:
+    slow = Start(0, {"ready": 1.0, "first token of 9": 90.0}, [], (0, 0), 0)
+    assert baked_ratios({"near baked": [a_start()], "near unbaked": [slow], "half baked": [a_start()]}) == {
+        "near": round(30 / 90, 3)
+    }
+
+
+def test_what_was_fetched_is_told_by_file_without_the_weights() -> None:
+    assert next(iter(by_file([*FETCHES, fetch(6, 7, 9)], LAYOUT).items())) == (
+        "/opt/firebrick/model/model.safetensors",
+        Amount(3, 3 * CHUNK),
+    )
+    told = file_lines(a_start(*FETCHES), LAYOUT)
+    assert len(told) == 3
+    assert told[0].split() == ["0.5", "MB", "1", "chunks", "/usr/lib/libc.so.6"]
+    assert told[2].endswith("(inodes, directories, gaps)")
 
 
 def test_what_is_missing_is_named_and_is_no_failure(
@@ -194,8 +236,20 @@ def test_a_file_system_says_where_a_file_lies(tmp_path: Path) -> None:
 
 
 @needs_disk
+def test_a_prompt_from_the_artefact_on_a_lazy_disk(prefixed_artefact: Path, tmp_path: Path) -> None:
+    small = ["--machine", "--rounds", "1", "--profile", "near", "--work", str(tmp_path / "work")]
+    prompts = ["--prompt", "baked", "--prompt", "unbaked"]
+    command = [sys.executable, "-m", "bench.cold_start", str(prefixed_artefact), *small, *prompts]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert list(told["profiles"]) == ["near baked", "near unbaked"]
+    assert told["baked_ratio"]["near"] > 0
+
+
+@needs_disk
 def test_a_start_from_a_lazy_disk(demo_artefact: Path, tmp_path: Path) -> None:
-    small = ["--machine", "--rounds", "1", "--profile", "near", "--profile", "warm", "--work", str(tmp_path)]
+    small = ["--machine", "--rounds", "1", "--files", "--work", str(tmp_path), "--profile", "near", "--profile", "warm"]
     command = [sys.executable, "-m", "bench.cold_start", str(demo_artefact), *small, "--plot", str(tmp_path / "x.png")]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr

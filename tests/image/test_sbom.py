@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from image.archive import Layer, SavedImage
-from image.sbom import ADAPTER, DESCRIPTION, LIBRARY, STATUS, bill, wanted
+from image.sbom import ADAPTER, DESCRIPTION, ELF, LAUNCHER, LIBRARY, STATUS, bill, wanted
 
 LOCK = '[[package]]\nname = "ort-sys"\nversion = "2.0.0"\n'
 CONTENTS = {
@@ -31,6 +33,15 @@ def test_packages_of_every_kind_are_named() -> None:
     ]
 
 
+def test_the_launcher_is_named_with_its_hash_unless_it_is_a_script() -> None:
+    with_launcher = SavedImage({}, (), {**CONTENTS, LAUNCHER: ELF + b"program"})
+    found = [c for c in bill("x", "abc", with_launcher, LOCK)["components"] if c["name"] == "firebrick-launcher"]
+    assert [(c["type"], c["purl"]) for c in found] == [("application", "pkg:cargo/firebrick-launcher@0.1.0")]
+    assert found[0]["hashes"][0]["content"] == hashlib.sha256(ELF + b"program").hexdigest()
+    with_script = SavedImage({}, (), {**CONTENTS, LAUNCHER: b"#!/bin/sh\n"})
+    assert "pkg:cargo/firebrick-launcher@0.1.0" not in purls(with_script)
+
+
 def test_the_model_is_a_component() -> None:
     models = [c for c in bill("x", "abc", SAVED, LOCK)["components"] if c["type"] == "machine-learning-model"]
     assert models == [{"type": "machine-learning-model", "name": "demo"}]
@@ -46,4 +57,4 @@ def test_it_is_about_one_image() -> None:
 
 
 def test_what_it_reads_is_asked_for() -> None:
-    assert all(wanted(path) for path in CONTENTS)
+    assert all(wanted(path) for path in (*CONTENTS, LAUNCHER))

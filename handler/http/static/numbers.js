@@ -85,6 +85,11 @@ function costTitle(message, { memory_mb: memory }) {
   return `${duration(billedMs(message))} of a Lambda function with ${rounded(memory)} MB, a cold start not counted${stopped}`;
 }
 
-function toldTitle({ billed_ms: billed, init_ms: init }) {
-  return `${duration(billed)} are billed${init ? `, ${duration(init)} of them for the cold start` : ""}, as the server says`;
+function toldTitle({ billed_ms: billed, init_ms: init, restore_ms: restore }) {
+  const starts = [
+    [init, "for the cold start"],
+    [restore, "for the restore from a snapshot"],
+  ];
+  const parts = starts.filter(([ms]) => ms).map(([ms, what]) => `, ${duration(ms)} of them ${what}`);
+  return `${duration(billed)} are billed${parts.join("")}, as the server says`;
 }

@@ -23,23 +23,31 @@ unsafe extern "C" {
     fn posix_fadvise(handle: c_int, offset: i64, length: i64, advice: c_int) -> c_int;
 }
 
+/// A file, or the first bytes of it.
+pub struct Wanted {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How many bytes of it.
+    pub length: u64,
+}
+
 /// Ask for files, in this order; returns when all have been asked for. What isn't there doesn't matter.
-pub fn ask(files: &[PathBuf]) {
+pub fn ask(files: &[Wanted]) {
     let next = AtomicUsize::new(0);
     in_threads(|| {
-        while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let _ = ask_one(path);
+        while let Some(wanted) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let _ = ask_one(&wanted.path, wanted.length);
         }
     });
 }
 
-fn ask_one(path: &Path) -> io::Result<()> {
+fn ask_one(path: &Path, length: u64) -> io::Result<()> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         path.read_dir()?.for_each(drop);
     }
-    for start in (0..metadata.len()).step_by(PIECE as usize) {
+    for start in (0..metadata.len().min(length)).step_by(PIECE as usize) {
         advise(&file, start);
     }
     Ok(())
@@ -87,7 +95,8 @@ mod tests {
     fn files_that_are_missing_are_passed_over_and_nothing_is_waited_for_in_vain() {
         let path = std::env::temp_dir().join(format!("firebrick-launcher-{}", std::process::id()));
         std::fs::write(&path, vec![1; (DEPTH + 3) as usize * PIECE as usize + 1]).unwrap();
-        ask(&[PathBuf::from("/nowhere"), path.clone(), std::env::temp_dir()]);
+        let files = [PathBuf::from("/nowhere"), path.clone(), std::env::temp_dir()];
+        ask(&files.map(|path| Wanted { path, length: PIECE + 1 }));
         ask(&[]);
         ask_for_large(&path);
         ask_for_large(Path::new("/nowhere"));

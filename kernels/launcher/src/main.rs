@@ -6,13 +6,14 @@
 
 mod ahead;
 
+use ahead::Wanted;
 use std::env;
 use std::ffi::c_int;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// Written when the image is built: a path a line, in the order of their use.
+/// Written when the image is built: a path a line, in the order of their use; behind a tab, how many bytes of it.
 const LIST: &str = "/opt/firebrick/start/files";
 const WEIGHTS: &str = "model.safetensors";
 const NOT_FOUND: u8 = 127; // as shells say it
@@ -42,8 +43,13 @@ fn main() -> ExitCode {
     ExitCode::from(NOT_FOUND)
 }
 
-fn listed(list: &Path) -> Vec<PathBuf> {
-    std::fs::read_to_string(list).unwrap_or_default().lines().map(PathBuf::from).collect()
+fn listed(list: &Path) -> Vec<Wanted> {
+    std::fs::read_to_string(list).unwrap_or_default().lines().map(wanted).collect()
+}
+
+fn wanted(line: &str) -> Wanted {
+    let (path, length) = line.split_once('\t').unwrap_or((line, ""));
+    Wanted { path: path.into(), length: length.parse().unwrap_or(u64::MAX) }
 }
 
 /// Run something in a process that is nobody's child, so that the program never has to wait for it.
@@ -62,5 +68,20 @@ fn beside(work: impl FnOnce()) {
             }
             _ => {} // no process can be had: the program reads for itself
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_path_and_perhaps_a_length() {
+        let of = |line| {
+            let wanted = wanted(line);
+            (wanted.path.to_str().unwrap().to_owned(), wanted.length)
+        };
+        assert_eq!(of("/usr/lib/a b.so"), ("/usr/lib/a b.so".to_owned(), u64::MAX));
+        assert_eq!(of("/usr/lib/b.so\t4096"), ("/usr/lib/b.so".to_owned(), 4096));
     }
 }

@@ -74,6 +74,11 @@ impl Disk {
         bytes
     }
 
+    /// Let all chunks that are here be fetched again when they are touched.
+    pub fn forget(&self) {
+        self.lock().chunks.iter_mut().filter(|chunk| **chunk == HERE).for_each(|chunk| *chunk = COLD);
+    }
+
     /// Wait for a chunk; whoever touches it first fetches it.
     fn fetch(&self, chunk: usize, offset: usize) {
         let mut state = self.lock();
@@ -126,4 +131,23 @@ fn hash(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_fetched_once_and_again_when_it_is_forgotten() {
+        let path = std::env::temp_dir().join(format!("lazydisk-{}", std::process::id()));
+        let profile = Profile { near_us: 0, far_us: 0, far_permille: 0, bytes_per_s: 0, depth: 0 };
+        let disk = Disk::new(vec![7; CHUNK + 9].leak(), profile, File::create(&path).unwrap());
+        for _ in 0..2 {
+            assert_eq!(disk.read(CHUNK - 1, 100), [7; 10]);
+            assert_eq!(disk.read(0, 3), [7; 3]);
+            disk.forget();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
+        std::fs::remove_file(path).unwrap();
+    }
 }

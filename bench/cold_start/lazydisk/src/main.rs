@@ -1,5 +1,6 @@
 //! `lazydisk IMAGE TARGET LOG near_us=… far_us=… far_permille=… bytes_per_s=… depth=… threads=…`: IMAGE appears at the
-//! file TARGET, in chunks of 512 KiB that take their time when they are touched first. Ends when TARGET is unmounted.
+//! file TARGET, in chunks of 512 KiB that take their time when they are touched first. A line `forget` on
+//! stdin makes all of them new again, which is answered by `forgotten`. Ends when TARGET is unmounted.
 
 mod disk;
 mod fuse;
@@ -7,6 +8,7 @@ mod system;
 
 use std::env;
 use std::fs::File;
+use std::io;
 use std::process::ExitCode;
 use std::thread;
 
@@ -33,16 +35,26 @@ fn run(arguments: &[String]) -> Result<(), String> {
     };
     let file = File::open(image).map_err(named(image))?;
     let log = File::create(log).map_err(named(log))?;
-    let disk = Disk::new(system::map(&file).map_err(named(image))?, profile, log);
+    let disk: &'static Disk = Box::leak(Box::new(Disk::new(system::map(&file).map_err(named(image))?, profile, log)));
     let device = fuse::mount(target).map_err(named(target))?;
     // The first request is answered alone: the kernel sends no other before.
-    fuse::serve(&device, &disk, 1).map_err(|error| format!("/dev/fuse: {error}"))?;
+    fuse::serve(&device, disk, 1).map_err(|error| format!("/dev/fuse: {error}"))?;
     println!("mounted");
+    thread::spawn(|| listen(disk)); // nobody waits for it
     thread::scope(|scope| {
-        let serving: Vec<_> = (0..threads).map(|_| scope.spawn(|| fuse::serve(&device, &disk, usize::MAX))).collect();
+        let serving: Vec<_> = (0..threads).map(|_| scope.spawn(|| fuse::serve(&device, disk, usize::MAX))).collect();
         serving.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
     })
     .map_err(|error| format!("/dev/fuse: {error}"))
+}
+
+fn listen(disk: &Disk) {
+    for line in io::stdin().lines().map_while(Result::ok) {
+        if line == "forget" {
+            disk.forget();
+            println!("forgotten");
+        }
+    }
 }
 
 fn parse(options: &[String]) -> Result<(Profile, usize), String> {
