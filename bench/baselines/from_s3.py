@@ -5,7 +5,6 @@ It runs in an environment with torch, transformers and boto3, and loads at impor
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from typing import Any
@@ -20,9 +19,9 @@ s3 = boto3.client("s3")
 
 def fetch(name: str) -> bytes:
     """Read one of the checkpoint's files."""
-    buffer = io.BytesIO()
-    s3.download_fileobj(os.environ["MODEL_BUCKET"], f"{os.environ['MODEL_PREFIX']}/{name}", buffer)
-    return buffer.getvalue()
+    key = f"{os.environ['MODEL_PREFIX']}/{name}"
+    content: bytes = s3.get_object(Bucket=os.environ["MODEL_BUCKET"], Key=key)["Body"].read()
+    return content
 
 
 config = LlamaConfig(**json.loads(fetch("config.json")))

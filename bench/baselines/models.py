@@ -102,6 +102,7 @@ def prepare(names: Sequence[str], shape: str, work: Path, isa: str, reference: P
 def s3_with(models: Models) -> Iterator[str]:
     """moto's server with the checkpoint in a bucket; gives its address."""
     import boto3
+    from botocore.config import Config
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a request
@@ -110,10 +111,12 @@ def s3_with(models: Models) -> Iterator[str]:
     try:
         host, port = server.get_host_and_port()
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **keys)
+        patient = Config(read_timeout=600)  # moto keeps what it gets in memory, and hashes it first
+        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", config=patient, **keys)
         client.create_bucket(Bucket=models.bucket)
         for path in sorted(models.checkpoint.iterdir()):
-            client.upload_file(str(path), models.bucket, f"{models.prefix}/{path.name}")
+            with path.open("rb") as body:  # in one part: putting parts together takes moto minutes
+                client.put_object(Bucket=models.bucket, Key=f"{models.prefix}/{path.name}", Body=body)
         yield f"http://{host}:{port}"
     finally:
         server.stop()

@@ -16,6 +16,7 @@ COLUMNS: Mapping[str, tuple[str, float, str]] = {
     "processor": ("to the first token", 1, "{:.2f}"),
     "warm_first_token": ("warm, first token, s", 1, "{:.2f}"),
     "tokens_per_second": ("tokens/s", 1, "{:.1f}"),
+    "processor_per_token": ("processor ms a token", 1e-3, "{:.0f}"),
     "peak": ("memory, MB", 1e6, "{:,.0f}"),
     "image": ("image, MB", 1e6, "{:,.0f}"),
 }

@@ -28,6 +28,7 @@ class Start:
         tokens_per_second: behind it.
         processor_ready: processor time of the program up to ready.
         processor: the same up to the first token.
+        processor_per_token: the same of each token behind it.
         peak: its most memory.
     """
 
@@ -37,6 +38,7 @@ class Start:
     tokens_per_second: float
     processor_ready: float
     processor: float
+    processor_per_token: float
     peak: int
 
 
@@ -72,7 +74,9 @@ def measure(program: Program, tokens: int, enter: Callable[[], None] | None = No
         asked.ask(prompt_ids(), 1)
         first_token, processor = time.perf_counter() - begun, processor_s(process.pid)
         one = asked.ask([WARM + number for number in prompt_ids()], 1)
+        processor_one = processor_s(process.pid) - processor
         several = asked.ask([2 * WARM + number for number in prompt_ids()], 1 + tokens)
+        processor_several = processor_s(process.pid) - processor - processor_one
         # A function gives all of them at once, so the prompt's time is another answer's.
         first = several.first if several.first < several.total else one.total
         rate = (several.tokens - 1) / (several.total - first)
@@ -80,7 +84,8 @@ def measure(program: Program, tokens: int, enter: Callable[[], None] | None = No
     finally:
         process.terminate()
         process.communicate()
-    return Start(ready, first_token, one.first, rate, processor_ready, processor, peak)
+    per_token = (processor_several - processor_one) / tokens
+    return Start(ready, first_token, one.first, rate, processor_ready, processor, per_token, peak)
 
 
 def processor_s(pid: int) -> float:

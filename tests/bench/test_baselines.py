@@ -61,9 +61,9 @@ def test_a_root_has_what_the_server_needs(demo_artefact: Path, tmp_path: Path) -
 
 
 def test_medians_are_told_in_a_table() -> None:
-    starts = [Start(ready, 2.0, 0.5, 10.0, 0.3, 0.4, 200_000_000) for ready in (1.0, 3.0, 1.5)]
+    starts = [Start(ready, 2.0, 0.5, 10.0, 0.3, 0.4, 0.025, 200_000_000) for ready in (1.0, 3.0, 1.5)]
     told = table({"ours": summarize("a test", starts, 7_000_000)})
-    assert told.splitlines()[-1] == "| ours: a test | 1.50 | 2.00 | 0.30 | 0.40 | 0.50 | 10.0 | 200 | 7 |"
+    assert told.splitlines()[-1] == "| ours: a test | 1.50 | 2.00 | 0.30 | 0.40 | 0.50 | 10.0 | 25 | 200 | 7 |"
 
 
 @pytest.mark.parametrize("names", [("firebrick", "stock"), pytest.param(("from_image", "from_s3"), marks=with_torch)])
