@@ -65,6 +65,17 @@ def qwen3(keys: Keys) -> Features:
     return {**attention_bias(keys), "qk_norm": True, **qwen_windows(keys)}
 
 
+def granite(keys: Keys) -> Features:
+    """A factor at the embedding, the scores, the residual stream and the logits."""
+    return {
+        **llama(keys),
+        "embedding_factor": keys.number("embedding_multiplier", 1.0),
+        "attention_scale": keys.number("attention_multiplier", 1.0),
+        "residual_factor": keys.number("residual_multiplier", 1.0),
+        "logits_factor": 1 / keys.number("logits_scaling", 1.0),
+    }
+
+
 def attention_bias(keys: Keys) -> Features:
     """Biases of all four projections of attention, or of none."""
     bias = keys.boolean("attention_bias", False)
@@ -109,6 +120,7 @@ def qwen_windows(keys: Keys) -> Features:
 
 
 ARCHITECTURES: dict[str, Family] = {
+    "GraniteForCausalLM": Family("granite", granite),
     "LlamaForCausalLM": Family("llama", llama),
     "MistralForCausalLM": Family("mistral", mistral, {"num_key_value_heads": 8}),
     "Qwen2ForCausalLM": Family("qwen2", qwen2, {"num_key_value_heads": 32}),

@@ -30,9 +30,18 @@ class GgufFamily:
     more: Callable[[Keys, Raw], Raw] = lambda keys, raw: {}
 
 
+def granite(keys: Keys, raw: Raw) -> Raw:
+    """Its factors."""
+    names = {"embedding_multiplier": "embedding_scale", "residual_multiplier": "residual_scale"}
+    names |= {"attention_multiplier": "attention.scale", "logits_scaling": "logit_scale"}
+    defaults = {"attention_multiplier": raw["head_dim"] ** -0.5}
+    return {ours: keys.number(keys.full(theirs), defaults.get(ours)) for ours, theirs in names.items()}
+
+
 # Its "llama" is Mistral too.
 FAMILIES: Mapping[str, GgufFamily] = {
     "llama": GgufFamily("LlamaForCausalLM", neighbours=True),
     "qwen2": GgufFamily("Qwen2ForCausalLM"),
     "qwen3": GgufFamily("Qwen3ForCausalLM"),
+    "granite": GgufFamily("GraniteForCausalLM", neighbours=True, more=granite),
 }
