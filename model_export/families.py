@@ -76,6 +76,11 @@ def granite(keys: Keys) -> Features:
     }
 
 
+def olmo2(keys: Keys) -> Features:
+    """Norms after the blocks, and over all heads of q and of k."""
+    return {**attention_bias(keys), "norms": "after", "qk_norm": True, "qk_norm_whole": True}
+
+
 def attention_bias(keys: Keys) -> Features:
     """Biases of all four projections of attention, or of none."""
     bias = keys.boolean("attention_bias", False)
@@ -123,6 +128,7 @@ ARCHITECTURES: dict[str, Family] = {
     "GraniteForCausalLM": Family("granite", granite),
     "LlamaForCausalLM": Family("llama", llama),
     "MistralForCausalLM": Family("mistral", mistral, {"num_key_value_heads": 8}),
+    "Olmo2ForCausalLM": Family("olmo2", olmo2, {"rms_norm_eps": 1e-5}),
     "Qwen2ForCausalLM": Family("qwen2", qwen2, {"num_key_value_heads": 32}),
     "Qwen3ForCausalLM": Family("qwen3", qwen3, {"num_key_value_heads": 32, "head_dim": 128}),
 }

@@ -38,10 +38,12 @@ def granite(keys: Keys, raw: Raw) -> Raw:
     return {ours: keys.number(keys.full(theirs), defaults.get(ours)) for ours, theirs in names.items()}
 
 
+AFTER = {"post_attention_norm": "post_attention_layernorm", "post_ffw_norm": "post_feedforward_layernorm"}
 # Its "llama" is Mistral too.
 FAMILIES: Mapping[str, GgufFamily] = {
     "llama": GgufFamily("LlamaForCausalLM", neighbours=True),
     "qwen2": GgufFamily("Qwen2ForCausalLM"),
     "qwen3": GgufFamily("Qwen3ForCausalLM"),
     "granite": GgufFamily("GraniteForCausalLM", neighbours=True, more=granite),
+    "olmo2": GgufFamily("Olmo2ForCausalLM", inside=AFTER),
 }
