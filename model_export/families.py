@@ -81,6 +81,28 @@ def olmo2(keys: Keys) -> Features:
     return {**attention_bias(keys), "norms": "after", "qk_norm": True, "qk_norm_whole": True}
 
 
+def gemma2(keys: Keys) -> Features:
+    """Scores are capped, and every other layer has a window."""
+    return {
+        **gemma(keys),
+        "attention_softcap": keys.optional_number("attn_logit_softcapping"),
+        **windows(keys, lambda layer: layer % 2 == 0),
+    }
+
+
+def gemma(keys: Keys) -> Features:
+    """Norms of 1 + w before and after the blocks, the embedding's factor, the logits' cap: what both Gemmas have."""
+    return {
+        **attention_bias(keys),
+        "norms": "both",
+        "norm_offset": 1.0,
+        "hidden_act": activation(keys, "hidden_activation", "gelu_pytorch_tanh"),
+        "embedding_factor": keys.integer("hidden_size") ** 0.5,
+        "attention_scale": keys.number("query_pre_attn_scalar", 256) ** -0.5,
+        "logits_softcap": keys.optional_number("final_logit_softcapping"),
+    }
+
+
 def attention_bias(keys: Keys) -> Features:
     """Biases of all four projections of attention, or of none."""
     bias = keys.boolean("attention_bias", False)
@@ -124,7 +146,14 @@ def qwen_windows(keys: Keys) -> Features:
     return windows(keys, lambda layer: layer >= full)
 
 
+GEMMA = {"num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 8192, "tie_word_embeddings": True}
 ARCHITECTURES: dict[str, Family] = {
+    "Gemma2ForCausalLM": Family(
+        "gemma2",
+        gemma2,
+        {**GEMMA, "sliding_window": 4096, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
+        frozenset({"attn_logit_softcapping"}),
+    ),
     "GraniteForCausalLM": Family("granite", granite),
     "LlamaForCausalLM": Family("llama", llama),
     "MistralForCausalLM": Family("mistral", mistral, {"num_key_value_heads": 8}),

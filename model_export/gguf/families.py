@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 Raw = dict[str, Any]
 LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
+# Models of so many layers scale scores by their hidden size's share of a head, instead of by a head's own size.
+GEMMA_27B = {"gemma2": 46, "gemma3": 62}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,23 @@ def granite(keys: Keys, raw: Raw) -> Raw:
     return {ours: keys.number(keys.full(theirs), defaults.get(ours)) for ours, theirs in names.items()}
 
 
+def gemma(keys: Keys, raw: Raw) -> Raw:
+    """The scores' scale and the logits' cap."""
+    large = raw["num_hidden_layers"] == GEMMA_27B[keys.architecture]
+    return {
+        "query_pre_attn_scalar": raw["hidden_size"] / raw["num_attention_heads"] if large else raw["head_dim"],
+        "final_logit_softcapping": keys.number(keys.full("final_logit_softcapping")) or None,
+    }
+
+
+def gemma2(keys: Keys, raw: Raw) -> Raw:
+    """The same, and the scores' cap."""
+    caps = {f"{kind}_logit_softcapping": keys.full(f"{kind}_logit_softcapping") for kind in ("attn", "final")}
+    return {**gemma(keys, raw), **{ours: keys.number(key) or None for ours, key in caps.items()}}
+
+
 AFTER = {"post_attention_norm": "post_attention_layernorm", "post_ffw_norm": "post_feedforward_layernorm"}
+BOTH = {**AFTER, "ffn_norm": "pre_feedforward_layernorm"}
 # Its "llama" is Mistral too.
 FAMILIES: Mapping[str, GgufFamily] = {
     "llama": GgufFamily("LlamaForCausalLM", neighbours=True),
@@ -46,4 +64,5 @@ FAMILIES: Mapping[str, GgufFamily] = {
     "qwen3": GgufFamily("Qwen3ForCausalLM"),
     "granite": GgufFamily("GraniteForCausalLM", neighbours=True, more=granite),
     "olmo2": GgufFamily("Olmo2ForCausalLM", inside=AFTER),
+    "gemma2": GgufFamily("Gemma2ForCausalLM", inside=BOTH, more=gemma2),
 }
