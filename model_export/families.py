@@ -12,6 +12,7 @@ from typing import Any
 
 from model_export.errors import ArchitectureUnsupported, ConfigInvalid
 from model_export.keys import Keys
+from model_export.scalings import read_rope
 
 Features = dict[str, Any]
 LAYERS_MAX = 10_000  # more are a damaged config.json, and even listing their tensors would take all memory
@@ -90,6 +91,17 @@ def gemma2(keys: Keys) -> Features:
     }
 
 
+def gemma3(keys: Keys) -> Features:
+    """Norms of each head of q and k; windows on most layers, which have a rope of their own."""
+    pattern = keys.integer("sliding_window_pattern", 6)
+    return {
+        **gemma(keys),
+        "qk_norm": True,
+        **ropes(keys),
+        **windows(keys, lambda layer: (layer + 1) % pattern != 0),
+    }
+
+
 def gemma(keys: Keys) -> Features:
     """Norms of 1 + w before and after the blocks, the embedding's factor, the logits' cap: what both Gemmas have."""
     return {
@@ -101,6 +113,17 @@ def gemma(keys: Keys) -> Features:
         "attention_scale": keys.number("query_pre_attn_scalar", 256) ** -0.5,
         "logits_softcap": keys.optional_number("final_logit_softcapping"),
     }
+
+
+def ropes(keys: Keys) -> Features:
+    """Those of layers without a window and with one; newer checkpoints have them under the kinds' names."""
+    both = keys.values.get("rope_parameters")
+    if not isinstance(both, dict) or FULL not in both:
+        return {"local_rope_theta": keys.number("rope_local_base_freq", 10000.0)}
+    (theta, scaling), (local, other) = (read_rope(Keys({"rope_parameters": both.get(k)})) for k in (FULL, SLIDING))
+    if other is not None:
+        raise ArchitectureUnsupported(f"rope_parameters of {SLIDING} with {other.kind} scaling isn't supported")
+    return {"local_rope_theta": local, "rope_theta": theta, "rope_scaling": scaling}
 
 
 def attention_bias(keys: Keys) -> Features:
@@ -153,6 +176,12 @@ ARCHITECTURES: dict[str, Family] = {
         gemma2,
         {**GEMMA, "sliding_window": 4096, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
         frozenset({"attn_logit_softcapping"}),
+    ),
+    "Gemma3ForCausalLM": Family(
+        "gemma3_text",
+        gemma3,
+        {**GEMMA, "rope_theta": 1e6, "max_position_embeddings": 131072, "sliding_window": 4096},
+        bare="Gemma3TextModel",
     ),
     "GraniteForCausalLM": Family("granite", granite),
     "LlamaForCausalLM": Family("llama", llama),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Raw = dict[str, Any]
 LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
+GEMMA3_PATTERN, GEMMA3_LOCAL_THETA = 6, 10000.0
 # Models of so many layers scale scores by their hidden size's share of a head, instead of by a head's own size.
 GEMMA_27B = {"gemma2": 46, "gemma3": 62}
 
@@ -55,6 +56,15 @@ def gemma2(keys: Keys, raw: Raw) -> Raw:
     return {**gemma(keys, raw), **{ours: keys.number(key) or None for ours, key in caps.items()}}
 
 
+def gemma3(keys: Keys, raw: Raw) -> Raw:
+    """The same, and what the layers with a window have."""
+    return {
+        **gemma(keys, raw),
+        "sliding_window_pattern": keys.integer(keys.full("attention.sliding_window_pattern"), GEMMA3_PATTERN),
+        "rope_local_base_freq": keys.number(keys.full("rope.freq_base_swa"), GEMMA3_LOCAL_THETA),
+    }
+
+
 AFTER = {"post_attention_norm": "post_attention_layernorm", "post_ffw_norm": "post_feedforward_layernorm"}
 BOTH = {**AFTER, "ffn_norm": "pre_feedforward_layernorm"}
 # Its "llama" is Mistral too.
@@ -65,4 +75,5 @@ FAMILIES: Mapping[str, GgufFamily] = {
     "granite": GgufFamily("GraniteForCausalLM", neighbours=True, more=granite),
     "olmo2": GgufFamily("Olmo2ForCausalLM", inside=AFTER),
     "gemma2": GgufFamily("Gemma2ForCausalLM", inside=BOTH, more=gemma2),
+    "gemma3": GgufFamily("Gemma3ForCausalLM", inside=BOTH, more=gemma3),
 }
