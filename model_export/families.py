@@ -82,6 +82,20 @@ def olmo2(keys: Keys) -> Features:
     return {**attention_bias(keys), "norms": "after", "qk_norm": True, "qk_norm_whole": True}
 
 
+def smollm3(keys: Keys) -> Features:
+    """Layers that don't tell positions apart."""
+    layers, interval = keys.integer("num_hidden_layers", largest=LAYERS_MAX), keys.integer("no_rope_layer_interval", 4)
+    turned = keys.values.get("no_rope_layers", [int((layer + 1) % interval != 0) for layer in range(layers)])
+    if not isinstance(turned, list) or len(turned) != layers or not all(flag in (0, 1) for flag in turned):
+        raise ConfigInvalid(f"no_rope_layers in config.json is {str(turned)[:80]!r}: expected {layers} zeros and ones")
+    used = keys.boolean("use_sliding_window", False)
+    return {
+        **llama(keys),
+        "unturned_layers": tuple(layer for layer, flag in enumerate(turned) if not flag),
+        **(windows(keys, lambda layer: not turned[layer]) if used else {}),
+    }
+
+
 def gemma2(keys: Keys) -> Features:
     """Scores are capped, and every other layer has a window."""
     return {
@@ -189,4 +203,14 @@ ARCHITECTURES: dict[str, Family] = {
     "Olmo2ForCausalLM": Family("olmo2", olmo2, {"rms_norm_eps": 1e-5}),
     "Qwen2ForCausalLM": Family("qwen2", qwen2, {"num_key_value_heads": 32}),
     "Qwen3ForCausalLM": Family("qwen3", qwen3, {"num_key_value_heads": 32, "head_dim": 128}),
+    "SmolLM3ForCausalLM": Family(
+        "smollm3",
+        smollm3,
+        {
+            "num_key_value_heads": 4,
+            "rope_theta": 2e6,
+            "max_position_embeddings": 32768,
+            "tie_word_embeddings": True,
+        },
+    ),
 }

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Raw = dict[str, Any]
 LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
+NO_ROPE_INTERVAL = 4  # SmolLM3's; llama.cpp takes it for granted, and so these of Gemma 3
 GEMMA3_PATTERN, GEMMA3_LOCAL_THETA = 6, 10000.0
 # Models of so many layers scale scores by their hidden size's share of a head, instead of by a head's own size.
 GEMMA_27B = {"gemma2": 46, "gemma3": 62}
@@ -39,6 +40,11 @@ def granite(keys: Keys, raw: Raw) -> Raw:
     names |= {"attention_multiplier": "attention.scale", "logits_scaling": "logit_scale"}
     defaults = {"attention_multiplier": raw["head_dim"] ** -0.5}
     return {ours: keys.number(keys.full(theirs), defaults.get(ours)) for ours, theirs in names.items()}
+
+
+def smollm3(keys: Keys, raw: Raw) -> Raw:
+    """Which layers don't tell positions apart."""
+    return {"no_rope_layer_interval": NO_ROPE_INTERVAL, "use_sliding_window": False}
 
 
 def gemma(keys: Keys, raw: Raw) -> Raw:
@@ -74,6 +80,7 @@ FAMILIES: Mapping[str, GgufFamily] = {
     "qwen3": GgufFamily("Qwen3ForCausalLM"),
     "granite": GgufFamily("GraniteForCausalLM", neighbours=True, more=granite),
     "olmo2": GgufFamily("Olmo2ForCausalLM", inside=AFTER),
+    "smollm3": GgufFamily("SmolLM3ForCausalLM", neighbours=True, more=smollm3),
     "gemma2": GgufFamily("Gemma2ForCausalLM", inside=BOTH, more=gemma2),
     "gemma3": GgufFamily("Gemma3ForCausalLM", inside=BOTH, more=gemma3),
 }
