@@ -12,7 +12,7 @@ from typing import Any
 
 from model_export.errors import ArchitectureUnsupported, ConfigInvalid
 from model_export.keys import Keys
-from model_export.scalings import read_rope
+from model_export.scalings import read_long_rope, read_rope, rope_keys
 
 Features = dict[str, Any]
 LAYERS_MAX = 10_000  # more are a damaged config.json, and even listing their tensors would take all memory
@@ -93,6 +93,24 @@ def smollm3(keys: Keys) -> Features:
         **llama(keys),
         "unturned_layers": tuple(layer for layer, flag in enumerate(turned) if not flag),
         **(windows(keys, lambda layer: not turned[layer]) if used else {}),
+    }
+
+
+def phi3(keys: Keys) -> Features:
+    """Fused projections; LongRoPE; heads of which only a part turns (Phi-4-mini)."""
+    heads, hidden = keys.integer("num_attention_heads"), keys.integer("hidden_size")
+    head_dim = keys.integer("head_dim", hidden // heads or None)
+    share = rope_keys(keys).number("partial_rotary_factor", keys.number("partial_rotary_factor", 1.0))
+    turned = int(head_dim * min(share, 1.0))
+    if turned % 2 or not turned:
+        raise ConfigInvalid(f"partial_rotary_factor in config.json is {share!r}: of heads of {head_dim}, {turned} turn")
+    theta, scaling = read_long_rope(keys, turned // 2)
+    return {
+        "fused": True,
+        "rotary_dim": None if turned == head_dim else turned,
+        "rope_theta": theta,
+        "rope_scaling": scaling,
+        **windows(keys),
     }
 
 
@@ -201,6 +219,12 @@ ARCHITECTURES: dict[str, Family] = {
     "LlamaForCausalLM": Family("llama", llama),
     "MistralForCausalLM": Family("mistral", mistral, {"num_key_value_heads": 8}),
     "Olmo2ForCausalLM": Family("olmo2", olmo2, {"rms_norm_eps": 1e-5}),
+    "Phi3ForCausalLM": Family(
+        "phi3",
+        phi3,
+        {"rms_norm_eps": 1e-5, "max_position_embeddings": 4096},
+        frozenset({"partial_rotary_factor"}),
+    ),
     "Qwen2ForCausalLM": Family("qwen2", qwen2, {"num_key_value_heads": 32}),
     "Qwen3ForCausalLM": Family("qwen3", qwen3, {"num_key_value_heads": 32, "head_dim": 128}),
     "SmolLM3ForCausalLM": Family(

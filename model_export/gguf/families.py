@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from model_export.errors import ConfigInvalid
+
 if TYPE_CHECKING:
     from model_export.gguf.config import Keys
 
@@ -47,6 +49,22 @@ def smollm3(keys: Keys, raw: Raw) -> Raw:
     return {"no_rope_layer_interval": NO_ROPE_INTERVAL, "use_sliding_window": False}
 
 
+def phi3(keys: Keys, raw: Raw) -> Raw:
+    """What part of a head turns, and LongRoPE's factors; raises ConfigInvalid."""
+    turned = keys.integer(keys.full("rope.dimension_count"), raw["head_dim"]) or 0
+    more: Raw = {"partial_rotary_factor": turned / raw["head_dim"]}
+    factors = [keys.model.tensors.get(name) for name in (SHORT_FACTORS, LONG_FACTORS)]
+    if None in factors:
+        return more
+    short, long = ([float(x) for x in tensor.read(0, tensor.info.shape[0])] for tensor in factors if tensor is not None)
+    grown = keys.number(keys.full("rope.scaling.attn_factor"))
+    scaling = {"rope_type": "longrope", "short_factor": short, "long_factor": long, "attention_factor": grown}
+    original = keys.integer(keys.full("rope.scaling.original_context_length"))
+    if original is None:
+        raise ConfigInvalid(f"{keys.model.path} lacks {keys.full('rope.scaling.original_context_length')}")
+    return {**more, "rope_scaling": scaling, "original_max_position_embeddings": original}
+
+
 def gemma(keys: Keys, raw: Raw) -> Raw:
     """The scores' scale and the logits' cap."""
     large = raw["num_hidden_layers"] == GEMMA_27B[keys.architecture]
@@ -73,6 +91,7 @@ def gemma3(keys: Keys, raw: Raw) -> Raw:
 
 AFTER = {"post_attention_norm": "post_attention_layernorm", "post_ffw_norm": "post_feedforward_layernorm"}
 BOTH = {**AFTER, "ffn_norm": "pre_feedforward_layernorm"}
+FUSED = {"attn_qkv": "self_attn.qkv_proj", "ffn_up": "mlp.gate_up_proj"}
 # Its "llama" is Mistral too.
 FAMILIES: Mapping[str, GgufFamily] = {
     "llama": GgufFamily("LlamaForCausalLM", neighbours=True),
@@ -81,6 +100,7 @@ FAMILIES: Mapping[str, GgufFamily] = {
     "granite": GgufFamily("GraniteForCausalLM", neighbours=True, more=granite),
     "olmo2": GgufFamily("Olmo2ForCausalLM", inside=AFTER),
     "smollm3": GgufFamily("SmolLM3ForCausalLM", neighbours=True, more=smollm3),
+    "phi3": GgufFamily("Phi3ForCausalLM", inside=FUSED, more=phi3),
     "gemma2": GgufFamily("Gemma2ForCausalLM", inside=BOTH, more=gemma2),
     "gemma3": GgufFamily("Gemma3ForCausalLM", inside=BOTH, more=gemma3),
 }
