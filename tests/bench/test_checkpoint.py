@@ -8,8 +8,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from bench.checkpoint import SHAPES, main, random_tensor, write_checkpoint
-from model_export.checkpoint import Checkpoint, expected_tensors
+from model_export.checkpoint import Checkpoint
 from model_export.config import load_config, parse_config
+from model_export.decoder import expected_tensors
 from model_export.safetensors_file import TensorSpec
 
 TINY = SHAPES["tiny"]

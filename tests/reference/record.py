@@ -1,4 +1,4 @@
-"""`make record`: compute tests/golden/logits.npz with transformers."""
+"""`make record`: compute tests/golden/logits.npz and families.npz with transformers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from bench.checkpoint import write_checkpoint
 from model_export.export import export
 from model_export.source import Source
 from tests.configs import CONFIGS
+from tests.families.checks import GOLDEN as FAMILIES_GOLDEN
+from tests.families.every import CONFIGS as FAMILIES
 from tests.golden_cases import EXACT_INT4, GOLDEN, lengths, sequence
+from tests.reference.families import family_logits
 from tests.reference.models import last_logits, load, load_with_artefact_weights
 
 
@@ -37,4 +40,7 @@ def compute(directory: Path) -> dict[str, NDArray[np.float32]]:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as work:
         np.savez_compressed(GOLDEN, **compute(Path(work)))
-    print(f"{GOLDEN}: {GOLDEN.stat().st_size:,} bytes")
+        families = {name: family_logits(config, Path(work) / f"family-{name}") for name, config in FAMILIES.items()}
+        np.savez_compressed(FAMILIES_GOLDEN, **families)
+    for path in (GOLDEN, FAMILIES_GOLDEN):
+        print(f"{path}: {path.stat().st_size:,} bytes")

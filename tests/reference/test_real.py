@@ -13,7 +13,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from handler.text.template import ChatTemplate
-from model_export.checkpoint import expected_tensors
+from model_export.decoder import expected_tensors
 from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.reading import read_artefact
