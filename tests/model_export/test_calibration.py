@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from model_export.__main__ import main
-from model_export.calibration import WINDOW, WINDOWS, load_windows
+from model_export.calibration import WINDOW, WINDOWS, load_windows, window_count
 from model_export.config import load_config
 from model_export.errors import CalibrationInvalid
 from model_export.tokenizer import TokenizerFacts, load_tokenizer, read_facts
@@ -27,6 +27,11 @@ def test_the_packages_own_text_is_long_enough(model: tuple[Tokenizer, TokenizerF
     ids = load_windows(None, *model, context=512, vocab_size=320)
     assert ids.shape == (WINDOWS, WINDOW)
     assert (ids[:, 0] == 0).all()  # the beginning of text
+
+
+@pytest.mark.parametrize(("weights", "count"), [(0, 64), (135_000_000, 64), (2_000_000_000, 50), (8_000_000_000, 32)])
+def test_large_models_have_fewer_windows(weights: int, count: int) -> None:
+    assert window_count(weights) == count
 
 
 def test_windows_are_no_longer_than_the_context(model: tuple[Tokenizer, TokenizerFacts]) -> None:
