@@ -29,6 +29,7 @@ from bench.worker import Worker
 
 PREFILL = (128, 512, 2048)
 DEPTHS = (0, 512, 2048, 4096)
+GREEDY = (0.0, 0.0, 1.0, 0.0)  # how the next token is chosen; see handler.engine.sampling.Choice
 
 
 def work(model_dir: Path) -> None:
@@ -87,7 +88,7 @@ def decode(engine: Any, depth: int, tokens: int) -> float:
     for position in range(depth, depth + tokens):
         ids = np.array([[position % engine.vocab_size]])
         started = time.perf_counter()
-        engine.steps.run([0], ids, [position], [0])
+        engine.steps.run([0], ids, [position], [0], choices=[GREEDY])
         times.append(time.perf_counter() - started)
     return 1 / median(times)
 

@@ -15,6 +15,7 @@ from handler.artefact import GRAPH, Artefact, load_artefact
 from handler.engine.cancellation import Cancellation
 from handler.engine.engine import Engine, EngineOptions
 from handler.engine.kernels import cheap_rows, given_library, library_of
+from handler.engine.sampling import Choice
 from handler.engine.session import create_session
 from handler.engine.step import Step
 from handler.engine.threads import resolve_threads
@@ -60,11 +61,12 @@ class CountedStep(Step):
         starts: Sequence[int],
         wanted: Sequence[int],
         cancellations: Iterable[Cancellation] = (),
+        choices: Sequence[Choice] = (),
     ) -> NDArray[np.float32]:
         """As it was; counts too."""
         self.count += 1
         self.tokens += ids.size
-        return super().run(slots, ids, starts, wanted, cancellations)
+        return super().run(slots, ids, starts, wanted, cancellations, choices)
 
 
 class Loaded:

@@ -30,21 +30,27 @@ from bench.machine import print_ceiling
 from bench.worker import Worker
 from handler.engine.kernels import describe, given_library, library_path
 from handler.engine.threads import resolve_threads
-from model_export.native import pack
-from model_export.quantize import dequantize
+from model_export.quantize import dequantize, scale_units, snap
+from model_export.storage import storage_of
 
 ROWS = (1, 2, 4, 8, 16, 32, 128)
-SHAPES = {"linear 4 bits": (8192, 3072, 4), "linear 8 bits": (8192, 3072, 8)}  # N, K, bits: half of a 3B's gate and up
+SHAPES = {  # N, K, bits of values, bits of scales: half of a 3B's gate and up
+    "linear 4, 16": (8192, 3072, 4, 16),
+    "linear 4, 8": (8192, 3072, 4, 8),
+    "linear 8, 16": (8192, 3072, 8, 16),
+}
 CHECKED_ROWS = 8
 MODEL, WEIGHTS, OUTPUT = "model.onnx", "weights.bin", "output.npy"
 
 
-def write_model(directory: Path, n: int, k: int, bits: int, least_bytes: int) -> NDArray[np.float32]:
+def write_model(directory: Path, n: int, k: int, bits: int, scale_bits: int, least_bytes: int) -> NDArray[np.float32]:
     """Write a model of several linear layers side by side on one input; gives the first one's float weights (N, K)."""
     rng = np.random.default_rng(0)
     values = rng.integers(0, 256, (n, k // 32, 32 * bits // 8), dtype=np.uint8)
     scales = (rng.random((n, k // 32)) * 0.02 + 0.001).astype(np.float16)
-    packed = pack(values, scales, bits)
+    if scale_bits == 8:
+        scales = snap(scales, scale_units(scales.max(axis=1))[:, None])
+    (packed,) = storage_of("native", scale_bits).encode(values, scales, bits)
     layers = -(-least_bytes // packed.nbytes)
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["rows", k]))
     nodes, weights, outputs = [], [], []
@@ -57,7 +63,7 @@ def write_model(directory: Path, n: int, k: int, bits: int, least_bytes: int) ->
             value = ir.Value(
                 name=f"w{layer}", shape=ir.Shape(packed.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
             )
-            attributes = {"n": n, "k": k, "bits": bits, "gated": 0}
+            attributes = {"n": n, "k": k, "bits": bits, "scale_bits": scale_bits, "gated": 0}
             node = ir.node("Linear", [x, value], attributes, domain="firebrick", name=f"linear{layer}")
             node.outputs[0].name, node.outputs[0].type = f"y{layer}", ir.TensorType(ir.DataType.FLOAT)
             node.outputs[0].shape = ir.Shape(["rows", n])
@@ -104,11 +110,11 @@ def read_ms(data: NDArray[np.int64], pool: ThreadPoolExecutor, threads: int) -> 
 
 def measure(name: str, isas: Sequence[str], args: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
     """Measure a shape; gives a row for each instruction set and number of rows."""
-    n, k, bits = SHAPES[name]
+    n, k, bits, scale_bits = SHAPES[name]
     found = []
     with tempfile.TemporaryDirectory() as work_directory, ThreadPoolExecutor(threads) as pool, ExitStack() as stack:
         directory = Path(work_directory)
-        weights = write_model(directory, n, k, bits, args.megabytes * 1024 * 1024)
+        weights = write_model(directory, n, k, bits, scale_bits, args.megabytes * 1024 * 1024)
         data = np.memmap(directory / WEIGHTS, dtype=np.int64, mode="r")
         workers = {
             isa: stack.enter_context(Worker("bench.kernels", "--worker", str(directory), str(k), FIREBRICK_ISA=isa))
@@ -124,7 +130,7 @@ def measure(name: str, isas: Sequence[str], args: argparse.Namespace, threads: i
                     times[isa].append(float(worker.ask(str(rows))))
             for isa in isas:
                 ms = median(times[isa])
-                weight_count = data.nbytes / (bits + 0.5) * 8
+                weight_count = data.nbytes / (bits + scale_bits / 32) * 8
                 found.append(
                     {
                         "operator": name,

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from handler.errors import ArtefactDamaged, ArtefactMissing, ArtefactVersion
 
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)
 GRAPH = "model.onnx"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.kit"
@@ -218,9 +218,10 @@ def parse_json(content: bytes, told: object) -> dict[str, Any]:
 
 def _check_version(path: object, description: Mapping[str, Any]) -> None:
     found = description.get("format_version")
-    if found != FORMAT_VERSION:
+    if found not in FORMAT_VERSIONS or isinstance(found, bool):
+        known = " and ".join(map(str, FORMAT_VERSIONS))
         raise ArtefactVersion(
-            f"{path} has format_version {found!r}, this handler reads {FORMAT_VERSION}; export the model again"
+            f"{path} has format_version {found!r}, this handler reads {known}; export the model again"
         )
     kernels, cache = description.get("kernels"), description.get("kv_cache_dtype")
     if kernels not in tuple(KERNELS):

@@ -67,6 +67,12 @@ def parser() -> argparse.ArgumentParser:
         "--head-bits", type=int, choices=[4, 8], help="bits of the embedding and LM head (default: 8, or as budgeted)"
     )
     p.add_argument(
+        "--scale-bits",
+        type=int,
+        choices=[8, 16],
+        help="bits of the scales of 4-bit weights and of the head (default: 8 if native kernels could use them)",
+    )
+    p.add_argument(
         "--bits-per-weight",
         type=float,
         metavar="BITS",
@@ -125,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             calibration=args.calibration,
             block_size=args.block_size,
             head_bits=args.head_bits,
+            scale_bits=args.scale_bits,
             bits_per_weight=args.bits_per_weight,
             activations=args.activations,
             kernels=kernels,

@@ -18,7 +18,8 @@ from typing import Any
 
 from model_export.errors import DiskFull, ExportError, OutputBusy, OutputRefused, PrefixFailed, PrefixRefused
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 DESCRIPTION = "firebrick.json"
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"

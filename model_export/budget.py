@@ -9,17 +9,21 @@ from math import floor, gcd, prod
 import numpy as np
 
 from model_export.errors import BudgetImpossible
+from model_export.storage import STOCK
 from model_export.weights import EMBEDDING, HEAD, Weight
 
-SCALE_BITS = 16  # of an f16 scale, whatever the layout stores
 FINEST = 20_000  # parts that a budget is divided into at most
 TOLERANCE = 1e-9
 
 
 def bits_per_weight(weights: Sequence[Weight]) -> float:
-    """Mean bits of a value over all quantized weights, scales in f16 included; 0 if there are none."""
-    sizes = [(prod(w.rows.shape), w.bits + SCALE_BITS / w.block_size) for w in weights if w.bits is not None]
+    """Mean bits of a value over all quantized weights, scales in 8 or 16 bits included; 0 if there are none."""
+    sizes = [(prod(w.rows.shape), _bits(w)) for w in weights if w.bits is not None]
     return sum(size * bits for size, bits in sizes) / max(1, sum(size for size, _ in sizes))
+
+
+def _bits(weight: Weight) -> float:
+    return (weight.bits or 0) + (8 if weight.lean else 16) / weight.block_size
 
 
 def check_budget(weights: Sequence[Weight], budget: float, head_bits: int | None) -> None:
@@ -28,7 +32,8 @@ def check_budget(weights: Sequence[Weight], budget: float, head_bits: int | None
     Raises:
         BudgetImpossible: not even 4 bits fit into it, or it asks for more than 8.
     """
-    least, most = (bits_per_weight([_widen(w, bits, head_bits) for w in weights]) for bits in (4, 8))
+    least = bits_per_weight([_widen(w, 4, head_bits) for w in weights])
+    most = bits_per_weight([replace(_widen(w, 8, head_bits), storage=STOCK) for w in weights])
     if not least - TOLERANCE <= budget <= most + TOLERANCE:
         given = "" if head_bits is None else f" and --head-bits {head_bits}"
         raise BudgetImpossible(
@@ -50,8 +55,11 @@ def spend(weights: Sequence[Weight], costs: Mapping[str, float], budget: float, 
     """
     narrow = [_widen(weight, 4, head_bits) for weight in weights]
     free = [w for w in narrow if w.bits is not None and not _pinned(w, head_bits)]
-    left = (budget - bits_per_weight(narrow)) / 4 * sum(prod(w.rows.shape) for w in narrow if w.bits is not None)
-    taken = knapsack([costs[w.name] for w in free], [prod(w.rows.shape) for w in free], floor(left + 0.5))
+    # In bits of a block's values and scale, which are whole.
+    total = sum(prod(w.rows.shape) * w.block_size for w in narrow if w.bits is not None)
+    left = (budget - bits_per_weight(narrow)) * total
+    prices = [round(prod(w.rows.shape) * w.block_size * (_bits(replace(w, bits=8)) - _bits(w))) for w in free]
+    taken = knapsack([costs[w.name] for w in free], prices, floor(left + 0.5))
     wide = {weight.name for weight, take in zip(free, taken, strict=True) if take}
     return [replace(weight, bits=8) if weight.name in wide else weight for weight in narrow]
 

@@ -67,7 +67,7 @@ class Builder:
         """A tensor in the weights file, under its own shape or, with a `view` name, under another."""
         value_name = name + view
         if value_name not in self.initializers:
-            weight = self.weights[name.removesuffix("_scale")]
+            weight = self.weights[name if name in self.weights else name.rpartition("_")[0]]
             spec = next(spec for spec in weight.tensors if spec.name == name)
             tensor = ir.ExternalTensor(
                 WEIGHTS_FILE,

@@ -16,7 +16,7 @@ from model_export.config import ModelConfig
 from model_export.feedback import DAMPING, Factors, factorize, round_with_feedback
 from model_export.parallel import ROWS, Workers, slices
 from model_export.progress import Progress
-from model_export.quantize import dequantize, pack, quantize
+from model_export.quantize import dequantize, pack, quantize, scale_units
 from model_export.reference import Array, attend, gate, rms_norm
 from model_export.refine import refine
 from model_export.resume import PartStore
@@ -24,6 +24,8 @@ from model_export.weights import COSINES, EMBEDDING, HEAD, SINES, Weight, array_
 
 # More than inside: a tied head is a table too, where the errors of all its values count alike.
 HEAD_DAMPING = 0.5
+# A row's largest scale is about a seventh of its largest weight; what feedback adds may ask for more.
+ROOM = np.float32(1.4 / 7)
 LINEARS = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")  # in order of use
 
 Quantized = tuple[NDArray[np.uint8], NDArray[np.float16]]
@@ -172,7 +174,7 @@ def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float
     portions = slices(weight.rows.shape[0], ROWS)
 
     def plainly(rows: slice) -> Quantized:
-        return quantize(weight.rows.read(rows.start, rows.stop), 8, weight.block_size, weight.name)
+        return quantize(weight.rows.read(rows.start, rows.stop), 8, weight.block_size, weight.name, lean=weight.lean)
 
     if weight.bits == 8:
         parts = workers.map(plainly, portions)
@@ -186,8 +188,9 @@ def quantize_for(inputs: Array, weight: Weight, workers: Workers, damping: float
 def _portion(weight: Weight, rows: slice, factors: Factors) -> Quantized:
     block = weight.block_size
     matrix = np.ascontiguousarray(weight.rows.read(rows.start, rows.stop).T)
-    rounded = round_with_feedback(matrix, factors, block, weight.name)
-    refine(matrix, rounded, factors, block)
+    units = scale_units(np.abs(matrix).max(axis=0) * ROOM) if weight.lean else None
+    rounded = round_with_feedback(matrix, factors, block, weight.name, units)
+    refine(matrix, rounded, factors, block, units)
     blocks, count = rounded.scales.shape
     codes = np.full((count, blocks * block), 8, dtype=np.uint8)
     codes[:, : len(matrix)] = rounded.codes.T

@@ -2,7 +2,8 @@
 
 Or one with other prefixes: a cache belongs to its kernels, so they are always computed anew. Or one for embeddings.
 
-The quantized values stay what they are, so that a way there and back gives the same bytes.
+The quantized values stay what they are, so that a way there and back gives the same bytes. An artefact of an older
+format becomes one of the newest with the same values: its head is put in planes, its scales keep their 16 bits.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from model_export.options import Embeddings, ExportOptions, Kernels, KvCache
 from model_export.progress import Progress
 from model_export.reading import ReadArtefact, read_artefact, read_metadata
 from model_export.safetensors_file import Layout
-from model_export.storage import STORAGES, Scales, Values
+from model_export.storage import Scales, Values
 from model_export.stored import StoredWeights
 from model_export.verify import verify_files
-from model_export.weights import Weight, array_bytes, ordered
+from model_export.weights import Weight, array_bytes, ordered, stored_for
 
 MEGABYTE = 1_000_000
 REWRITTEN = {artefact.GRAPH, artefact.WEIGHTS, artefact.DESCRIPTION}
@@ -67,14 +68,24 @@ def convert(
     stored = StoredWeights(read)
     options = target_options(read.options, kernels, kv_cache, embeddings)
     vectors = _embeddings(read, options)
-    weights = [replace(weight, storage=STORAGES[kernels]) for weight in stored.planned.values()]
+    weights = [stored_for(weight, read.config, options) for weight in stored.planned.values()]
     layout = safetensors_file.lay_out([spec for w in weights for spec in w.tensors], _metadata(read, kernels))
     with artefact.staging(out) as stage:
         artefact.check_space(stage, layout.nbytes + 32 * MEGABYTE)
         for name in sorted(set(read.manifest["files"]) - REWRITTEN):
             if not artefact.PREFIX.fullmatch(name):
                 shutil.copyfile(directory / name, stage / name)
-        changed = {"kv_cache_dtype": options.kv_cache_dtype, "kernels": kernels, "embeddings": vectors}
+        quantization = {
+            **read.description["quantization"],
+            "scale_bits": options.scales if options.quantization == "int4" else None,
+        }
+        changed = {
+            "format_version": artefact.FORMAT_VERSION,
+            "quantization": quantization,
+            "kv_cache_dtype": options.kv_cache_dtype,
+            "kernels": kernels,
+            "embeddings": vectors,
+        }
         artefact.write_json(stage / artefact.DESCRIPTION, {**read.description, **changed})
         prefixes.check(stage, prefix_files)
         model = graph.build(read.config, options, weights, layout.offsets)
@@ -107,6 +118,7 @@ def _embeddings(read: ReadArtefact, options: ExportOptions) -> dict[str, Any] | 
 def _metadata(read: ReadArtefact, kernels: Kernels) -> dict[str, str]:
     metadata = read_metadata(read.directory / artefact.WEIGHTS)
     metadata.pop("kernels", None)
+    metadata["format_version"] = str(artefact.FORMAT_VERSION)
     return metadata if kernels == "stock" else {**metadata, "kernels": kernels}
 
 

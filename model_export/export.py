@@ -187,6 +187,7 @@ def describe(
             "bits_per_weight": round(bits_per_weight(weights), 4) if quantized else None,
             "block_size": options.block_size if quantized else None,
             "activations": options.activations if quantized else "float32",
+            "scale_bits": options.scales if quantized else None,
         },
         "tokenizer": {
             **{name: facts.special_tokens.get(name) for name in tokenizer.SPECIAL_TOKENS},

@@ -14,6 +14,13 @@ Inputs and outputs (`B` sequences, `S` new tokens each, `M` positions in the cac
 - with int8, the same with `.key_scale`/`.value_scale` float32 `(slots, num_key_value_heads, M)`
 - `logits` float32 `(P, vocab_size)`
 
+Graphs with a head in two planes have one more input:
+
+- `choices` float32 `(P or 1, 4)`, which may be left out for exact logits everywhere: how the token after each wanted
+  position will be chosen, `[temperature, top_k, top_p, min_p]` with 0, 0, 1 and 0 for the likeliest or for no
+  truncation, and a temperature of -1 for exact logits. Those that the choice is made among are then exact, and of the
+  untruncated ones those with 0.99 of the probability; the others have an error (docs/kernels.md)
+
 Graphs of artefacts for embeddings have two more (`Q` wanted hidden states):
 
 - `hidden_indices` int64 `(Q,)`, which may be left out for none: positions in the flattened `(B * S)`
@@ -28,7 +35,7 @@ import onnx_ir as ir
 
 from model_export.builder import MICROSOFT, Builder, rms_norm
 from model_export.config import ModelConfig
-from model_export.native_operators import NativeOperators
+from model_export.native_operators import CHOICES, NativeOperators
 from model_export.operators import SLOTS, Inputs, Operators, cache_names, cache_type
 from model_export.options import ExportOptions
 from model_export.stock_operators import StockOperators
@@ -65,6 +72,8 @@ def build(
         presents += present
     flat = flatten(builder, hidden, branch)
     outputs = [lm_head(builder, operators, flat, inputs["logits_indices"])]
+    if CHOICES in builder.initializers:
+        inputs = {**inputs, CHOICES: builder.initializers[CHOICES]}
     if options.pooling is not None:
         inputs = {**inputs, HIDDEN_INDICES: hidden_indices(builder)}
         outputs.append(hidden_states(builder, flat, inputs[HIDDEN_INDICES]))

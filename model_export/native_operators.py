@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from model_export.builder import Builder, activate
@@ -12,11 +13,13 @@ from model_export.operators import CACHES, SLOTS, Inputs
 from model_export.weights import COSINES, EMBEDDING, SINES, Weight
 
 FIREBRICK = "firebrick"
+CHOICES = "choices"
+ALL_EXACT = (-1.0, 0.0, 1.0, 0.0)  # temperature, top_k, top_p, min_p
 ATTENTION = {"float16": "AttentionF16", "int8": "AttentionInt8"}
 
 
 class NativeOperators:
-    """Linear, Embedding, AttentionF16 and AttentionInt8."""
+    """Linear, Head, Embedding, AttentionF16 and AttentionInt8."""
 
     def __init__(self, kv_cache_dtype: str) -> None:
         """`kv_cache_dtype`: "float16" or "int8"."""
@@ -27,7 +30,8 @@ class NativeOperators:
 
     def embedding(self, b: Builder, input_ids: ir.Value) -> ir.Value:
         weight = b.weights[EMBEDDING]
-        return b.op("Embedding", [input_ids, b.stored(EMBEDDING)], "model.embed_tokens", FIREBRICK, **_sizes(weight))
+        planes = [b.stored(f"{EMBEDDING}{part}") for part in _parts(weight)[:2]]
+        return b.op("Embedding", [input_ids, *planes], "model.embed_tokens", FIREBRICK, **_sizes(weight))
 
     def linear(self, b: Builder, name: str, x: ir.Value, weight_name: str | None = None) -> ir.Value:
         return _linear(b, name, x, weight_name or f"{name}.weight", gated=0)
@@ -58,10 +62,29 @@ class NativeOperators:
 
 def _sizes(weight: Weight) -> dict[str, int]:
     assert weight.bits is not None
-    return {"n": weight.rows.shape[0], "k": weight.rows.shape[1], "bits": weight.bits}
+    scale_bits = 8 if weight.lean else 16
+    return {"n": weight.rows.shape[0], "k": weight.rows.shape[1], "bits": weight.bits, "scale_bits": scale_bits}
+
+
+def _parts(weight: Weight) -> list[str]:
+    """What the names of a weight's tensors end with."""
+    return [spec.name.removeprefix(weight.name) for spec in weight.tensors]
 
 
 def _linear(b: Builder, name: str, x: ir.Value, weight_name: str, gated: int) -> ir.Value:
     bias = [b.stored(f"{name}.bias")] if f"{name}.bias" in b.weights else []
     weight = b.weights[weight_name]
-    return b.op("Linear", [x, b.stored(weight_name), *bias], name, FIREBRICK, **_sizes(weight), gated=gated)
+    parts = [b.stored(f"{weight_name}{part}") for part in _parts(weight)]
+    if len(parts) > 1:
+        return b.op("Head", [x, *parts, choices(b)], name, FIREBRICK, **_sizes(weight))
+    return b.op("Linear", [x, *parts, *bias], name, FIREBRICK, **_sizes(weight), gated=gated)
+
+
+def choices(b: Builder) -> ir.Value:
+    """The input that says among which logits a token is chosen; by default all are exact."""
+    if CHOICES not in b.initializers:
+        tensor = ir.tensor(np.array([ALL_EXACT], dtype=np.float32), name=CHOICES)
+        shape = ir.Shape(["num_choices", len(ALL_EXACT)])
+        kind = ir.TensorType(tensor.dtype)
+        b.initializers[CHOICES] = ir.Value(name=CHOICES, shape=shape, type=kind, const_value=tensor)
+    return b.initializers[CHOICES]

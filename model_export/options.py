@@ -36,6 +36,8 @@ class ExportOptions:
         calibration: a text for that, and for the measure of `bits_per_weight`; None for the package's own.
         block_size: weights along K that share a scale.
         head_bits: width of the embedding and of the LM head, 4 or 8; None for 8, or with a budget for whichever pays.
+        scale_bits: width of the scales of 4-bit weights and of the head, 8 or 16; None for 8 where the native kernels
+            could be used, so that a conversion needs no others, unless weights are kept as they are.
         bits_per_weight: budget of a mixed plan, the mean over all quantized weights, scales in f16 included; None to
             have all linear layers in 4 bits.
         activations: what the stock Int4 kernels multiply with: "int8" is fast, "float32" exact.
@@ -54,6 +56,7 @@ class ExportOptions:
     calibration: Path | None = None
     block_size: int = 32
     head_bits: int | None = None
+    scale_bits: int | None = None
     bits_per_weight: float | None = None
     activations: Activations = "int8"
     kernels: Kernels = "stock"
@@ -71,6 +74,8 @@ class ExportOptions:
             raise OptionInvalid(f"--block-size {self.block_size}: expected one of {BLOCK_SIZES}")
         if self.head_bits not in (4, 8, None):
             raise OptionInvalid(f"--head-bits {self.head_bits}: expected 4 or 8")
+        if self.scale_bits not in (8, 16, None):
+            raise OptionInvalid(f"--scale-bits {self.scale_bits}: expected 8 or 16")
         if self.activations not in get_args(Activations):
             raise OptionInvalid(f"--activations {self.activations!r}: expected int8 or float32")
         if self.kernels not in get_args(Kernels):
@@ -101,6 +106,8 @@ class ExportOptions:
             raise OptionInvalid(f"--kernels native doesn't go with {reason}; leave one of them out")
         if self.kernels == "stock" and self.kv_cache is not None:
             raise OptionInvalid(f"--kv-cache {self.kv_cache} goes with --kernels native; the stock cache is float32")
+        if self.scale_bits == 8 and reason:
+            raise OptionInvalid(f"--scale-bits 8 doesn't go with {reason}; leave one of them out")
 
     def _check_kept(self) -> None:
         if self.quantization == "none":
@@ -109,10 +116,17 @@ class ExportOptions:
             "--block-size": None if self.block_size == 32 else self.block_size,
             "--bits-per-weight": self.bits_per_weight,
             "--calibration": self.calibration,
+            "--scale-bits": None if self.scale_bits == 16 else self.scale_bits,
         }
         for option, value in others.items():
             if value is not None:
                 raise OptionInvalid(f"--quantization keep takes weights as they are; leave out {option} {value}")
+
+    @property
+    def scales(self) -> int:
+        """Bits of the scales of 4-bit weights and of the head."""
+        other = self.rounding == "kept" or native_obstacle(self.quantization, self.block_size, self.activations)
+        return self.scale_bits or (16 if other else 8)
 
     @property
     def kv_cache_dtype(self) -> str:
@@ -125,11 +139,11 @@ class ExportOptions:
         return None if self.embeddings == "none" else self.embeddings
 
     def _check_budget(self, budget: float) -> None:
-        least, most = (bits + 16 / self.block_size for bits in (4, 8))
+        least, most = 4 + self.scales / self.block_size, 8 + 16 / self.block_size
         if not least <= budget <= most:
             raise OptionInvalid(
-                f"--bits-per-weight {budget:g}: blocks of {self.block_size} with f16 scales take {least:g} bits per "
-                f"weight in 4 bits and {most:g} in 8; give a number between"
+                f"--bits-per-weight {budget:g}: blocks of {self.block_size} with their scales take {least:g} "
+                f"bits per weight in 4 bits and {most:g} in 8; give a number between"
             )
         if self.quantization == "none":
             raise OptionInvalid(f"--bits-per-weight {budget:g} goes with --quantization int4")

@@ -7,6 +7,8 @@ with zeros. Two 4-bit values share a byte, the first in the low nibble.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,8 @@ from model_export.options import Rounding
 from model_export.search import search_scales
 
 F16_MAX = 65504.0
+LARGEST_MULTIPLE = 127
+SMALLEST_UNIT = 2.0**-24  # f16's smallest number
 
 
 def blocks_per_row(k: int, block_size: int) -> int:
@@ -23,7 +27,12 @@ def blocks_per_row(k: int, block_size: int) -> int:
 
 
 def quantize(
-    weight: NDArray[np.float32], bits: int, block_size: int, name: str = "tensor", rounding: Rounding = "nearest"
+    weight: NDArray[np.float32],
+    bits: int,
+    block_size: int,
+    name: str = "tensor",
+    rounding: Rounding = "nearest",
+    lean: bool = False,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
     """Round every weight to a multiple of its block's scale.
 
@@ -34,6 +43,7 @@ def quantize(
         name: what to call the tensor in an error.
         rounding: "nearest" takes the scale from the block's largest magnitude; "search" looks for the scale with the
             least squared error (4 bits only: 8 bits have nothing to gain).
+        lean: whether a row's scales are to be `snap`ped.
 
     Returns:
         values, uint8 `(N, blocks, block_size * bits / 8)`, and scales, float16 `(N, blocks)`.
@@ -49,6 +59,8 @@ def quantize(
         padded[:, :k] = weight
     grouped = padded.reshape(rows, blocks, block_size)
     scales = block_scales(grouped, bits, name, rounding)
+    if lean:
+        scales = snap(scales, scale_units(np.abs(scales).max(axis=1, initial=0))[:, None])
     return pack(round_to_scales(grouped, scales[:, :, None], bits)[0], bits), scales
 
 
@@ -88,6 +100,36 @@ def _nearest_scales(largest: NDArray[np.float32], bits: int, name: str) -> NDArr
     clipped = scales.astype(np.float32) * (limit + 0.5) < largest
     scales[clipped] = np.nextafter(scales[clipped], np.float16(np.inf))
     return scales
+
+
+def scale_units(largest: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Choose what scales are to be multiples of, so that 8 bits hold the factors and f16 the products.
+
+    Args:
+        largest: magnitudes of the scales that are expected, of any shape.
+
+    Returns:
+        float32 of that shape: numbers of four significant bits, at least a 127th of the largest.
+    """
+    mantissa, exponent = np.frexp(np.maximum(largest.astype(np.float64) / LARGEST_MULTIPLE, SMALLEST_UNIT))
+    units: NDArray[np.float32] = np.ldexp(np.ceil(mantissa * 16) / 16, exponent).astype(np.float32)
+    return units
+
+
+def snap(scales: NDArray[np.float16], units: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Take the nearest multiples of units, up to 127 times them; what isn't 0 stays so.
+
+    A product of seven bits and four fits f16's eleven, so that the result is exact.
+
+    Args:
+        scales: float16.
+        units: from `scale_units`, broadcast against them.
+    """
+    wide = scales.astype(np.float32)
+    multiples = np.clip(np.rint(wide / units), -LARGEST_MULTIPLE, LARGEST_MULTIPLE)
+    multiples = np.where((multiples == 0) & (wide != 0), np.sign(wide), multiples)
+    snapped: NDArray[np.float16] = (multiples * units + np.float32(0)).astype(np.float16)  # no -0
+    return snapped
 
 
 def round_to_scales(

@@ -88,6 +88,7 @@ class ReadArtefact:
         quantization = self.description["quantization"]
         dtypes = {dtype: kv_cache for kv_cache, dtype in CACHE_DTYPES.items()}
         given = {key: quantization[key] for key in ("rounding", "head_bits", "block_size") if quantization[key]}
+        scale_bits = quantization.get("scale_bits", 16)  # format 1 has no others
         try:
             return ExportOptions(
                 quantization=quantization["method"],
@@ -95,6 +96,7 @@ class ReadArtefact:
                 kernels=self.description["kernels"],
                 kv_cache=dtypes[self.description["kv_cache_dtype"]],
                 context=self.description["context_length"],
+                scale_bits=scale_bits if quantization["method"] == "int4" else None,
                 embeddings=_pooling(self.description),
                 **given,
             )
@@ -129,10 +131,11 @@ def read_artefact(directory: Path) -> ReadArtefact:
 
 def _versioned(path: Path) -> dict[str, Any]:
     value = _json(path)
-    if value.get("format_version") != artefact.FORMAT_VERSION:
+    version = value.get("format_version")
+    if version not in artefact.READABLE_VERSIONS or isinstance(version, bool):
+        known = " and ".join(map(str, artefact.READABLE_VERSIONS))
         raise ArtefactInvalid(
-            f"{path} has format_version {value.get('format_version')!r}; this program reads "
-            f"{artefact.FORMAT_VERSION}: export the model again"
+            f"{path} has format_version {version!r}; this program reads {known}: export the model again"
         )
     return value
 

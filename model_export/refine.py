@@ -2,7 +2,7 @@
 
 Feedback can't mend what comes after it was done. Here each value is rounded again with all other errors known, and each
 block's scale is then fitted to its values: coordinate descent on tr(E H Eᵀ), as in QuantEase (Behdin et al., 2023).
-No step makes the error larger, but for the rounding of a scale to f16.
+No step makes the error larger, but for the rounding of a scale to f16, or to 8 bits.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from model_export.feedback import PANEL, Array, Factors, Rounded, inverted, nearest_levels
 from model_export.parallel import slices
-from model_export.quantize import F16_MAX
+from model_export.quantize import F16_MAX, snap
 
 
-def refine(weight: Array, rounded: Rounded, factors: Factors, block_size: int) -> None:
+def refine(weight: Array, rounded: Rounded, factors: Factors, block_size: int, units: Array | None = None) -> None:
     """Improve a rounded weight in place.
 
     Args:
@@ -23,6 +23,7 @@ def refine(weight: Array, rounded: Rounded, factors: Factors, block_size: int) -
         rounded: of it, from `model_export.feedback.round_with_feedback`.
         factors: the same as there.
         block_size: weights that share a scale.
+        units: as there.
     """
     hessian, errors = factors.hessian, rounded.errors
     for panel in slices(len(weight), max(PANEL, block_size)):
@@ -32,7 +33,8 @@ def refine(weight: Array, rounded: Rounded, factors: Factors, block_size: int) -
             before, here = errors[block].copy(), gradient[inner].copy()
             near, at = hessian[block, block], block.start // block_size
             levels = _round_again(weight[block], before, here, near, rounded.scales[at])
-            rounded.scales[at] = _fit(levels, here, near, rounded.scales[at])
+            fitted = _fit(levels, here, near, rounded.scales[at])
+            rounded.scales[at] = fitted if units is None else snap(fitted, units)
             rounded.codes[block] = (levels + np.float32(8)).astype(np.uint8)
             errors[block] = weight[block] - levels * rounded.scales[at].astype(np.float32)
             gradient += hessian[panel, block] @ (errors[block] - before)

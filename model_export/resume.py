@@ -37,7 +37,7 @@ def state_key(config: ModelConfig, checkpoint: Checkpoint, weights: Sequence[Wei
         "state": STATE_VERSION,
         "numpy": version("numpy"),
         "config": asdict(config),
-        "weights": [(w.name, w.bits, w.block_size, w.rounding) for w in weights],
+        "weights": [(w.name, w.bits, w.block_size, w.rounding, w.lean) for w in weights],
         "files": [sha256(path) for path in checkpoint.paths],
         "text": [ids.shape, hashlib.sha256(ids.tobytes()).hexdigest()],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +25,9 @@ class Storage(Protocol):
     def row_group(self) -> int:
         """Rows that are stored together: a slab of a weight has a multiple of them, but for the last slab."""
 
+    def lean(self, bits: int) -> bool:
+        """Whether the scales of so many bits are to be those that 8 bits can hold, by `model_export.quantize.snap`."""
+
     def tensors(self, name: str, shape: tuple[int, ...], bits: int, block_size: int) -> tuple[TensorSpec, ...]:
         """List the stored tensors of an `(N, K)` weight, in file order."""
 
@@ -38,7 +42,23 @@ class Storage(Protocol):
         """
 
 
-class StockStorage:
+@dataclass(frozen=True)
+class _Chosen:
+    """What the ways to store have in common.
+
+    Attributes:
+        scale_bits: 16 or 8, of weights of 4 bits and of the head.
+        head: whether the weight is multiplied with the hidden states that a token is chosen by.
+    """
+
+    scale_bits: int = 16
+    head: bool = False
+
+    def lean(self, bits: int) -> bool:
+        return self.scale_bits == 8 and (bits == 4 or self.head)
+
+
+class StockStorage(_Chosen):
     """Values, and their scales in a tensor of their own: MatMulNBits' and GatherBlockQuantized's operands."""
 
     row_group = 1
@@ -64,19 +84,58 @@ class StockStorage:
         return values, narrow
 
 
-class NativeStorage:
-    """Records of values and scales, `model_export.native`."""
+class NativeStorage(_Chosen):
+    """Groups of values and scales, `model_export.native`; a head of 8 bits in two planes."""
 
     row_group = native.ROWS
 
+    def planes(self, bits: int) -> bool:
+        """Whether a weight of so many bits lies in two planes."""
+        return self.head and bits == 8
+
     def tensors(self, name: str, shape: tuple[int, ...], bits: int, block_size: int) -> tuple[TensorSpec, ...]:
-        return (TensorSpec(name, "U8", native.record_shape(shape[0], shape[1], bits)),)
+        n, k = shape
+        if not self.planes(bits):
+            return (TensorSpec(name, "U8", self._shape(n, k, bits)),)
+        return (
+            TensorSpec(name, "U8", self._shape(n, k, 4)),
+            TensorSpec(f"{name}_low", "U8", native.low_shape(n, k)),
+            TensorSpec(f"{name}_spread", "F32", (n,)),
+        )
 
     def encode(self, values: Values, scales: Scales, bits: int) -> tuple[NDArray[Any], ...]:
-        return (native.pack(values, scales, bits),)
+        if not self.planes(bits):
+            return (self._pack(values, scales, bits),)
+        high, low, spreads = native.split(values, scales)
+        return self._pack(high, scales, 4), low, spreads
 
     def decode(self, arrays: Sequence[NDArray[Any]], shape: tuple[int, int], bits: int) -> tuple[Values, Scales]:
-        return native.unpack(arrays[0], *shape, bits)
+        if not self.planes(bits):
+            return self._unpack(arrays[0], shape, bits)
+        high, scales = self._unpack(arrays[0], shape, 4)
+        return native.join(high, arrays[1], arrays[2], scales, shape[1]), scales
+
+    def _shape(self, n: int, k: int, bits: int) -> tuple[int, ...]:
+        return native.lean_shape(n, k) if self.lean(bits) else native.record_shape(n, k, bits)
+
+    def _pack(self, values: Values, scales: Scales, bits: int) -> NDArray[np.uint8]:
+        return native.pack_lean(values, scales) if self.lean(bits) else native.pack(values, scales, bits)
+
+    def _unpack(self, packed: NDArray[np.uint8], shape: tuple[int, int], bits: int) -> tuple[Values, Scales]:
+        return native.unpack_lean(packed, *shape) if self.lean(bits) else native.unpack(packed, *shape, bits)
 
 
-STORAGES: dict[Kernels, Storage] = {"stock": StockStorage(), "native": NativeStorage()}
+class NativeStorage1(NativeStorage):
+    """The same in artefacts of format 1: no planes, no scales in 8 bits."""
+
+    def planes(self, bits: int) -> bool:
+        return False
+
+
+def storage_of(kernels: Kernels, scale_bits: int = 16, head: bool = False) -> Storage:
+    """How a weight is stored for some kernels; the arguments are those of `_Chosen`."""
+    kinds: dict[Kernels, type[StockStorage] | type[NativeStorage]] = {"stock": StockStorage, "native": NativeStorage}
+    return kinds[kernels](scale_bits, head)
+
+
+STOCK = storage_of("stock")

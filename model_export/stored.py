@@ -14,7 +14,7 @@ from model_export.checkpoint import Checkpoint
 from model_export.errors import ArtefactInvalid
 from model_export.quantize import dequantize
 from model_export.reading import ReadArtefact
-from model_export.storage import Scales, Values
+from model_export.storage import NativeStorage1, Scales, Values
 from model_export.weights import Weight, plan
 
 
@@ -35,11 +35,13 @@ class StoredWeights:
         self._read = read
         self._path = read.directory / artefact.WEIGHTS
         planned = plan(config, read.options, Checkpoint.shapes_of(config))
+        if read.description["format_version"] == 1 and read.options.kernels == "native":
+            planned = [replace(weight, storage=NativeStorage1()) for weight in planned]
         self.planned: Mapping[str, Weight] = {weight.name: self._as_stored(weight) for weight in planned}
 
     def _as_stored(self, weight: Weight) -> Weight:
         tensors = self._read.tensors
-        for bits in (None, 4, 8):
+        for bits in (None, 8, 4):  # the high plane of 8 looks like a weight of 4
             found = replace(weight, bits=bits)
             stored = [tensors.get(spec.name) for spec in found.tensors]
             if all(t and (t.dtype, t.shape) == (s.dtype, s.shape) for t, s in zip(stored, found.tensors, strict=True)):
@@ -74,7 +76,8 @@ class StoredWeights:
         group = weight.storage.row_group
         first, last = start // group, -(-stop // group)
         top, bottom = first * group, min(last * group, n)
-        arrays = [self.stored(spec.name, first, last) for spec in weight.tensors]
+        # Some tensors have a row for each group, some one for each row.
+        arrays = [self.stored(s.name, *((top, bottom) if s.shape[0] == n else (first, last))) for s in weight.tensors]
         assert weight.bits is not None
         try:
             values, scales = weight.storage.decode(arrays, (bottom - top, k), weight.bits)

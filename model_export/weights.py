@@ -19,7 +19,7 @@ from model_export.options import ExportOptions, Rounding
 from model_export.quantize import pack, quantize
 from model_export.rows import CheckpointRows, ComputedRows, Rows, StackedRows
 from model_export.safetensors_file import TensorSpec
-from model_export.storage import STORAGES, Scales, Storage, Values
+from model_export.storage import STOCK, Scales, Storage, Values, storage_of
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
@@ -46,7 +46,12 @@ class Weight:
     bits: int | None = None
     block_size: int = 32
     rounding: Rounding = "nearest"
-    storage: Storage = STORAGES["stock"]
+    storage: Storage = STOCK
+
+    @property
+    def lean(self) -> bool:
+        """Whether its scales are those that 8 bits can hold."""
+        return self.bits is not None and self.storage.lean(self.bits)
 
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:
@@ -73,7 +78,7 @@ class Weight:
             if self.rounding == "kept":
                 codes, scales = self.rows.codes(*slab, bits)
                 return pack(codes, bits), scales
-            return quantize(self.rows.read(*slab), bits, self.block_size, self.name, self.rounding)
+            return quantize(self.rows.read(*slab), bits, self.block_size, self.name, self.rounding, self.lean)
 
         yield from self.stored(quantized, pool, window)
 
@@ -146,7 +151,13 @@ def plan(config: ModelConfig, options: ExportOptions, checkpoint: Checkpoint) ->
     weights.append(vector("model.norm.weight"))
     if not config.tie_word_embeddings:
         weights.append(Weight(HEAD, CheckpointRows(checkpoint, HEAD), head_bits, options.block_size, options.rounding))
-    return [replace(weight, storage=STORAGES[options.kernels]) for weight in weights]
+    return [stored_for(weight, config, options) for weight in weights]
+
+
+def stored_for(weight: Weight, config: ModelConfig, options: ExportOptions) -> Weight:
+    """The weight, stored as the options say."""
+    head = weight.name == (EMBEDDING if config.tie_word_embeddings else HEAD)
+    return replace(weight, storage=storage_of(options.kernels, options.scales, head))
 
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from handler.artefact import load_artefact
 from handler.engine.cancellation import Cancellation
 from handler.engine.engine import Engine, EngineOptions
-from handler.engine.sampling import SamplingParams
+from handler.engine.sampling import ALL_EXACT, Sampler, SamplingParams
 from handler.engine.weights import Weights
 from handler.errors import ArtefactDamaged, KernelsMissing
 from model_export.convert import convert
@@ -143,6 +143,24 @@ def answers(directory: Path, prompts: list[list[int]], chunk: int = 256, threads
     for prompt in prompts:
         tokens = engine.generate(prompt, SamplingParams(temperature=0), 24, (), Cancellation())
         yield [token.id for token in tokens]
+
+
+def test_greedy_answers_are_those_of_exact_logits(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list(answers(demo / "int8", PROMPTS))
+    monkeypatch.setattr(Sampler, "choice", ALL_EXACT)
+    assert found == list(answers(demo / "int8", PROMPTS))
+
+
+def test_the_likeliest_token_of_many_hidden_states_is_that_of_exact_logits(demo: Path) -> None:
+    engine = Engine.load(load_artefact(demo / "int8", "quick"), 2, EngineOptions(), LIBRARY)
+    coarse, states = 0, 0
+    for seed in range(8):
+        ids = np.random.default_rng(seed).integers(0, engine.vocab_size, (1, 250))
+        exact = engine.steps.run([0], ids, [0], range(250)).copy()
+        found = engine.steps.run([0], ids, [0], range(250), choices=[(0.0, 0.0, 1.0, 0.0)] * 250)
+        np.testing.assert_array_equal(found.argmax(axis=1), exact.argmax(axis=1))
+        coarse, states = coarse + int((found != exact).any(axis=1).sum()), states + 250
+    assert coarse > 0.5 * states  # else nothing was left out
 
 
 PROMPTS = [np.random.default_rng(seed).integers(0, 1000, 5 + 7 * seed).tolist() for seed in range(8)]

@@ -424,11 +424,12 @@ class Engine:
                 continue  # without whose grammar broke
             entries = [(answer.slot, id, answer.position + at) for answer, ids in news for at, id in enumerate(ids)]
             slots, tokens, starts = zip(*entries, strict=True)
+            choices = [answer.choice for answer, ids in news for _ in ids]
             watched = [answer.cancellation for answer in answers]
             began = time.perf_counter()
             try:
                 column = np.array(tokens, dtype=np.int64)[:, None]
-                logits = self.steps.run(slots, column, starts, range(len(entries)), watched)
+                logits = self.steps.run(slots, column, starts, range(len(entries)), watched, choices)
             except Interrupted:
                 continue  # without who interrupted it
             except Exception as error:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Choice = tuple[float, float, float, float]  # temperature, top_k, top_p and min_p, as far as logits must be exact for it
+ALL_EXACT: Choice = (-1.0, 0.0, 1.0, 0.0)
 FEW = 8  # if a grammar allows this fraction of the tokens or less, only theirs are looked at
 # For each byte of a mask, what is added to eight logits, float32 (256, 8).
 _PENALTIES = np.where(
@@ -66,6 +68,15 @@ class Sampler:
         bias = params.logit_bias or {}
         self._bias_ids = np.fromiter(bias.keys(), dtype=np.int64, count=len(bias))
         self._bias = np.fromiter(bias.values(), dtype=np.float32, count=len(bias))
+
+    @property
+    def choice(self) -> Choice:
+        """Among which logits the next token is chosen, if nothing but these is allowed or avoided."""
+        p = self._params
+        changed = p.presence_penalty != 0 or p.frequency_penalty != 0 or self._seen.size or self._bias_ids.size
+        if changed or p.top_logprobs is not None:
+            return ALL_EXACT
+        return (p.temperature, float(p.top_k), p.top_p, p.min_p)
 
     def sample(
         self, logits: NDArray[np.float32], allowed: NDArray[np.uint8] | None = None, avoided: Collection[int] = ()

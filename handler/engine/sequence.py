@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from handler.engine.cancellation import Cancellation
 from handler.engine.constraint import Constraint
 from handler.engine.drafting import Drafter
-from handler.engine.sampling import Sampler, SamplingParams, log_probabilities
+from handler.engine.sampling import ALL_EXACT, Choice, Sampler, SamplingParams, log_probabilities
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,12 @@ class Answer:
     def reusable(self) -> Sequence[int]:
         """The ids that needn't be run where a cache holds them."""
         return self.ids
+
+    @property
+    def choice(self) -> Choice:
+        """Which logits must be exact for the next tokens."""
+        bound = self._constraint is not None or self._left > self._may_end_at
+        return ALL_EXACT if bound else self._sampler.choice
 
     def wanted(self, count: int) -> Sequence[int]:
         """Which of the prompt's next `count` tokens logits are computed for: the last one of all."""

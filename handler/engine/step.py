@@ -12,12 +12,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from handler.engine.cancellation import Cancellation
+from handler.engine.sampling import ALL_EXACT, Choice
 from handler.engine.slots import Arrays
 from handler.errors import Interrupted
 
 SHARED_ROWS = 64  # of logits, in memory that all bindings share: each by itself would keep megabytes
 SHARED_STATES = 256  # hidden states, the same
 HIDDEN_INDICES = "hidden_indices"  # the input of graphs that give hidden states
+CHOICES = "choices"  # the input of graphs whose logits needn't all be exact
 KEPT_BINDINGS = 16  # shapes: one a number of decoding sequences, and the latest chunks of prompts
 
 
@@ -43,6 +45,8 @@ class Step:
         self._vocab_size = vocab_size
         self._logits = np.empty((SHARED_ROWS, vocab_size), dtype=np.float32)  # takes memory as it is written
         self.hidden_size = _hidden_size(session)
+        # Who gives none gets exact logits: an input with a default isn't among the session's inputs.
+        self._chooses = any(value.name == CHOICES for value in session.get_overridable_initializers())
         self._states = np.empty((SHARED_STATES, self.hidden_size or 0), dtype=np.float32)
         self._bindings: OrderedDict[tuple[int, ...], _Binding] = OrderedDict()
         self._options = onnxruntime.RunOptions()
@@ -54,6 +58,7 @@ class Step:
         starts: Sequence[int],
         wanted: Sequence[int],
         cancellations: Iterable[Cancellation] = (),
+        choices: Sequence[Choice] = (),
     ) -> NDArray[np.float32]:
         """Append tokens to the cache.
 
@@ -66,16 +71,18 @@ class Step:
             starts: position of each sequence's first new token `(B,)`.
             wanted: positions in the flattened `(B * S)` for which logits are computed `(P,)`.
             cancellations: any of them ends the run.
+            choices: how the tokens behind the wanted positions will be chosen `(P,)`; none for exact logits of all.
 
         Returns:
-            float32 `(P, vocab_size)`; overwritten by the next run.
+            float32 `(P, vocab_size)`; overwritten by the next run. Where a choice is given, those that it is made among
+            are exact, and the others may have an error that doesn't matter to it.
 
         Raises:
             Interrupted: one of `cancellations` was used; the same step may be run again.
         """
         with self._watched(cancellations):
             if self.batches:
-                return self._run(slots, ids, starts, wanted).logits
+                return self._run(slots, ids, starts, wanted, choices=choices).logits
             return self._one_by_one(slots, ids, starts, wanted)
 
     def states(
@@ -142,6 +149,7 @@ class Step:
         starts: Sequence[int],
         wanted: Sequence[int],
         hidden: Sequence[int] = (),
+        choices: Sequence[Choice] = (),
     ) -> _Binding:
         binding = self._binding(slots, ids.shape, len(wanted), len(hidden))
         binding.input_ids[...] = ids
@@ -150,6 +158,7 @@ class Step:
         binding.total[...] = binding.seqlens_k.max() + 1
         binding.indices[:] = wanted
         binding.hidden_indices[:] = hidden
+        binding.choices[:] = choices or ALL_EXACT
         if self.batches:
             binding.slots[:] = slots
         self._session.run_with_iobinding(binding.bound, self._options)
@@ -163,7 +172,7 @@ class Step:
             if not self.batches:
                 cache = {name: array[slots[0] : slots[0] + 1] for name, array in cache.items()}
             logits, states = _rows(self._logits, wanted), _rows(self._states, hidden)
-            binding = _Binding(self._session, cache, shape, logits, states, self.batches)
+            binding = _Binding(self._session, cache, shape, logits, states, self.batches, self._chooses)
             self._bindings[key] = binding
             if len(self._bindings) > KEPT_BINDINGS:
                 self._bindings.popitem(last=False)
@@ -193,6 +202,7 @@ class _Binding:
         logits: NDArray[np.float32],
         states: NDArray[np.float32],
         batches: bool,
+        chooses: bool,
     ) -> None:
         self.bound = session.io_binding()
         self.input_ids = np.zeros(shape, dtype=np.int64)  # (B, S)
@@ -203,12 +213,15 @@ class _Binding:
         self.logits = logits  # (P, vocab_size)
         self.hidden_indices = np.zeros(len(states), dtype=np.int64)  # (Q,)
         self.states = states  # (Q, hidden_size)
+        self.choices = np.zeros((len(logits), len(ALL_EXACT)), dtype=np.float32)
         self._bind_input("input_ids", self.input_ids)
         self._bind_input("seqlens_k", self.seqlens_k)
         self._bind_input("total_sequence_length", self.total)
         self._bind_input("logits_indices", self.indices)
         if batches:
             self._bind_input("slots", self.slots)
+        if chooses:
+            self._bind_input(CHOICES, self.choices)
         self._bind_output("logits", self.logits)
         if len(states):
             self._bind_input(HIDDEN_INDICES, self.hidden_indices)

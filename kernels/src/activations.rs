@@ -8,6 +8,9 @@ use crate::layout::{BLOCK, COLUMNS};
 /// 1.5 · 2²³: an i32 added to its bits is added to the float, as long as it is smaller than 2²².
 pub const MAGIC: f32 = 12_582_912.0;
 
+/// Of the high plane, in 32nds: (128 − 7.5) / 16.
+const COARSE_ZERO: i32 = 241;
+
 /// Blocks whose largest magnitude is below this count as zeros: its inverse is far from infinite.
 const TINY: f32 = 1e-30;
 
@@ -68,6 +71,30 @@ impl Panel {
         self.scales.resize(blocks, 0.0);
         self.offsets.resize(blocks, 0.0);
         self.starts.resize(blocks, 0);
+    }
+
+    /// The same rows for the high plane of weights of 8 bits, each of whose nibbles counts 16: what the low plane has
+    /// is taken to be the mean of its values, 7.5. Made of a panel that is filled for the zero point 128.
+    pub fn coarse(&self) -> Self {
+        let scales: Vec<f32> = self.scales.iter().map(|scale| scale * 16.0).collect();
+        let offsets = scales.iter().map(|scale| -MAGIC * scale).collect();
+        let starts = self.starts.iter().map(|start| {
+            let sum = (MAGIC.to_bits() as i32 - start) / 128;
+            MAGIC.to_bits() as i32 - ((sum * COARSE_ZERO + 16) >> 5)
+        });
+        Self { rows: self.rows, values: self.values.clone(), offsets, starts: starts.collect(), scales }
+    }
+
+    /// The norm of a row as it was rounded.
+    pub fn norm(&self, row: usize) -> f32 {
+        let mut total = 0.0;
+        for (block, scale) in self.scales.chunks_exact(self.rows).map(|scales| scales[row]).enumerate() {
+            let quads = self.values[block * BLOCK * self.rows..][..BLOCK * self.rows].chunks_exact(4 * self.rows);
+            let values = quads.flat_map(|quad| &quad[row * 4..][..4]);
+            let square: i32 = values.map(|&value| i32::from(value) * i32::from(value)).sum();
+            total += square as f32 * scale * scale;
+        }
+        total.sqrt()
     }
 
     /// Quantize a source's row `from` into the panel's row `row`.

@@ -1,4 +1,4 @@
-//! The operator `Embedding`: rows of the same tensor as a tied head, dequantized; no other row is touched.
+//! The operator `Embedding`: rows of the same tensors as a tied head, dequantized; no other row is touched.
 
 use std::ffi::CStr;
 
@@ -13,11 +13,11 @@ pub struct Embedding {
 
 impl Operator for Embedding {
     const NAME: &'static CStr = c"Embedding";
-    const INPUTS: &'static [Port] = &[Port::required::<i64>(), Port::required::<u8>()];
+    const INPUTS: &'static [Port] = &[Port::required::<i64>(), Port::required::<u8>(), Port::optional::<u8>()];
     const OUTPUTS: &'static [Port] = &[Port::required::<f32>()];
 
     fn new(info: &Info) -> Result<Self> {
-        Ok(Self { weights: Weights::of_node(info, 1)? })
+        Ok(Self { weights: Weights::of_node(info, 1, Some(2))? })
     }
 
     fn run(&self, context: &Context) -> Result<()> {

@@ -26,8 +26,9 @@ use ort_sys::{OrtApi, OrtApiBase, OrtCustomOp, OrtCustomOpDomain, OrtSessionOpti
 
 use ort::custom_op;
 
-const OPERATORS: [&OrtCustomOp; 4] = [
+const OPERATORS: [&OrtCustomOp; 5] = [
     custom_op::<linear::Linear>(),
+    custom_op::<linear::Head>(),
     custom_op::<embedding::Embedding>(),
     custom_op::<attention::AttentionF16>(),
     custom_op::<attention::AttentionInt8>(),

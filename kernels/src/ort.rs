@@ -264,6 +264,14 @@ impl Info {
         Ok(value)
     }
 
+    /// An integer attribute that may be left out.
+    pub fn int_or(&self, name: &CStr, default: i64) -> i64 {
+        let mut value = 0;
+        // SAFETY: the name is zero-terminated and the result has a place.
+        let status = unsafe { (api().KernelInfoGetAttribute_int64)(self.0, name.as_ptr(), &mut value) };
+        if check(status).is_ok() { value } else { default }
+    }
+
     /// An integer attribute from `least` to `most`.
     pub fn size(&self, name: &CStr, least: usize, most: usize) -> Result<usize> {
         let value = self.int(name)?;

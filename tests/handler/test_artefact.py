@@ -123,7 +123,7 @@ def test_no_directory(tmp_path: Path) -> None:
         load_artefact(tmp_path / "none")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", True, None])
 def test_another_format_version_is_refused(directory: Path, version: Any) -> None:
     rewrite(directory, lambda d: d.update(format_version=version))
     with pytest.raises(ArtefactVersion, match="format_version"):

@@ -213,7 +213,7 @@ def test_json_is_written_for_people(tmp_path: Path) -> None:
 def test_the_manifest_lists_every_file(old: Path) -> None:
     write_manifest(old, {"model.onnx": "known"})
     manifest = json.loads((old / "manifest.json").read_text())
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == 2
     assert manifest["files"] == {
         "firebrick.json": {"sha256": hashlib.sha256(b"{}").hexdigest(), "size": 2},
         "model.onnx": {"sha256": "known", "size": 3},

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from model_export import convert as convert_module
+from model_export.artefact import sha256
 from model_export.convert import convert, main
 from model_export.errors import OptionInvalid
+from model_export.inspect import describe_directory
 from model_export.reading import read_artefact
+from model_export.storage import NativeStorage
+from model_export.verify import main as verify
 from model_export.verify import verify_files
 from tests.configs import CONFIGS
 from tests.model_export.helpers import export_to, flip_byte, tree
@@ -43,7 +47,7 @@ def test_a_converted_artefact_is_what_an_export_makes(
 ) -> None:
     checkpoint = checkpoints / name
     native = export_to(checkpoint, tmp_path / "native", kernels="native", kv_cache=kv_cache, head_bits=head_bits)
-    stock = export_to(checkpoint, tmp_path / "stock", head_bits=head_bits)
+    stock = export_to(checkpoint, tmp_path / "stock", head_bits=head_bits, scale_bits=8)
     convert(stock, tmp_path / "to-native", "native", kv_cache, threads=2)
     convert(native, tmp_path / "to-stock", "stock", threads=3)
     assert tree(tmp_path / "to-native") == tree(native)
@@ -152,3 +156,40 @@ def test_the_command_keeps_what_it_is_not_asked_to_change(directory: Path) -> No
     description = json.loads((directory / "firebrick.json").read_text())
     assert (description["kernels"], description["kv_cache_dtype"]) == ("native", "float16")
     assert description["embeddings"] == {"pooling": "mean", "only": False}
+
+
+# ---------------------------------------------------------------- artefacts of format 1
+
+
+def older(checkpoint: Path, out: Path) -> Path:
+    """An artefact as format 1 had it, of the same values as one that is exported with scales of 16 bits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model_export.artefact.FORMAT_VERSION", 1)
+        patch.setattr(NativeStorage, "planes", lambda self, bits: False)
+        export_to(checkpoint, out, kernels="native", scale_bits=16)
+    description = json.loads((out / "firebrick.json").read_text())
+    del description["quantization"]["scale_bits"]
+    (out / "firebrick.json").write_text(json.dumps(description))
+    manifest = json.loads((out / "manifest.json").read_text())
+    digest, size = sha256(out / "firebrick.json"), (out / "firebrick.json").stat().st_size
+    manifest["files"]["firebrick.json"] = {"sha256": digest, "size": size}
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    return out
+
+
+@pytest.mark.parametrize("name", ["qwen3", "mistral"])
+def test_an_older_artefact_becomes_what_an_export_makes(name: str, checkpoints: Path, tmp_path: Path) -> None:
+    old = older(checkpoints / name, tmp_path / "old")
+    assert not [tensor for tensor in read_artefact(old).tensors if tensor.endswith("_low")]
+    convert(old, tmp_path / "new", "native")
+    assert tree(tmp_path / "new") == tree(
+        export_to(checkpoints / name, tmp_path / "made", kernels="native", scale_bits=16)
+    )
+
+
+def test_an_older_artefact_is_described_and_verified(
+    checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = older(checkpoints / "qwen3", tmp_path / "old")
+    assert "artefact format 1" in describe_directory(old)
+    assert verify([str(old)]) == 0

@@ -57,13 +57,18 @@ def test_the_native_cache_of_a_token(kv_cache: str, bytes_each: int, checkpoint:
     assert summary(read_artefact(directory))["kv_cache_bytes_per_token"] == 2 * 2 * 4 * bytes_each
 
 
-def test_native_scales_take_half_a_bit(checkpoint: Path, tmp_path: Path) -> None:
-    # Hidden size 64 and 160: the latter is padded to 192.
-    embedding, padded = 320 * 64, 2 * 64 * 192
-    linears = 2 * (3 * 64 * 64 + 64 * 64 + 2 * 160 * 64)
-    bits = embedding * 8.5 + (linears + padded) * 4.5 + 5 * 64 * 32
-    count = embedding + linears + 2 * 64 * 160 + 5 * 64
-    directory = export_to(checkpoint, tmp_path / "native", kernels="native")
+@pytest.mark.parametrize("scale_bits", [8, 16])
+def test_native_weights_by_hand(scale_bits: int, checkpoint: Path, tmp_path: Path) -> None:
+    def nbytes(n: int, k: int) -> int:
+        across = -(-k // 64)
+        lines = across * 9 if scale_bits == 16 else 1 + -(-across // 2) + across * 8
+        return n // 16 * 64 * lines
+
+    linears = 2 * (nbytes(192, 64) + nbytes(64, 64) + nbytes(320, 64) + nbytes(64, 160))
+    low_and_spread = 320 * (64 // 2 + 4)
+    bits = 8 * (nbytes(320, 64) + low_and_spread + linears + 5 * 64 * 4)
+    count = 320 * 64 + 2 * (256 * 64 + 3 * 160 * 64) + 5 * 64
+    directory = export_to(checkpoint, tmp_path / "native", kernels="native", scale_bits=scale_bits)
     assert summary(read_artefact(directory))["bits_per_weight"] == pytest.approx(bits / count, abs=1e-3)
 
 
@@ -75,7 +80,7 @@ def test_files_have_their_sizes(directory: Path) -> None:
 
 def test_a_description_for_people(directory: Path) -> None:
     text = describe_directory(directory)
-    assert text.startswith("checkpoint (llama), artefact format 1\n")
+    assert text.startswith("checkpoint (llama), artefact format 2\n")
     for words in (
         "int4 (search, blocks of 32, embedding and head 8 bits, 1 weights of 9 in 8 bits, int8 activations)",
         "4 heads over 4 of 16",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -55,18 +56,38 @@ def test_scales_are_inside_the_records(name: str, native: Path) -> None:
 def test_every_linear_layer_says_its_size(name: str, native: Path) -> None:
     graph = graph_of(native / name)
     shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    found = [node for node in graph.node if node.op_type in ("Linear", "Embedding")]
+    found = [node for node in graph.node if node.op_type in ("Linear", "Embedding", "Head")]
     assert len(found) == 2 + 4 * 2
     for node in found:
         size = attributes(node)
-        groups, records, record = shapes[node.input[1]]
-        assert (groups, records) == (-(-size["n"] // 16), -(-size["k"] // 64))
-        assert record == {4: 576, 8: 1088}[size["bits"]]
+        groups, across = -(-size["n"] // 16), -(-size["k"] // 64)
+        planes = node.op_type == "Head" or (node.op_type == "Embedding" and len(node.input) == 3)
+        if size["scale_bits"] == 8:
+            assert shapes[node.input[1]] == [groups, 64 + -(-across // 2) * 64 + across * 512]
+        else:
+            assert shapes[node.input[1]] == [groups, across, {4: 576, 8: 1088}[size["bits"]]]
+        if planes:
+            assert shapes[node.input[2]] == [groups, across, 512]
 
 
-def test_a_tied_head_reads_the_embedding_s_tensor(native: Path) -> None:
+def test_a_tied_head_reads_the_embedding_s_tensors(native: Path) -> None:
     found = nodes(graph_of(native / "qwen3"))
-    assert found["lm_head"].input[1] == found["model.embed_tokens"].input[1]
+    assert list(found["lm_head"].input[1:3]) == list(found["model.embed_tokens"].input[1:3])
+    assert attributes(found["lm_head"])["bits"] == 8
+
+
+def test_a_head_of_8_bits_lets_logits_be_coarse_and_by_default_exact(native: Path) -> None:
+    graph = graph_of(native / "qwen3")
+    assert nodes(graph)["lm_head"].input[4] == "choices"
+    default = next(tensor for tensor in graph.initializer if tensor.name == "choices")
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(default), [[-1, 0, 1, 0]])
+    assert "choices" in [value.name for value in graph.input]
+
+
+def test_a_head_of_4_bits_is_a_linear_layer(checkpoints: Path, tmp_path: Path) -> None:
+    graph = graph_of(export_to(checkpoints / "qwen3", tmp_path / "out", kernels="native", head_bits=4))
+    assert nodes(graph)["lm_head"].op_type == "Linear"
+    assert "choices" not in [value.name for value in graph.input]
 
 
 def test_silu_is_the_operator_s_own(native: Path) -> None:
@@ -89,7 +110,7 @@ def test_biases_are_third_inputs(native: Path) -> None:
     found = nodes(graph_of(native / "llama-biases-linear-rope"))
     for name in ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"):
         assert found[f"model.layers.1.{name}"].input[2] == f"model.layers.1.{name}.bias"
-    assert len(found["lm_head"].input) == 2
+    assert found["lm_head"].op_type == "Head"  # which takes none
 
 
 def test_norms_of_heads_are_inside_the_attention(native: Path) -> None:

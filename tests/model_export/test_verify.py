@@ -109,7 +109,7 @@ def test_an_extra_file_is_named(directory: Path, capsys: pytest.CaptureFixture[s
     assert "notes.txt is not in manifest.json" in said(capsys, directory)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, ...])
+@pytest.mark.parametrize("version", [0, 3, "1", True, None, ...])
 @pytest.mark.parametrize("name", ["firebrick.json", "manifest.json"])
 def test_another_format_version_is_refused(
     name: str, version: Any, directory: Path, capsys: pytest.CaptureFixture[str]

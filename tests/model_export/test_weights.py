@@ -17,7 +17,7 @@ from model_export.native import pack
 from model_export.options import ExportOptions, Kernels
 from model_export.quantize import quantize
 from model_export.rows import ComputedRows
-from model_export.storage import STORAGES
+from model_export.storage import storage_of
 from model_export.weights import EMBEDDING, HEAD, Weight, ordered, plan
 from tests.configs import CONFIGS
 
@@ -35,7 +35,7 @@ def contents(weight: Weight, threads: int = 2) -> dict[str, bytes]:
 
 def some_weight(bits: int | None, kernels: Kernels = "stock") -> Weight:
     array = np.random.default_rng(0).standard_normal((37, 50)).astype(np.float32)
-    return Weight("w", ComputedRows(array), bits, 32, storage=STORAGES[kernels])
+    return Weight("w", ComputedRows(array), bits, 32, storage=storage_of(kernels))
 
 
 @pytest.mark.parametrize("name", CONFIGS)

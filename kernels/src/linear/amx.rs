@@ -6,8 +6,9 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::Source;
+use super::avx512;
 use crate::amx::Tiles;
-use crate::layout::{BLOCK, BLOCKS, Bits, COLUMNS, ROWS, SCALES, Weights};
+use crate::layout::{BLOCK, Form, NIBBLES, ROWS, Weights, blocks};
 
 /// Rows from which on dequantizing pays; below, the integer kernel is faster.
 pub const LEAST_ROWS: usize = 48;
@@ -34,7 +35,7 @@ pub struct Tiled {
 impl Tiled {
     /// Make room for `rows` rows of `k` columns.
     pub fn resize(&mut self, rows: usize, k: usize) {
-        self.blocks = k.div_ceil(COLUMNS) * BLOCKS;
+        self.blocks = blocks(k);
         self.pairs = rows.div_ceil(PAIR_ROWS);
         self.values.resize(self.pairs * self.blocks * PAIR * TILE, 0);
     }
@@ -151,29 +152,40 @@ unsafe fn accumulate(x: &[u16], weights: &[u16], count: usize, sums: &mut [f32])
 /// Make a block of 16 output rows a tile: bf16 `[column / 2][output row][column % 2]`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
 unsafe fn dequantize(weights: &Weights, group: usize, block: usize, tile: &mut [u16]) {
-    let bits = weights.bits;
-    let record = &weights.data[group * weights.group_bytes() + block / BLOCKS * bits.record()..][..bits.record()];
-    let values = &record[SCALES + block % BLOCKS * bits.block_bytes()..][..bits.block_bytes()];
+    let (group, form) = (weights.some(group, 1), weights.all.form);
+    let record = &group.data[form.header() + block / form.record_blocks() * form.record()..];
+    let values = form.values(group.data, block);
+    let low = group.low.map(|low| &low[block * NIBBLES..][..NIBBLES]);
     assert!(tile.len() == TILE);
     // SAFETY: the slices above hold what is read: 16 scales, and 64 bytes for every eight or four columns.
     unsafe {
-        let scales = _mm512_cvtph_ps(_mm256_loadu_si256(record.as_ptr().add(block % BLOCKS * ROWS * 2).cast()));
-        let zero = _mm512_mul_ps(scales, _mm512_set1_ps(-bits.zero_point() as f32));
-        let low = _mm512_set1_epi8(15);
+        let mut scales = avx512::scales(form, record.as_ptr(), block % form.record_blocks());
+        if form == Form::Lean {
+            scales = _mm512_mul_ps(scales, _mm512_loadu_ps(group.data.as_ptr().cast()));
+        }
+        let zero = _mm512_mul_ps(scales, _mm512_set1_ps(-group.zero_point() as f32));
         for quad in 0..BLOCK / 4 {
-            let bytes = match bits {
-                Bits::Eight => _mm512_loadu_si512(values.as_ptr().add(quad * 64).cast()),
-                Bits::Four => {
-                    let both = _mm512_loadu_si512(values.as_ptr().add(quad / 2 * 64).cast());
-                    let shifted = if quad % 2 == 0 { both } else { _mm512_srli_epi16::<4>(both) };
-                    _mm512_and_si512(shifted, low)
-                }
+            let bytes = match (form, low) {
+                (Form::Eight, _) => _mm512_loadu_si512(values.as_ptr().add(quad * 64).cast()),
+                (_, None) => nibbles(values, quad),
+                // No bit leaves its byte.
+                (_, Some(low)) => _mm512_or_si512(_mm512_slli_epi16::<4>(nibbles(values, quad)), nibbles(low, quad)),
             };
             let to = tile.as_mut_ptr().add(quad * 64).cast::<__m512i>();
             _mm512_storeu_si512(to, pair::<0, 8>(bytes, scales, zero));
             _mm512_storeu_si512(to.add(1), pair::<16, 24>(bytes, scales, zero));
         }
     }
+}
+
+/// Four columns of a block of nibbles.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn nibbles(block: &[u8], quad: usize) -> __m512i {
+    // SAFETY: a block has 64 bytes for every eight columns.
+    let both = unsafe { _mm512_loadu_si512(block.as_ptr().add(quad / 2 * 64).cast()) };
+    let shifted = if quad.is_multiple_of(2) { both } else { _mm512_srli_epi16::<4>(both) };
+    _mm512_and_si512(shifted, _mm512_set1_epi8(15))
 }
 
 /// The bytes at two places of every lane, dequantized to a pair of bf16, the first one low.

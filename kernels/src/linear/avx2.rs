@@ -6,18 +6,18 @@
 use std::arch::x86_64::*;
 
 use crate::activations::Panel;
-use crate::layout::{BLOCKS, Bits, SCALES};
+use crate::layout::{Form, Groups, NIBBLES, ROWS, SCALES};
 
-use super::{Results, dispatch, prefetch, side_by_side};
+use super::{BYTE, NIBBLE, PLANES, Results, dispatch, prefetch, side_by_side, units};
 
 /// Multiply groups of 16 output rows with a panel of up to six rows; see [`super::Kernel`].
 ///
 /// # Safety
 /// The processor has AVX2, FMA and F16C; the panel's buffers have the sizes of its rows and the groups' columns.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn multiply(groups: &[u8], streams: usize, bits: Bits, panel: &Panel, out: &mut Results) {
+pub unsafe fn multiply(groups: &Groups, streams: usize, panel: &Panel, out: &mut Results) {
     // SAFETY: passed on to the caller.
-    unsafe { dispatch!(groups, streams, bits, panel, out; 1: 1 2 3 4 5 6; 4: 1 2;) }
+    unsafe { dispatch!(groups, streams, panel, out; 1: 1 2 3 4 5 6; 4: 1 2;) }
 }
 
 /// Add a block's integer sums, `[start, …]` included, to the results of eight rows.
@@ -170,44 +170,75 @@ block_sums!(sums_of_4, 4);
 block_sums!(sums_of_5, 5);
 block_sums!(sums_of_6, 6);
 
-#[target_feature(enable = "avx2,fma,f16c")]
+/// Sums of a block of nibbles, i16 `[row][half]`.
+#[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn rows<const M: usize, const G: usize, const BITS: usize>(groups: &[u8], panel: &Panel, out: &mut Results) {
+unsafe fn sums<const M: usize>(weights: *const u8, x: *const i32) -> [__m256i; 12] {
     // SAFETY: passed on to the caller.
-    unsafe { if BITS == 4 { four::<M, G>(groups, panel, out) } else { eight::<M, G>(groups, panel, out) } }
+    unsafe {
+        match M {
+            1 => sums_of_1(weights, x),
+            2 => sums_of_2(weights, x),
+            3 => sums_of_3(weights, x),
+            4 => sums_of_4(weights, x),
+            5 => sums_of_5(weights, x),
+            _ => sums_of_6(weights, x),
+        }
+    }
+}
+
+/// The scales of a record's block for eight of the 16 rows.
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+pub(super) unsafe fn scales(form: Form, record: *const u8, block: usize, half: usize) -> __m256 {
+    let at = block * ROWS + half * 8;
+    // SAFETY: the record has as many.
+    unsafe {
+        match form {
+            Form::Four | Form::Eight => _mm256_cvtph_ps(_mm_loadu_si128(record.add(at * 2).cast())),
+            Form::Lean => _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(record.add(at).cast()))),
+        }
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-unsafe fn four<const M: usize, const G: usize>(groups: &[u8], panel: &Panel, out: &mut Results) {
-    let ones = _mm256_set1_epi16(1);
+unsafe fn rows<const M: usize, const G: usize, const KIND: usize>(groups: &Groups, panel: &Panel, out: &mut Results) {
+    // SAFETY: passed on to the caller.
+    unsafe { if KIND == BYTE { eight::<M, G>(groups, panel, out) } else { nibbles::<M, G, KIND>(groups, panel, out) } }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn nibbles<const M: usize, const G: usize, const KIND: usize>(
+    groups: &Groups,
+    panel: &Panel,
+    out: &mut Results,
+) {
+    let (ones, sixteens) = (_mm256_set1_epi16(1), _mm256_set1_epi16(16));
     let values = panel.values.as_ptr().cast::<i32>();
-    let mut totals = [[[_mm256_setzero_ps(); 2]; M]; G];
-    for (r, records) in side_by_side::<G>(groups, Bits::Four) {
-        for (record, totals) in records.into_iter().zip(&mut totals) {
-            // SAFETY: records are 576 bytes; the panel has 8 quads, a start, a scale and an offset per block and row.
+    let (form, mut totals) = (groups.form, [[[_mm256_setzero_ps(); 2]; M]; G]);
+    for records in side_by_side::<G>(groups, panel) {
+        for ((record, low), totals) in records.places.into_iter().zip(&mut totals) {
+            // SAFETY: records have so many blocks; the panel has 8 quads, a start, a scale and an offset per block and
+            // row.
             unsafe {
-                prefetch::<G>(record, Bits::Four);
-                for b in 0..BLOCKS {
-                    let block = r * BLOCKS + b;
-                    let (weights, x) = (record.add(SCALES + b * 256), values.add(block * 8 * M));
-                    let sums = match M {
-                        1 => sums_of_1(weights, x),
-                        2 => sums_of_2(weights, x),
-                        3 => sums_of_3(weights, x),
-                        4 => sums_of_4(weights, x),
-                        5 => sums_of_5(weights, x),
-                        _ => sums_of_6(weights, x),
-                    };
-                    let scales = record.add(b * 32).cast::<__m128i>();
-                    let weight_scales =
-                        [_mm256_cvtph_ps(_mm_loadu_si128(scales)), _mm256_cvtph_ps(_mm_loadu_si128(scales.add(1)))];
+                prefetch::<G, KIND>(record, low, records.blocks);
+                for b in 0..records.blocks {
+                    let block = records.first + b;
+                    let x = values.add(block * 8 * M);
+                    let upper = sums::<M>(record.add(SCALES + b * NIBBLES), x);
+                    let lower = if KIND == PLANES { sums::<M>(low.add(b * NIBBLES), x) } else { upper };
+                    let weight_scales = [scales(form, record, b, 0), scales(form, record, b, 1)];
                     for m in 0..M {
                         let at = block * M + m;
                         let start = _mm256_set1_epi32(*panel.starts.get_unchecked(at));
                         let (scale, offset) = (*panel.scales.get_unchecked(at), *panel.offsets.get_unchecked(at));
                         for half in 0..2 {
-                            let wide = _mm256_add_epi32(_mm256_madd_epi16(sums[m * 2 + half], ones), start);
+                            let mut wide = _mm256_add_epi32(_mm256_madd_epi16(lower[m * 2 + half], ones), start);
+                            if KIND == PLANES {
+                                wide = _mm256_add_epi32(wide, _mm256_madd_epi16(upper[m * 2 + half], sixteens));
+                            }
                             totals[m][half] = accumulate(wide, scale, offset, weight_scales[half], totals[m][half]);
                         }
                     }
@@ -215,24 +246,24 @@ unsafe fn four<const M: usize, const G: usize>(groups: &[u8], panel: &Panel, out
             }
         }
     }
-    store(&totals, out);
+    store::<M, G>(groups, &mut totals, out);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-unsafe fn eight<const M: usize, const G: usize>(groups: &[u8], panel: &Panel, out: &mut Results) {
+unsafe fn eight<const M: usize, const G: usize>(groups: &Groups, panel: &Panel, out: &mut Results) {
     let low = _mm256_set1_epi8(15);
     let (ones, sixteens) = (_mm256_set1_epi16(1), _mm256_set1_epi16(16));
     let values = panel.values.as_ptr().cast::<i32>();
-    let mut totals = [[[_mm256_setzero_ps(); 2]; M]; G];
-    for (r, records) in side_by_side::<G>(groups, Bits::Eight) {
-        for (record, totals) in records.into_iter().zip(&mut totals) {
+    let (form, mut totals) = (groups.form, [[[_mm256_setzero_ps(); 2]; M]; G]);
+    for records in side_by_side::<G>(groups, panel) {
+        for ((record, none), totals) in records.places.into_iter().zip(&mut totals) {
             // SAFETY: records are 1,088 bytes; the panel has 8 quads, a start, a scale and an offset per block and row.
             unsafe {
-                prefetch::<G>(record, Bits::Eight);
-                for b in 0..BLOCKS {
-                    let block = r * BLOCKS + b;
-                    let bytes = record.add(SCALES + b * 512);
+                prefetch::<G, BYTE>(record, none, records.blocks);
+                for b in 0..records.blocks {
+                    let block = records.first + b;
+                    let bytes = record.add(SCALES + b * 2 * NIBBLES);
                     let quads = values.add(block * 8 * M);
                     for half in 0..2 {
                         let mut lows = [_mm256_setzero_si256(); M];
@@ -247,8 +278,7 @@ unsafe fn eight<const M: usize, const G: usize>(groups: &[u8], panel: &Panel, ou
                                 highs[m] = _mm256_add_epi16(highs[m], _mm256_maddubs_epi16(upper, x));
                             }
                         }
-                        let scales = _mm_loadu_si128(record.add(b * 32 + half * 16).cast());
-                        let weight_scales = _mm256_cvtph_ps(scales);
+                        let weight_scales = scales(form, record, b, half);
                         for m in 0..M {
                             let at = block * M + m;
                             let start = _mm256_set1_epi32(*panel.starts.get_unchecked(at));
@@ -265,12 +295,26 @@ unsafe fn eight<const M: usize, const G: usize>(groups: &[u8], panel: &Panel, ou
             }
         }
     }
-    store(&totals, out);
+    store::<M, G>(groups, &mut totals, out);
 }
 
+/// Write what `G` groups gave, first multiplied by what their scales are multiples of.
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn store<const M: usize, const G: usize>(totals: &[[[__m256; 2]; M]; G], out: &mut Results) {
+pub(super) fn store<const M: usize, const G: usize>(
+    groups: &Groups,
+    totals: &mut [[[__m256; 2]; M]; G],
+    out: &mut Results,
+) {
+    if groups.form == Form::Lean {
+        for (g, totals) in totals.iter_mut().enumerate() {
+            for half in 0..2 {
+                // SAFETY: a group begins with 16 of them.
+                let units = unsafe { _mm256_loadu_ps(units::<G>(groups, g).add(half * 8)) };
+                totals.iter_mut().for_each(|total| total[half] = _mm256_mul_ps(total[half], units));
+            }
+        }
+    }
     for (total, row) in totals.as_flattened().iter().zip(out.iter_mut()) {
         // SAFETY: a row has 16 places.
         unsafe {

@@ -1,8 +1,11 @@
 //! Linear layers on Int4 and Int8 weights: `Y = X · Wᵀ + bias`.
 
+mod candidates;
+mod head;
 mod operator;
 mod output;
 mod portable;
+mod product;
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -15,12 +18,15 @@ mod avxvnni;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
+pub use head::Head;
 pub use operator::Linear;
 
 use crate::activations::Panel;
 pub use crate::activations::Source;
 use crate::isa::Isa;
-use crate::layout::{Bits, COLUMNS, ROWS};
+use crate::layout::{BLOCK, Groups, ROWS};
+#[cfg(target_arch = "x86_64")]
+use crate::layout::{NIBBLES, SCALES};
 
 /// The most rows of a panel, on any instruction set.
 pub const PANEL_ROWS: usize = 12;
@@ -42,14 +48,23 @@ pub type Results = [[f32; ROWS]; PANEL_ROWS];
 
 const _: () = assert!(STREAMS * STREAMED_ROWS <= PANEL_ROWS);
 
-/// Call what is compiled for so many rows, groups and bits: `rows::<rows, groups, bits>`.
+/// What kernels are compiled for: nibbles, whose scales are told apart block by block, bytes, or nibbles in two planes.
+#[cfg(target_arch = "x86_64")]
+const NIBBLE: usize = 0;
+#[cfg(target_arch = "x86_64")]
+const BYTE: usize = 1;
+#[cfg(target_arch = "x86_64")]
+const PLANES: usize = 2;
+
+/// Call what is compiled for so many rows, groups and a kind: `rows::<rows, groups, kind>`.
 #[cfg(target_arch = "x86_64")]
 macro_rules! dispatch {
-    ($groups:ident, $streams:ident, $bits:ident, $panel:ident, $out:ident; $($count:literal: $($rows:literal)*;)*) => {
-        match ($bits, $streams, $panel.rows) {
-            $($((Bits::Four, $count, $rows) => rows::<$rows, $count, 4>($groups, $panel, $out),
-            (Bits::Eight, $count, $rows) => rows::<$rows, $count, 8>($groups, $panel, $out),)*)*
-            (_, streams, rows) => unreachable!("{streams} groups and a panel of {rows} rows"),
+    ($groups:ident, $streams:ident, $panel:ident, $out:ident; $($count:literal: $($rows:literal)*;)*) => {
+        match ($groups.low.is_some(), $groups.form, $streams, $panel.rows) {
+            $($((false, Form::Four | Form::Lean, $count, $rows) => rows::<$rows, $count, NIBBLE>($groups, $panel, $out),
+            (false, Form::Eight, $count, $rows) => rows::<$rows, $count, BYTE>($groups, $panel, $out),
+            (true, _, $count, $rows) => rows::<$rows, $count, PLANES>($groups, $panel, $out),)*)*
+            (_, form, streams, rows) => unreachable!("{form:?}, {streams} groups and a panel of {rows} rows"),
         }
     };
 }
@@ -93,20 +108,23 @@ impl Kernel {
     /// and the panel's row `m` are `out[g * rows + m]`.
     ///
     /// `streams`, the number of groups, is 1 or, for a few rows, what [`Self::streams`] says.
-    pub fn multiply(&self, groups: &[u8], streams: usize, bits: Bits, panel: &Panel, out: &mut Results) {
+    pub fn multiply(&self, groups: &Groups, streams: usize, panel: &Panel, out: &mut Results) {
         assert!(panel.rows <= self.panel_rows && (streams == 1 || streams == self.streams(panel.rows)));
-        assert_eq!(panel.values.len() * streams, groups.len() / bits.record() * COLUMNS * panel.rows);
+        let columns = panel.values.len() / panel.rows;
+        assert_eq!(groups.data.len(), groups.form.group_bytes(columns) * streams);
+        assert_eq!(panel.scales.len() * BLOCK, panel.values.len());
+        assert!(groups.low.is_none_or(|low| low.len() * 2 == columns * ROWS * streams));
         match self.isa {
-            Isa::Portable => portable::multiply(groups, streams, bits, panel, out),
+            Isa::Portable => portable::multiply(groups, streams, panel, out),
             // SAFETY: the constructor saw that the processor has it, and the panel's size fits the group's.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { avx2::multiply(groups, streams, bits, panel, out) },
+            Isa::Avx2 => unsafe { avx2::multiply(groups, streams, panel, out) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni => unsafe { avxvnni::multiply(groups, streams, bits, panel, out) },
+            Isa::AvxVnni => unsafe { avxvnni::multiply(groups, streams, panel, out) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx | Isa::Avx512 => unsafe { avx512::multiply(groups, streams, bits, panel, out) },
+            Isa::Amx | Isa::Avx512 => unsafe { avx512::multiply(groups, streams, panel, out) },
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("no other is available"),
         }
@@ -128,25 +146,56 @@ impl Kernel {
     }
 }
 
-/// Give the groups' records with their number in the group, those of the same number together.
+/// Records of the same number in several groups.
+#[cfg(target_arch = "x86_64")]
+struct Records<const G: usize> {
+    /// The number of their first block, and how many they have.
+    first: usize,
+    blocks: usize,
+    /// Of each group, the record and what the low plane has of it; without one, nothing that may be read.
+    places: [(*const u8, *const u8); G],
+}
+
+/// Give the groups' records, those of the same number together.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn side_by_side<const G: usize>(groups: &[u8], bits: Bits) -> impl Iterator<Item = (usize, [*const u8; G])> {
-    let (start, group) = (groups.as_ptr(), groups.len() / G);
-    (0..group / bits.record())
-        .map(move |r| (r, std::array::from_fn(|g| start.wrapping_add(g * group + r * bits.record()))))
+fn side_by_side<const G: usize>(groups: &Groups, panel: &Panel) -> impl Iterator<Item = Records<G>> {
+    let (form, blocks) = (groups.form, panel.scales.len() / panel.rows);
+    let (start, group) = (groups.data.as_ptr().wrapping_add(form.header()), groups.data.len() / G);
+    let low = groups.low.map_or(start, <[u8]>::as_ptr);
+    (0..blocks.div_ceil(form.record_blocks())).map(move |r| {
+        let first = r * form.record_blocks();
+        let place = |g| {
+            let record = start.wrapping_add(g * group + r * form.record());
+            (record, low.wrapping_add((g * blocks + first) * NIBBLES))
+        };
+        let blocks = form.record_blocks().min(blocks - first);
+        Records { first, blocks, places: std::array::from_fn(place) }
+    })
 }
 
 /// Fetch what lies [`ahead`] of a record.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn prefetch<const G: usize>(record: *const u8, bits: Bits) {
+fn prefetch<const G: usize, const KIND: usize>(record: *const u8, low: *const u8, blocks: usize) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
-    for line in 0..bits.record() / 64 {
+    let values = if KIND == BYTE { 2 * NIBBLES } else { NIBBLES };
+    for line in 0..(SCALES + blocks * values) / 64 {
         // SAFETY: fetching from any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(record.wrapping_add(ahead(G) + line * 64).cast()) };
     }
+    for line in 0..if KIND == PLANES { blocks * NIBBLES / 64 } else { 0 } {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(low.wrapping_add(ahead(G) + line * 64).cast()) };
+    }
+}
+
+/// What the scales of a group's rows are multiples of; of a form that has such.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn units<const G: usize>(groups: &Groups, g: usize) -> *const f32 {
+    groups.data.as_ptr().wrapping_add(g * (groups.data.len() / G)).cast()
 }
 
 #[inline(always)]

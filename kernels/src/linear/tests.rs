@@ -1,6 +1,6 @@
 use super::*;
 use crate::activations::silu;
-use crate::layout::{COLUMNS, Weights};
+use crate::layout::{Form, Weights, blocks};
 use crate::ort::F16;
 use crate::random::Random;
 
@@ -8,17 +8,50 @@ use crate::random::Random;
 #[derive(Clone, Copy)]
 struct Line([u8; 64]);
 
-fn random_weights(random: &mut Random, n: usize, k: usize, bits: Bits) -> Vec<Line> {
-    let records = n.div_ceil(ROWS) * k.div_ceil(COLUMNS);
-    let mut lines = vec![Line([0; 64]); records * bits.record() / 64];
-    for record in lines.chunks_exact_mut(bits.record() / 64) {
-        let (scales, values) = record.split_first_mut().unwrap();
-        for two in scales.0.chunks_exact_mut(2) {
-            two.copy_from_slice(&F16::from_f32(random.float() * 0.1).0.to_le_bytes());
-        }
-        values.iter_mut().flat_map(|line| &mut line.0).for_each(|byte| *byte = random.bits() as u8);
+/// Weights as they would be stored, with memory of their own.
+struct Stored {
+    form: Form,
+    data: Vec<Line>,
+    low: Option<Vec<Line>>,
+    n: usize,
+    k: usize,
+}
+
+impl Stored {
+    fn weights(&self) -> Weights<'_> {
+        let all = Groups { data: bytes(&self.data), low: self.low.as_deref().map(bytes), form: self.form };
+        Weights::new(all, self.n, self.k).unwrap()
     }
+}
+
+/// Every form, and both that can have a low plane with one.
+const KINDS: [(Form, bool); 5] =
+    [(Form::Four, false), (Form::Eight, false), (Form::Lean, false), (Form::Four, true), (Form::Lean, true)];
+
+fn random_lines(random: &mut Random, bytes: usize) -> Vec<Line> {
+    let mut lines = vec![Line([0; 64]); bytes / 64];
+    lines.iter_mut().flat_map(|line| &mut line.0).for_each(|byte| *byte = random.bits() as u8);
     lines
+}
+
+fn random_weights(random: &mut Random, n: usize, k: usize, (form, planes): (Form, bool)) -> Stored {
+    let groups = n.div_ceil(ROWS);
+    let low = planes.then(|| random_lines(random, groups * blocks(k) * NIBBLES));
+    let mut data = random_lines(random, groups * form.group_bytes(k));
+    for group in data.chunks_exact_mut(form.group_bytes(k) / 64) {
+        let (header, records) = group.split_at_mut(form.header() / 64);
+        for line in header {
+            for four in line.0.chunks_exact_mut(4) {
+                four.copy_from_slice(&(random.float() * 0.001).to_le_bytes());
+            }
+        }
+        for record in records.chunks_mut(form.record() / 64).filter(|_| form != Form::Lean) {
+            for two in record[0].0.chunks_exact_mut(2) {
+                two.copy_from_slice(&F16::from_f32(random.float() * 0.1).0.to_le_bytes());
+            }
+        }
+    }
+    Stored { form, data, low, n, k }
 }
 
 fn bytes(lines: &[Line]) -> &[u8] {
@@ -33,19 +66,19 @@ fn isas() -> impl Iterator<Item = Isa> {
 fn product(kernel: Kernel, weights: &Weights, source: Source, first: usize, rows: usize) -> Vec<[f32; ROWS]> {
     let mut panel = Panel::default();
     panel.resize(rows, weights.k);
-    kernel.fill(&mut panel, source, first, weights.bits.zero_point());
+    kernel.fill(&mut panel, source, first, weights.all.zero_point());
     let mut out = Results::default();
-    kernel.multiply(&weights.data[..weights.group_bytes()], 1, weights.bits, &panel, &mut out);
+    kernel.multiply(&weights.some(0, 1), 1, &panel, &mut out);
     out[..rows].to_vec()
 }
 
 #[test]
 fn every_isa_gives_the_bits_of_the_portable_kernel() {
     let mut random = Random(1);
-    for bits in [Bits::Four, Bits::Eight] {
+    for kind in KINDS {
         for (k, gated) in [(64, false), (65, true), (200, false), (320, true), (1024, false)] {
-            let lines = random_weights(&mut random, ROWS, k, bits);
-            let weights = Weights::new(bytes(&lines), ROWS, k, bits).unwrap();
+            let stored = random_weights(&mut random, ROWS, k, kind);
+            let weights = stored.weights();
             let x: Vec<f32> = (0..PANEL_ROWS * k * 2).map(|_| random.float() * 8.0).collect();
             let source = Source { x: &x, k, gated };
             for isa in isas() {
@@ -57,7 +90,7 @@ fn every_isa_gives_the_bits_of_the_portable_kernel() {
                     let got = product(kernel, &weights, source, 0, rows);
                     let same =
                         plain.iter().flatten().zip(got.iter().flatten()).all(|(a, b)| a.to_bits() == b.to_bits());
-                    assert!(same, "{isa:?} {bits:?} k={k} rows={rows} gated={gated}:\n{plain:?}\n{got:?}");
+                    assert!(same, "{isa:?} {kind:?} k={k} rows={rows} gated={gated}:\n{plain:?}\n{got:?}");
                 }
             }
         }
@@ -67,10 +100,10 @@ fn every_isa_gives_the_bits_of_the_portable_kernel() {
 #[test]
 fn groups_side_by_side_give_the_bits_of_each_alone() {
     let mut random = Random(6);
-    for bits in [Bits::Four, Bits::Eight] {
+    for kind in KINDS {
         let (n, k) = (ROWS * STREAMS, 200);
-        let lines = random_weights(&mut random, n, k, bits);
-        let weights = Weights::new(bytes(&lines), n, k, bits).unwrap();
+        let stored = random_weights(&mut random, n, k, kind);
+        let weights = stored.weights();
         let x: Vec<f32> = (0..STREAMED_ROWS * k).map(|_| random.float() * 8.0).collect();
         let source = Source { x: &x, k, gated: false };
         for isa in isas() {
@@ -78,12 +111,12 @@ fn groups_side_by_side_give_the_bits_of_each_alone() {
                 let kernel = Kernel::new(isa);
                 let mut panel = Panel::default();
                 panel.resize(rows, k);
-                kernel.fill(&mut panel, source, 0, bits.zero_point());
+                kernel.fill(&mut panel, source, 0, weights.all.zero_point());
                 let (mut together, mut alone) = (Results::default(), Results::default());
-                kernel.multiply(weights.data, kernel.streams(rows), bits, &panel, &mut together);
-                for (group, together) in weights.data.chunks(weights.group_bytes()).zip(together.chunks(rows)) {
-                    kernel.multiply(group, 1, bits, &panel, &mut alone);
-                    assert_eq!(together, &alone[..rows], "{isa:?} {bits:?}");
+                kernel.multiply(&weights.all, kernel.streams(rows), &panel, &mut together);
+                for (group, together) in together.chunks(rows).take(kernel.streams(rows)).enumerate() {
+                    kernel.multiply(&weights.some(group, 1), 1, &panel, &mut alone);
+                    assert_eq!(together, &alone[..rows], "{isa:?} {kind:?}");
                 }
             }
         }
@@ -94,9 +127,9 @@ fn groups_side_by_side_give_the_bits_of_each_alone() {
 fn the_product_is_that_of_dequantized_weights_within_the_activations_rounding() {
     let mut random = Random(2);
     let k = 512;
-    for bits in [Bits::Four, Bits::Eight] {
-        let lines = random_weights(&mut random, ROWS, k, bits);
-        let weights = Weights::new(bytes(&lines), ROWS, k, bits).unwrap();
+    for kind in KINDS {
+        let stored = random_weights(&mut random, ROWS, k, kind);
+        let weights = stored.weights();
         let x: Vec<f32> = (0..k).map(|_| random.float()).collect();
         for isa in isas() {
             let got = product(Kernel::new(isa), &weights, Source { x: &x, k, gated: false }, 0, 1);
@@ -105,7 +138,7 @@ fn the_product_is_that_of_dequantized_weights_within_the_activations_rounding() 
                 weights.read_row(row, &mut w);
                 let terms = || w.iter().zip(&x).map(|(w, x)| f64::from(w * x));
                 let size = terms().map(|t| t * t).sum::<f64>().sqrt();
-                assert!((terms().sum::<f64>() - f64::from(*value)).abs() < 0.03 * size, "{isa:?} {bits:?}");
+                assert!((terms().sum::<f64>() - f64::from(*value)).abs() < 0.03 * size, "{isa:?} {kind:?}");
             }
         }
     }
@@ -114,17 +147,19 @@ fn the_product_is_that_of_dequantized_weights_within_the_activations_rounding() 
 #[test]
 fn extreme_values_neither_overflow_nor_saturate() {
     let k = 64;
-    for bits in [Bits::Four, Bits::Eight] {
+    for kind in KINDS {
         for byte in [0x00, 0xFF] {
-            let mut lines = random_weights(&mut Random(3), ROWS, k, bits);
-            lines[1..].iter_mut().for_each(|line| line.0 = [byte; 64]);
-            let weights = Weights::new(bytes(&lines), ROWS, k, bits).unwrap();
+            let mut stored = random_weights(&mut Random(3), ROWS, k, kind);
+            let scales = 1 + kind.0.header() / 64;
+            stored.data[scales..].iter_mut().for_each(|line| line.0 = [byte; 64]);
+            stored.low.iter_mut().flatten().for_each(|line| line.0 = [byte; 64]);
+            let weights = stored.weights();
             for sign in [1.0, -1.0] {
                 let x = vec![sign * 3.0; k];
                 let source = Source { x: &x, k, gated: false };
                 let plain = product(Kernel::new(Isa::Portable), &weights, source, 0, 1);
                 for isa in isas() {
-                    assert_eq!(product(Kernel::new(isa), &weights, source, 0, 1), plain, "{isa:?} {bits:?}");
+                    assert_eq!(product(Kernel::new(isa), &weights, source, 0, 1), plain, "{isa:?} {kind:?}");
                 }
             }
         }
@@ -134,8 +169,8 @@ fn extreme_values_neither_overflow_nor_saturate() {
 #[test]
 fn what_is_not_finite_reaches_the_result() {
     let k = 64;
-    let lines = random_weights(&mut Random(4), ROWS, k, Bits::Four);
-    let weights = Weights::new(bytes(&lines), ROWS, k, Bits::Four).unwrap();
+    let stored = random_weights(&mut Random(4), ROWS, k, (Form::Four, false));
+    let weights = stored.weights();
     let mut x = vec![1.0; k];
     x[40] = f32::INFINITY;
     for isa in isas() {
@@ -145,14 +180,69 @@ fn what_is_not_finite_reaches_the_result() {
 }
 
 #[test]
+fn two_planes_give_the_bits_of_whole_bytes() {
+    let (mut random, k) = (Random(8), 200);
+    let planes = random_weights(&mut random, ROWS, k, (Form::Four, true));
+    let mut whole = random_weights(&mut random, ROWS, k, (Form::Eight, false));
+    for block in 0..blocks(k) {
+        let record = Form::Eight.record() / 64 * (block / 2);
+        whole.data[record] = planes.data[Form::Four.record() / 64 * (block / 2)];
+        for (lane, column) in (0..ROWS).flat_map(|lane| (0..BLOCK).map(move |column| (lane, column))) {
+            let line = record + 1 + block % 2 * 8 + column / 4;
+            whole.data[line].0[lane * 4 + column % 4] = planes.weights().all.stored(block, lane, column) as u8;
+        }
+    }
+    let x = random.floats(4 * k, 8.0);
+    let source = Source { x: &x, k, gated: false };
+    for isa in isas() {
+        let (got, right) = [&planes, &whole].map(|s| product(Kernel::new(isa), &s.weights(), source, 0, 4)).into();
+        assert_eq!(got, right, "{isa:?}");
+    }
+}
+
+#[test]
+fn coarse_results_are_off_by_what_the_low_plane_holds() {
+    let (mut random, k, zero) = (Random(9), 1024, 128);
+    for kind in [(Form::Four, true), (Form::Lean, true)] {
+        let stored = random_weights(&mut random, ROWS, k, kind);
+        let (weights, x) = (stored.weights(), random.floats(4 * k, 8.0));
+        for isa in isas() {
+            let (kernel, mut panel) = (Kernel::new(isa), Panel::default());
+            panel.resize(4, k);
+            kernel.fill(&mut panel, Source { x: &x, k, gated: false }, 0, zero);
+            let (mut exact, mut coarse) = (Results::default(), Results::default());
+            kernel.multiply(&weights.some(0, 1), 1, &panel, &mut exact);
+            kernel.multiply(&weights.high().some(0, 1), 1, &panel.coarse(), &mut coarse);
+            for (row, lane) in (0..4).flat_map(|row| (0..ROWS).map(move |lane| (row, lane))) {
+                let unit = kind.0.unit(weights.all.data, lane);
+                let mean = |block: usize| kind.0.scale(weights.all.data, block, lane).powi(2) / blocks(k) as f32;
+                let spread = 4.61 * unit.abs() * (0..blocks(k)).map(mean).sum::<f32>().sqrt();
+                let error = exact[row][lane] - coarse[row][lane];
+                assert!(error.abs() < 4.5 * spread * panel.norm(row), "{isa:?} {kind:?} {error} {spread}");
+                assert!(error != 0.0);
+            }
+        }
+    }
+}
+
+#[test]
 fn wrong_sizes_and_misaligned_weights_are_refused() {
-    let lines = vec![Line([0; 64]); 9];
-    assert!(Weights::new(bytes(&lines), 16, 64, Bits::Four).is_ok());
-    assert!(Weights::new(&bytes(&lines)[..575], 16, 64, Bits::Four).is_err());
-    assert!(Weights::new(bytes(&lines), 17, 64, Bits::Four).is_err());
-    assert!(Weights::new(bytes(&lines), 16, 65, Bits::Four).is_err());
-    let longer = vec![Line([0; 64]); 10];
-    assert!(Weights::new(&bytes(&longer)[32..32 + 576], 16, 64, Bits::Four).is_err());
+    let lines = vec![Line([0; 64]); 18];
+    let refused = |bytes_of: std::ops::Range<usize>, low: Option<usize>, n, k, form| {
+        let low = low.map(|length| &bytes(&lines)[..length]);
+        Weights::new(Groups { data: &bytes(&lines)[bytes_of], low, form }, n, k).is_err()
+    };
+    assert!(!refused(0..576, None, 16, 64, Form::Four));
+    assert!(refused(0..575, None, 16, 64, Form::Four));
+    assert!(refused(0..576, None, 17, 64, Form::Four));
+    assert!(refused(0..576, None, 16, 65, Form::Four));
+    assert!(refused(32..608, None, 16, 64, Form::Four));
+    assert!(!refused(0..640, None, 16, 64, Form::Lean));
+    assert!(!refused(0..1152, None, 16, 65, Form::Lean));
+    assert!(refused(0..640, None, 16, 65, Form::Lean));
+    assert!(!refused(0..576, Some(512), 16, 64, Form::Four));
+    assert!(refused(0..576, Some(576), 16, 64, Form::Four));
+    assert!(refused(0..1088, Some(512), 16, 64, Form::Eight));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -164,11 +254,16 @@ fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
         return;
     }
     let mut random = Random(5);
-    for (bits, n, k, rows, gated) in
-        [(Bits::Four, 16, 64, 48, false), (Bits::Four, 40, 1100, 50, true), (Bits::Eight, 72, 130, 97, false)]
-    {
-        let lines = random_weights(&mut random, n, k, bits);
-        let weights = Weights::new(bytes(&lines), n, k, bits).unwrap();
+    for (kind, n, k, rows, gated) in [
+        (0, 16, 64, 48, false),
+        (0, 40, 1100, 50, true),
+        (1, 72, 130, 97, false),
+        (2, 40, 1100, 50, true),
+        (3, 40, 130, 50, false),
+        (4, 72, 200, 97, false),
+    ] {
+        let stored = random_weights(&mut random, n, k, KINDS[kind]);
+        let weights = stored.weights();
         let x: Vec<f32> = (0..rows * k * 2).map(|_| random.float()).collect();
         let source = Source { x: &x, k, gated };
         let mut tiled = Tiled::default();
@@ -198,7 +293,7 @@ fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
                     let size = terms().map(|t| t * t).sum::<f64>().sqrt();
                     let got = f64::from(sums[row * PAIR * ROWS + column]);
                     let right = terms().sum::<f64>();
-                    assert!((right - got).abs() < 0.02 * size, "{bits:?} {row} {column}: {got} instead of {right}");
+                    assert!((right - got).abs() < 0.02 * size, "{kind:?} {row} {column}: {got} instead of {right}");
                 }
             }
         }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from handler.engine.sampling import Sampler, SamplingParams, _truncate, log_probabilities
+from handler.engine.sampling import ALL_EXACT, Sampler, SamplingParams, _truncate, log_probabilities
 
 LOGITS = arrays(np.float32, st.integers(1, 400), elements=st.floats(-30, 30, width=32))
 
@@ -131,3 +131,22 @@ def test_an_avoided_token_is_chosen_only_if_there_is_no_other() -> None:
     assert sampler.sample(logits, np.array([0b0110], dtype=np.uint8), avoided=[1]) == 2
     assert sampler.sample(logits, np.array([0b0010], dtype=np.uint8), avoided=[1]) == 1
     assert logits[1] == 5
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"presence_penalty": 0.5},
+        {"frequency_penalty": -0.5},
+        {"repetition_penalty": 1.1},
+        {"logit_bias": {3: 1.0}},
+        {"top_logprobs": 0},
+    ],
+)
+def test_what_looks_at_other_logits_wants_all_of_them_exact(params: dict[str, Any]) -> None:
+    assert Sampler(SamplingParams(**params), [0], 4).choice == ALL_EXACT
+
+
+def test_a_choice_among_the_likeliest_says_among_which() -> None:
+    params = SamplingParams(temperature=0.7, top_k=40, top_p=0.9, min_p=0.1)
+    assert Sampler(params, [0], 4).choice == (0.7, 40.0, 0.9, 0.1)

@@ -12,7 +12,7 @@ from handler.artefact import load_artefact
 from handler.engine.cancellation import Cancellation
 from handler.engine.drafting import Drafter, NoDrafter
 from handler.engine.engine import Engine, EngineOptions
-from handler.engine.sampling import Sampler, SamplingParams
+from handler.engine.sampling import ALL_EXACT, Sampler, SamplingParams
 from handler.engine.sequence import Answer
 from tests.kernels.models import LIBRARY, needs_library
 
@@ -20,6 +20,27 @@ VOCAB = 6
 GREEDY = SamplingParams(temperature=0)
 # What follows each of six tokens, (6, 6): a model that looks at the latest token only.
 LOGITS = np.random.default_rng(5).normal(0, 1.5, (VOCAB, VOCAB)).astype(np.float32)
+
+
+class Anything:
+    """A grammar that takes any token."""
+
+    ended = False
+
+    def forced(self) -> Sequence[int]:
+        return ()
+
+    def allowed(self) -> NDArray[np.uint8]:
+        return np.full(1, 255, dtype=np.uint8)
+
+    def prepare(self) -> None:
+        pass
+
+    def fitting(self, tokens: Sequence[int]) -> int:
+        return len(tokens)
+
+    def advance(self, token: int) -> None:
+        pass
 
 
 class Says:
@@ -174,6 +195,13 @@ def test_a_seed_gives_the_same_tokens_whatever_is_guessed(params: SamplingParams
         plain = generated(NoDrafter(), seeded(params, seed), 12)
         assert generated(Says(*plain[2:5]), seeded(params, seed), 12) == plain
         assert generated(Says(3, 0, 1), seeded(params, seed), 12) == plain
+
+
+def test_logits_are_exact_for_a_grammar_and_until_an_answer_may_end() -> None:
+    assert begun(NoDrafter()).choice == (0.0, 0.0, 1.0, 0.0)
+    assert answer(NoDrafter(), SamplingParams(temperature=0, min_tokens=3)).choice == ALL_EXACT
+    bound = Answer([0], 0, 0, Sampler(GREEDY, [0], VOCAB), GREEDY, 9, (), Cancellation(), NoDrafter(), Anything())
+    assert bound.choice == ALL_EXACT
 
 
 def chi_square(counts: Counter[int], expected: NDArray[np.float64]) -> float:

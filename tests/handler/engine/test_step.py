@@ -18,7 +18,7 @@ from handler.engine.cache import allocate
 from handler.engine.cancellation import Cancellation
 from handler.engine.engine import Engine, EngineOptions
 from handler.engine.kernels import library_of
-from handler.engine.sampling import SamplingParams
+from handler.engine.sampling import Choice, SamplingParams
 from handler.engine.session import create_session
 from handler.engine.step import KEPT_BINDINGS, Step
 from handler.errors import Interrupted
@@ -71,10 +71,11 @@ class Made:
         starts: Sequence[int],
         wanted: Sequence[int] | None = None,
         cancellations: Sequence[Cancellation] = (),
+        choices: Sequence[Choice] = (),
     ) -> NDArray[np.float32]:
         array = np.array(ids, dtype=np.int64)
         chosen = range(array.size) if wanted is None else wanted
-        return self.step.run(slots, array, starts, chosen, cancellations).copy()
+        return self.step.run(slots, array, starts, chosen, cancellations, choices).copy()
 
 
 def made(directory: Path) -> Made:
@@ -227,3 +228,21 @@ def test_an_older_graph_answers_as_today_s(directories: dict[str, Path]) -> None
         for kind in ("native", "without-slots")
     ]
     assert answers[0] == answers[1]
+
+
+def test_a_choice_changes_only_what_cannot_be_chosen(native: Made) -> None:
+    ids = [[9, 10, 11, 12, 500, 40, 70, 8]]
+    exact = native.run([0], ids, [0])
+    coarse = native.run([0], ids, [0], choices=[(0.0, 0.0, 1.0, 0.0)] * 8)
+    assert (coarse != exact).any()
+    np.testing.assert_array_equal(coarse.argmax(axis=1), exact.argmax(axis=1))
+    np.testing.assert_array_equal(coarse.max(axis=1), exact.max(axis=1))
+    np.testing.assert_array_equal(native.run([0], ids, [0]), exact)  # nothing is left of the choice
+
+
+def test_a_graph_that_takes_no_choices_gives_exact_logits(directories: dict[str, Path]) -> None:
+    stock = made(directories["stock"])
+    ids = [[9, 10, 11]]
+    np.testing.assert_array_equal(
+        stock.run([0], ids, [0], choices=[(0.0, 0.0, 1.0, 0.0)] * 3), stock.run([0], ids, [0])
+    )
