@@ -124,8 +124,8 @@ class Calibrator:
                     tensors |= {weight.name: values, _scales_of(weight): scales}
                     exact = weight.rows.read(0, weight.rows.shape[0])
                     rounded = dequantize(values, scales, weight.bits or 4, weight.rows.shape[1])
-                    pairs = zip(x, (exact, rounded), strict=True)
-                    x = np.stack([self._pass(part, following, *pair) for pair in pairs])
+                    both = ((x[EXACT], exact), (x[ROUNDED], rounded))
+                    x = np.stack([self._pass(part, following, *one) for one in both])
                     self._progress.advance(weight.name, weight.rows.source_bytes)
                 case Add():
                     x = self._hidden = self._hidden + scale(x, part.factor)

@@ -48,7 +48,7 @@ def smoothed(config: ModelConfig, weights: Sequence[Weight]) -> list[Weight]:
             if linear.bits is not None:
                 factors = channel_factors(norm.rows.read(0, norm.rows.shape[0]), linear.rows)
                 if (factors != 1).any():
-                    named[norm.name] = replace(norm, rows=ScaledRows(norm.rows, 1 / factors))
+                    named[norm.name] = replace(norm, rows=ScaledRows(norm.rows, np.reciprocal(factors)))
                     named[linear.name] = replace(linear, rows=ScaledRows(linear.rows, factors))
     return list(named.values())
 

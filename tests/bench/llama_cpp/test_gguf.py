@@ -13,15 +13,20 @@ from tests.model_export.gguf.helpers import file, tensor
 F32, Q4_0, Q6_K = 0, 2, 14
 
 
-def tensors(directory: Path, *listed: tuple[str, int, tuple[int, ...]]) -> list[TensorInfo]:
-    """What is read of a file with these tensors: name, type, sizes."""
+def gguf(path: Path, *listed: tuple[str, int, tuple[int, ...]]) -> Path:
+    """Write a file with these tensors: name, type, sizes."""
     entries, data = [], b""
     for name, kind, sizes in listed:
         entries.append(tensor(name, sizes, kind, len(data)))
         size = prod(sizes) // TYPES[kind].weights * TYPES[kind].nbytes
         data += bytes(size + -size % 32)
-    (directory / "x.gguf").write_bytes(file(tensors=entries, data=data))
-    return read_tensors(directory / "x.gguf")
+    path.write_bytes(file(tensors=entries, data=data))
+    return path
+
+
+def tensors(directory: Path, *listed: tuple[str, int, tuple[int, ...]]) -> list[TensorInfo]:
+    """What is read of such a file."""
+    return read_tensors(gguf(directory / "x.gguf", *listed))
 
 
 @pytest.mark.parametrize(("kind", "bits"), [(Q4_0, 4.5), (Q6_K, 6.5625), (F32, 32)])
