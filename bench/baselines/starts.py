@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.baselines.programs import Program, environment
 from bench.cold_start.disk import die_with_parent
-from bench.cold_start.start import prompt_ids
+from bench.cold_start.prompts import TOKENS, invented
 from bench.server import process_memory
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -71,11 +71,11 @@ def measure(program: Program, tokens: int, enter: Callable[[], None] | None = No
     try:
         asked = program.ready(process)
         ready, processor_ready = time.perf_counter() - begun, processor_s(process.pid)
-        asked.ask(prompt_ids(), 1)
+        asked.ask(invented(TOKENS), 1)
         first_token, processor = time.perf_counter() - begun, processor_s(process.pid)
-        one = asked.ask([WARM + number for number in prompt_ids()], 1)
+        one = asked.ask([WARM + number for number in invented(TOKENS)], 1)
         processor_one = processor_s(process.pid) - processor
-        several = asked.ask([2 * WARM + number for number in prompt_ids()], 1 + tokens)
+        several = asked.ask([2 * WARM + number for number in invented(TOKENS)], 1 + tokens)
         processor_several = processor_s(process.pid) - processor - processor_one
         # A function gives all of them at once, so the prompt's time is another answer's.
         first = several.first if several.first < several.total else one.total
