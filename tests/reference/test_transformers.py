@@ -13,8 +13,8 @@ from model_export.config import load_config
 from model_export.export import export
 from model_export.options import ExportOptions
 from model_export.reading import read_artefact
+from model_export.running import run_graph
 from model_export.source import Source
-from model_export.verify import run_graph
 from tests.configs import CONFIGS
 from tests.conftest import ROOT
 from tests.golden_cases import EXACT_INT4, FLOAT, GOLDEN, relative_error, sequence
@@ -27,7 +27,7 @@ def ours(checkpoint: Path, out: Path, options: ExportOptions) -> np.ndarray:
     """All logits of the test sequence by our graph, `(LENGTH, vocab_size)`."""
     export(Source(checkpoint, checkpoint.name, None), out, options)
     config = load_config(checkpoint)
-    return run_graph(read_artefact(out), config, sequence(config.vocab_size, LENGTH))
+    return run_graph(read_artefact(out), sequence(config.vocab_size, LENGTH))
 
 
 @pytest.mark.parametrize("name", [*CONFIGS, "demo"])
