@@ -42,8 +42,8 @@ FUNCTION ?=
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real chat test test-real test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-cold bench-deployed lock clean
-.PHONY: image image-base image-size image-sbom image-check image-tools smoke local lwa
+.PHONY: help setup demo demo-real chat test test-real test-clients conformance check sanitize test-reference record export serve wheel bench bench-batch-load bench-cold bench-restore bench-deployed lock clean
+.PHONY: image image-base image-touched image-size image-sbom image-check image-tools smoke local lwa
 .PHONY: check-deploy check-kubernetes tools plan deploy destroy invoke smoke-deploy page-tools
 
 help: ## this list
@@ -117,6 +117,10 @@ image: tools ## MODEL_DIR=artefact: images firebrick:stream and firebrick:worker
 image-base: tools ## base and adapter images from Debian's packages and a crate, where no registry is reachable
 	$(PY) -m image.base --engine "$(ENGINE)" $(ARGS)
 
+image-touched: tools ## which pages of large libraries a start touches, into image/start/touched.json; after `make lock`
+	@test "$(MODEL_DIR)" != build/demo || $(MAKE) --no-print-directory build/demo/manifest.json
+	$(PY) -m image.touched "$(MODEL_DIR)" --engine "$(ENGINE)"
+
 image-size: tools ## what each layer of the images weighs
 	$(PY) -m image.size --engine "$(ENGINE)" $(ARGS)
 
@@ -185,6 +189,9 @@ bench-batch-load: setup build/demo/manifest.json ## MODEL_DIR=artefact: 2,000 do
 
 bench-cold: build/demo/manifest.json ## MODEL_DIR=artefact: exec to the first token on a disk like Lambda's (root, FUSE, loop)
 	$(PY) -m bench.cold_start "$(MODEL_DIR)" --profile warm --profile near --profile mixed --profile half $(ARGS)
+
+bench-restore: build/demo/manifest.json ## MODEL_DIR=artefact: a stand-in for a restore from a snapshot on such a disk (root, FUSE, loop)
+	$(PY) -m bench.cold_start.restore "$(MODEL_DIR)" --profile near --profile mixed --profile half $(ARGS)
 
 bench-deployed: tools ## URL=… or FUNCTION=NAME[:ALIAS]: cold, warm, first token, cost of a deployed function; ARGS="--cold 5 …"
 	$(PY) -m bench.deployed $(if $(FUNCTION),--function "$(FUNCTION)",--url "$(URL)") $(ARGS)

@@ -151,19 +151,17 @@ def _files() -> list[str]:
     model = [f"{model_dir}/{name}" for name in MODEL_FILES]
     bundles = [f"{bundle.DIRECTORY}/{name}" for name in bundle.NAMES]
     ordered = [*first, *_first_modules(), *bundles, *libraries, *model]
-    fronts = _fronts()
-    found = [path for path in dict.fromkeys(ordered) if path in bundles or os.path.exists(path)]
-    return [f"{path}\t{fronts[path]}" if path in fronts else path for path in found]
+    return with_lengths([path for path in dict.fromkeys(ordered) if path in bundles or os.path.exists(path)])
 
 
-def _fronts() -> dict[str, int]:
-    """How much of some libraries a start touches: library → bytes."""
+def with_lengths(paths: Sequence[str]) -> list[str]:
+    """Lines of the list: a path, and how much of it a start touches where that is known."""
     fronts: dict[str, int] = {}
     for place in sys.path:
         path = Path(place, FRONTS)
         if path.is_file():
             fronts |= json.loads(path.read_text())
-    return fronts
+    return [f"{path}\t{fronts[path]}" if path in fronts else path for path in paths]
 
 
 def _first_modules() -> list[str]:
