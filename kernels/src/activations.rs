@@ -174,7 +174,7 @@ pub fn silu(x: f32) -> f32 {
 /// it runs (Hendrycks and Gimpel, 2016).
 #[inline(always)]
 pub fn gelu(x: f32) -> f32 {
-    x / (1.0 + exp(-1.595_769_1 * (x + 0.044_715 * x * x * x)))
+    x / (1.0 + exp(-1.595_769 * (x + 0.044_715 * x * x * x)))
 }
 
 /// eˣ within two units in the last place, by Cody and Waite's reduction and a polynomial of degree 6.
