@@ -114,7 +114,7 @@ class Calibrator:
             values, scales = quantize_for(inputs[ROUNDED], weight, self._workers, aim)
             tensors |= {weight.name: values, _scales_of(weight): scales}
             matrices = (weight.rows.read(0, weight.rows.shape[0]), self._rounded(weight, values, scales))
-            inputs = np.stack([self._pass(f"{layer}.{linear}", *pair) for pair in zip(inputs, matrices, strict=True)])
+            inputs = np.stack([self._pass(f"{layer}.{linear}", inputs[i], matrices[i]) for i in (EXACT, ROUNDED)])
             if adds:
                 self._hidden = self._hidden + inputs
             self._progress.advance(weight.name, weight.rows.source_bytes)

@@ -48,7 +48,7 @@ def smoothed(weights: Sequence[Weight]) -> list[Weight]:
             if linear is not None and linear.bits is not None:
                 factors = channel_factors(norm.rows.read(0, norm.rows.shape[0]), linear.rows)
                 if (factors != 1).any():
-                    named[norm.name] = replace(norm, rows=ScaledRows(norm.rows, 1 / factors))
+                    named[norm.name] = replace(norm, rows=ScaledRows(norm.rows, (1 / factors).astype(np.float32)))
                     named[linear.name] = replace(linear, rows=ScaledRows(linear.rows, factors))
     return list(named.values())
 

@@ -33,7 +33,7 @@ def shifted(weight: Array, inputs: Array, aim: Aim) -> Array:
 def test_a_weight_makes_up_for_wrong_inputs(n: int) -> None:
     exact, weight = normal(TOKENS, K, seed=0), normal(K, n, seed=1)
     mixing = np.eye(K, dtype=np.float32) + np.float32(0.1) * normal(K, K, seed=2) / 8
-    inputs = exact @ mixing  # a loss that a weight can undo
+    inputs = (exact @ mixing).astype(np.float32)  # a loss that a weight can undo
     found = shifted(weight, inputs, Aim(exact, None))
     np.testing.assert_allclose(inputs @ found, exact @ weight, atol=0.02)
 
