@@ -237,7 +237,8 @@ def split(
     low: NDArray[np.uint8] = values & np.uint8(15)
     left_out = scales.astype(np.float64) ** 2 * ((low.astype(np.float64) - 7.5) ** 2).mean(axis=2)
     spreads = np.sqrt(left_out.max(axis=1)).astype(np.float32)
-    return pack_pairs(values >> 4, 4), pack(pack_pairs(low, 4), scales, 4, padding=0)[:, :, SCALE_BYTES:], spreads
+    stored = pack(pack_pairs(low, 4), scales, 4, padding=0)[:, :, SCALE_BYTES:]
+    return pack_pairs(values >> np.uint8(4), 4), stored, spreads
 
 
 def join(

@@ -18,7 +18,7 @@ LENGTHS = (1, 2, 3, 17, 64, 129, 300)  # prompts whose last logits are recorded
 LONG = 8_230  # and one beyond the length that llama3's rope scaling starts from
 FLOAT = ExportOptions(quantization="none")
 EXACT_INT4 = ExportOptions(activations="float32", rounding="nearest")
-FAST_INT4 = ExportOptions(rounding="nearest")
+FAST_INT4 = ExportOptions(rounding="nearest", scale_bits=16)
 
 
 def sequence(vocab_size: int, length: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from handler.engine.sampling import Sampler, SamplingParams
 from model_export import native
@@ -78,7 +79,7 @@ def test_the_likeliest_token_is_that_of_exact_logits(scale_bits: int) -> None:
     assert close.mean() > 0.1
 
 
-def kept(exact: Floats, choice: Sequence[float]) -> Floats:
+def kept(exact: Floats, choice: Sequence[float]) -> NDArray[np.bool_]:
     """Which tokens of `(n,)` logits a choice is made among, in float64."""
     temperature, top_k, top_p, min_p = choice
     wide = exact.astype(np.float64) / max(temperature, 1e-6)
