@@ -21,7 +21,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_an_export_describes_what_it_made(checkpoint: Path, tmp_path: Path) -> None:
     done = run(checkpoint, "--out", tmp_path / "out", "--name", "mine")
     assert done.returncode == 0
-    assert done.stdout.startswith("mine (llama), artefact format 1\n")
+    assert done.stdout.startswith("mine (llama), artefact format 2\n")
     assert done.stderr.startswith("100%")
 
 
