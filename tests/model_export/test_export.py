@@ -62,6 +62,7 @@ def test_the_description_says_what_was_chosen(checkpoint: Path, tmp_path: Path) 
         "rounding": "search",
         "bits": 4,
         "head_bits": 4,
+        "scale_bits": 16,
         "wide": [],
         "bits_per_weight": 5.0,
         "block_size": 16,
