@@ -98,7 +98,8 @@ pub fn groups(choice: &Choice, logits: &[f32], norm: f32, spreads: &[f32], wides
         return Vec::new(); // none is a number
     }
     let border = choice.border(logits, best);
-    let least = |spread: f32| border - MARGIN * norm * spread.hypot(spreads[at]);
+    // Not hypot: it would need glibc 2.35, and Amazon Linux 2023 has 2.34.
+    let least = |spread: f32| border - MARGIN * norm * (spread * spread + spreads[at] * spreads[at]).sqrt();
     let surely_below = least(widest);
     let mut found = Vec::new();
     for (group, (logits, spreads)) in logits.chunks(ROWS).zip(spreads.chunks(ROWS)).enumerate() {
