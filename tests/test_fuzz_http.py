@@ -24,6 +24,7 @@ DEPENDENT = {
     *("input", "dimensions", "include", "metadata", "reasoning", "text", "output_config", "stop_sequences"),
     *("tools", "tool_choice", "functions", "function_call", "continue_final_message", "min_tokens"),
     *("best_of", "max_tokens", "content"),
+    "n",  # of one API, refused by name in the others; of all their names the one that is found by chance
     # Nor whether a text is a grammar, and one that can be followed.
     *("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
     *("structured_outputs", "json_schema", "grammar"),

@@ -17,7 +17,7 @@ _CHOSEN = object_of(["type", "function"], type={"const": "function"}, function=_
 _ALLOWED = object_of(
     ["type", "allowed_tools"],
     type={"const": "allowed_tools"},
-    allowed_tools=object_of(["tools"], mode={"enum": ["auto", "required"]}, tools=array(_CHOSEN, minItems=1)),
+    allowed_tools=object_of(["tools"], mode={"enum": ["auto", "required", None]}, tools=array(_CHOSEN, minItems=1)),
 )
 _TEXT_PART = object_of(["type", "text"], type={"const": "text"}, text=STRING)
 _REFUSAL_PART = object_of(["type", "refusal"], type={"const": "refusal"}, refusal=STRING)

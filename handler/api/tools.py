@@ -167,7 +167,8 @@ def _choice(value: object, offered: bool) -> tuple[Choice, tuple[str, ...] | Non
 def _allowed(members: Members) -> tuple[Choice, tuple[str, ...]]:
     path = "tool_choice.allowed_tools"
     inner = _members(members.get("allowed_tools"), path)
-    mode = inner.text("mode") or "auto"
+    mode = inner.text("mode")
+    mode = "auto" if mode is None else mode
     if mode not in ("auto", "required"):
         raise InvalidValue(f"{path}.mode", "auto or required", mode)
     tools = inner.array("tools")

@@ -107,6 +107,7 @@ CHOICE = "tool_choice"
         ({CHOICE: {"type": "allowed_tools"}}, f"{CHOICE}.allowed_tools"),
         ({CHOICE: {"type": "allowed_tools", "allowed_tools": {"tools": []}}}, f"{CHOICE}.allowed_tools.tools"),
         ({CHOICE: {"type": "allowed_tools", "allowed_tools": {"mode": "x"}}}, f"{CHOICE}.allowed_tools.mode"),
+        ({CHOICE: {"type": "allowed_tools", "allowed_tools": {"mode": ""}}}, f"{CHOICE}.allowed_tools.mode"),
         ({CHOICE: {"type": "mcp"}}, f"{CHOICE}.type"),
         ({"tools": [], CHOICE: "required"}, CHOICE),
         ({"tools": None, CHOICE: {"type": "function", "function": {"name": "add"}}}, CHOICE),
