@@ -147,8 +147,19 @@ class StackedRows:
             start, stop = start - length, stop - length
 
 
+class _Inexact:
+    """What no blocks of ours hold exactly."""
+
+    @property
+    def exact_bits(self) -> int | None:
+        return None
+
+    def codes(self, start: int, stop: int, bits: int) -> Codes:
+        raise NotImplementedError("exact_bits is None")
+
+
 @dataclass(frozen=True)
-class ScaledRows:
+class ScaledRows(_Inexact):
     """Another tensor, each column times a factor of its own; a vector's values are its columns."""
 
     rows: Rows
@@ -166,20 +177,13 @@ class ScaledRows:
     def dtype(self) -> str:
         return self.rows.dtype
 
-    @property
-    def exact_bits(self) -> int | None:
-        return None
-
-    def codes(self, start: int, stop: int, bits: int) -> Codes:
-        raise NotImplementedError("exact_bits is None")
-
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         factors = self.factors if len(self.shape) > 1 else self.factors[start:stop]
         return self.rows.read(start, stop) * factors
 
 
 @dataclass(frozen=True)
-class ComputedRows:
+class ComputedRows(_Inexact):
     """An array that isn't in the checkpoint."""
 
     array: NDArray[np.float32]
@@ -195,13 +199,6 @@ class ComputedRows:
     @property
     def dtype(self) -> str:
         return "F32"
-
-    @property
-    def exact_bits(self) -> int | None:
-        return None
-
-    def codes(self, start: int, stop: int, bits: int) -> Codes:
-        raise NotImplementedError("exact_bits is None")
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         return self.array[start:stop]
