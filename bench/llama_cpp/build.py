@@ -108,6 +108,27 @@ def _run(*command: object) -> None:
         raise BuildFailed(f"{' '.join(words[:3])} … exited with {done.returncode}:\n{tail}")
 
 
+def download(requirement: str, sha256: str, directory: Path, what: str, *options: str) -> None:
+    """Download a package's pinned file into a directory.
+
+    Args:
+        requirement: NAME==VERSION.
+        sha256: of the file.
+        directory: where to.
+        what: it is, for the message.
+        options: of pip, which say whether it is a wheel or a source distribution.
+
+    Raises:
+        SourceUnavailable: pip can't get it, or it has another hash.
+    """
+    requirements = directory / "requirements.txt"
+    requirements.write_text(f"{requirement} --hash=sha256:{sha256}\n")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *options]
+    done = subprocess.run([*pip, "-d", str(directory), "-r", str(requirements)], capture_output=True, text=True)
+    if done.returncode:
+        raise SourceUnavailable(f"pip can't download {what}: {done.stderr.strip() or done.stdout.strip()}")
+
+
 def fetch() -> None:
     """Download the pinned sdist and unpack it, unless that is done.
 
@@ -118,16 +139,9 @@ def fetch() -> None:
         return
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=DIRECTORY) as work:
-        requirements = Path(work) / "requirements.txt"
-        requirements.write_text(f"llama-cpp-python=={VERSION} --hash=sha256:{SHA256}\n")
         # pip asks a source distribution for its metadata, for which it needs that package's build backend.
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python"]
-        done = subprocess.run([*pip, "-d", work, "-r", str(requirements)], capture_output=True, text=True)
-        if done.returncode:
-            raise SourceUnavailable(
-                f"pip can't download llama-cpp-python {VERSION}, which carries llama.cpp's source: "
-                f"{done.stderr.strip() or done.stdout.strip()}"
-            )
+        what = f"llama-cpp-python {VERSION}, which carries llama.cpp's source"
+        download(f"llama-cpp-python=={VERSION}", SHA256, Path(work), what, "--no-binary", "llama-cpp-python")
         with tarfile.open(next(Path(work).glob("*.tar.gz"))) as archive:
             archive.extractall(work, filter="data")
         next(Path(work).glob("llama_cpp_python-*/")).rename(SOURCE)
