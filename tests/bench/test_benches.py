@@ -178,7 +178,7 @@ def test_decode_compares_artefacts(demo_artefact: Path) -> None:
 def test_kernels_tells_every_operator_and_number_of_rows() -> None:
     result = run("bench.kernels", "--isa", "portable", "--rounds", "1", "--megabytes", "1", "--rows", "1", "3")
     assert {(row["operator"], row["rows"]) for row in result["figures"]} == {
-        (f"linear {bits} bits", rows) for bits in (4, 8) for rows in (1, 3)
+        (f"linear {bits}, {scale_bits}", rows) for bits, scale_bits in ((4, 16), (4, 8), (8, 16)) for rows in (1, 3)
     }
     assert all(0.001 < row["relative_error"] < 0.01 for row in result["figures"])
 
