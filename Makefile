@@ -67,7 +67,7 @@ chat: tools ## MODEL_DIR=artefact PORT=8080: serve it and open its page in a bro
 	@$(PY) -m demo.chat "$(MODEL_DIR)" --port "$(PORT)"
 
 test: setup build/conformance/.ready ## run all tests that need no torch
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 conformance: setup build/conformance/.ready ## all of JSON Schema's test suite, and 500 schemas as people write them
 	FIREBRICK_CONFORMANCE=all $(PY) -m pytest tests/conformance $(ARGS)
