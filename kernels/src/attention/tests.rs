@@ -125,6 +125,11 @@ impl Case {
     }
 
     fn run<C: Stored>(&self, isa: Isa, memory: &mut Memory<C>) -> Vec<f32> {
+        self.run_phases(isa, memory, usize::MAX)
+    }
+
+    /// The step's first phases; the result is right after all of them only.
+    fn run_phases<C: Stored>(&self, isa: Isa, memory: &mut Memory<C>, phases: usize) -> Vec<f32> {
         let norm = self.norms.as_ref().map(|[query, key]| Norm { query, key, epsilon: EPSILON });
         let angles = self.turned.then_some(Angles { cosines: &self.cosines, sines: &self.sines });
         let Self { window, softcap, .. } = *self;
@@ -133,7 +138,7 @@ impl Case {
         let mut out = vec![f32::NAN; self.shape.lengths.len() * self.shape.tokens * self.shape.heads * self.shape.dim];
         let mut parts = vec![f32::NAN; step.parts()];
         let outputs = Outputs { cache: memory.cache(), out: out.as_mut_ptr(), parts: parts.as_mut_ptr() };
-        for (phase, count) in step.phases().into_iter().enumerate() {
+        for (phase, count) in step.phases().into_iter().enumerate().take(phases) {
             for index in (0..count).rev() {
                 // SAFETY: all buffers have the shape's sizes; phases follow each other.
                 unsafe { step.run(phase, index, outputs) };
@@ -209,7 +214,7 @@ impl Case {
             let mut before =
                 Self::new(99, longest, [heads, kv_heads], dim, &vec![longest; self.shape.lengths.len()], false);
             before.shape.room = self.shape.room;
-            before.run(Isa::Portable, &mut memory);
+            before.run_phases(Isa::Portable, &mut memory, 1); // writes the cache; what the past attends to, nobody asks
         }
         memory
     }
