@@ -18,11 +18,12 @@ from bench.checkpoint import SHAPES
 from bench.machine import print_ceiling
 
 
-def timed_export(checkpoint: Path, out: Path, options: Sequence[str]) -> tuple[float, int]:
+def timed_export(checkpoint: Path, out: Path, options: Sequence[str]) -> tuple[float, float, int]:
     """Run an export as a process of its own.
 
     Returns:
-        wall time in seconds and peak resident memory in bytes, by the kernel's accounting of the ended process.
+        wall time and processor time in seconds, peak resident memory in bytes; the last two by the kernel's accounting of
+        the ended process.
 
     Raises:
         SystemExit: the export failed; its own message is on stderr.
@@ -35,7 +36,7 @@ def timed_export(checkpoint: Path, out: Path, options: Sequence[str]) -> tuple[f
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(process.returncode)
-    return time.perf_counter() - started, usage.ru_maxrss * 1024
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
 def run(shape: str, work: Path, options: Sequence[str]) -> dict[str, Any]:
@@ -47,10 +48,11 @@ def run(shape: str, work: Path, options: Sequence[str]) -> dict[str, Any]:
         # In a process of its own: the export inherits this one's peak of memory as its own least.
         command = [sys.executable, "-m", "bench.checkpoint", "--shape", shape, "--out", str(checkpoint)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    seconds, peak = timed_export(checkpoint, out, options)
+    seconds, processor_seconds, peak = timed_export(checkpoint, out, options)
     return {
         "shape": shape,
         "seconds": round(seconds, 1),
+        "processor_seconds": round(processor_seconds, 1),
         "peak_memory_bytes": peak,
         "checkpoint_bytes": sum(path.stat().st_size for path in checkpoint.iterdir()),
         "artefact_bytes": sum(path.stat().st_size for path in out.iterdir()),

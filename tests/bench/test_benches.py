@@ -144,6 +144,7 @@ def test_export_tells_time_and_memory() -> None:
     result = run("bench.export", "--shape", "tiny")
     assert result["seconds"] > 0
     assert result["peak_memory_bytes"] > 10_000_000
+    assert result["processor_seconds"] > 0
 
 
 def test_export_passes_options_on() -> None:
