@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,7 +182,11 @@ def write_binary(directory: Path, source: Path) -> None:
         TokenizerInvalid: kitoken doesn't know how to do what tokenizer.json asks for.
     """
     try:
-        binary = Kitoken.from_tokenizers_file(str(source)).to_bytes()
+        tokenizer = json.loads(source.read_bytes())
+        # Of tokens that begin at the same place tokenizers takes the longest, kitoken the first listed (Gemma has all
+        # runs of blanks, the shortest first).
+        tokenizer.get("added_tokens", []).sort(key=lambda token: -len(token["content"]))
+        binary = Kitoken.from_tokenizers(json.dumps(tokenizer).encode()).to_bytes()
     except Exception as error:  # the library raises plain Exception and ValueError
         raise TokenizerInvalid(f"{source} can't be converted to kitoken's form: {error}") from None
     (directory / TOKENIZER_BINARY).write_bytes(binary)  # an error of the disk isn't the tokenizer's

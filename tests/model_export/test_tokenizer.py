@@ -212,6 +212,17 @@ def test_both_forms_agree(checkpoint: Path, tmp_path: Path) -> None:
     assert check_parity(load_tokenizer(checkpoint), tmp_path / "tokenizer.kit", "{{ x }}") == len(PROBES) + 1 + 5 * 2
 
 
+def test_of_added_tokens_that_begin_alike_both_forms_take_the_longest(checkpoint: Path, tmp_path: Path) -> None:
+    tokens = json.loads((checkpoint / "tokenizer.json").read_text())["added_tokens"]
+    size = load_tokenizer(checkpoint).get_vocab_size()
+    runs = [{**tokens[0], "id": size + i, "content": " " * (i + 2), "special": False} for i in range(3)]
+    edit_tokenizer(checkpoint, added_tokens=tokens + runs)
+    write_binary(tmp_path, checkpoint / "tokenizer.json")
+    reference = load_tokenizer(checkpoint)
+    check_parity(reference, tmp_path / "tokenizer.kit")
+    assert size + 2 in reference.encode("a    b").ids
+
+
 def test_a_binary_form_of_another_tokenizer_is_noticed(checkpoint: Path, demo_artefact: Path) -> None:
     with pytest.raises(TokenizerInvalid, match="the two forms of the tokenizer differ on 'Hello, world!'"):
         check_parity(load_tokenizer(checkpoint), demo_artefact / "tokenizer.kit")
