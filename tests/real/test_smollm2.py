@@ -5,14 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from bench.llama_cpp.build import LOGITS, program
-from bench.llama_cpp.convert import quantize
-from bench.llama_cpp.errors import NotBuilt
-from bench.llama_cpp.logits import GgufJudged
 from bench.logits import Judged
 from model_export.calibration import load_windows
 from model_export.export import export
@@ -21,9 +15,8 @@ from model_export.reading import read_artefact
 from model_export.source import resolve
 from model_export.tokenizer import load_tokenizer, read_facts
 from model_export.verify import verify_logits
+from tests.real.greedy import hold_against_llama_cpp
 
-TOKENS = 64
-NEAR = 1e-4  # of the largest logit: what float32 sums in another order differ by
 QUESTIONS = (
     *("What is the capital of France?", "Why is the sky blue?", "Write a haiku about the sea.", "What is gravity?"),
     *("Give me three tips for better sleep.", "Translate to French: Good morning.", "Who wrote Hamlet?"),
@@ -70,29 +63,7 @@ def test_it_knows_a_capital(smollm2: Path, floats: Path) -> None:
 def test_greedy_text_is_llama_cpp_s(
     smollm2: Path, floats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    try:
-        program(LOGITS, "avx2")
-    except NotBuilt as error:
-        pytest.skip(str(error))
-    quantize(smollm2, tmp_path / "f32.gguf", "F32", 2)  # or it would multiply with activations of 8 bits
-    ours = Judged(floats, 2)
-    with GgufJudged(tmp_path / "f32.gguf", ours.artefact.eos_token_ids, 512, 2) as theirs:
-        for prompt in prompts(smollm2):
-            pair = ours.greedy(prompt, TOKENS), theirs.greedy(prompt, TOKENS)
-            common = next((i for i, (a, b) in enumerate(zip(*pair, strict=False)) if a != b), None)
-            if common is None:
-                assert pair[0] == pair[1]
-                continue
-            ids = np.array([*prompt, *pair[0][:common]], dtype=np.int64)
-            gap = distance(ours.logits(ids)[-1], pair[0][common], pair[1][common])
-            with capsys.disabled():
-                print(f"\nnear-tie after {common} tokens: {gap:.1e} of the largest logit between the two")
-            assert gap < NEAR
-
-
-def distance(logits: NDArray[np.float32], first: int, second: int) -> float:
-    """How far two tokens' logits are apart, relative to the largest."""
-    return float(abs(logits[first] - logits[second]) / np.abs(logits).max())
+    hold_against_llama_cpp(smollm2, floats, prompts(smollm2), tmp_path, capsys)
 
 
 def test_calibration_has_text_enough_in_its_form(smollm2: Path) -> None:
