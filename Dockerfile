@@ -39,9 +39,14 @@ COPY --chmod=0644 ${MODEL_DIR}/model.safetensors /opt/firebrick/model/
 # All the rest, prefixes too: every name that doesn't end as the weights' does.
 COPY --chmod=0644 ${MODEL_DIR}/*[^s] /opt/firebrick/model/
 LABEL com.amazonaws.lambda.feature.snapstart="Allow"
+# Python's own UTF-8, so that no locale is read, and no directory of a user who isn't there.
 ENV FIREBRICK_MODEL_DIR=/opt/firebrick/model \
     FIREBRICK_VERIFY=quick \
     ORT_DISABLE_TELEMETRY=1 \
+    LC_ALL=C \
+    PYTHONUTF8=1 \
+    PYTHONCOERCECLOCALE=0 \
+    PYTHONUSERBASE=/opt/firebrick \
     PYTHONPATH=/opt/firebrick/app:/opt/firebrick/site \
     PYTHONDONTWRITEBYTECODE=1
 

@@ -71,8 +71,16 @@ def test_a_function_that_does_not_start_is_an_error_and_not_a_wait(site: Path) -
 
 
 def test_a_new_record_replaces_the_old_one_of_the_same_python_only() -> None:
-    kept: dict[str, dict[str, object]] = {"a-cp1": {"x": {}}, "b-cp1": {"y": {}}}
-    assert json.loads(touched.merged(kept, {"a-cp1": {"z": {}}})) == {"a-cp1": {"z": {}}, "b-cp1": {"y": {}}}
+    x, y, z = ({"sha256": name, "pages": "1"} for name in "xyz")
+    kept = {"a-cp1": {"x": x}, "b-cp1": {"y": y}}
+    assert json.loads(touched.merged(kept, {"a-cp1": {"z": z}})) == {"a-cp1": {"z": z}, "b-cp1": {"y": y}}
+
+
+@pytest.mark.parametrize(("hash", "pages"), [("same", "1-3,7"), ("other", "2-3")])
+def test_pages_of_the_same_library_are_added(hash: str, pages: str) -> None:
+    kept = {"a-cp1": {"x": {"sha256": "same", "pages": "1-2,7"}}}
+    found = {"a-cp1": {"x": {"sha256": hash, "pages": "2-3"}}}
+    assert json.loads(touched.merged(kept, found))["a-cp1"]["x"]["pages"] == pages
 
 
 def test_the_record_in_the_repository_can_be_read() -> None:
