@@ -3,8 +3,8 @@
 A bundle holds code objects by module, as a first start needed them. Everything else about a module stays as it is: it
 knows its file, and what lies beside. Without a bundle, or with one of another Python, modules are found as always.
 
-What loads OpenSSL is found as always, too, but runs when it is used: a server in Lambda speaks plain HTTP, and a start
-would read 8 MB of libraries for nothing.
+Some modules are found as always, but run only when they are used: a server in Lambda speaks plain HTTP, and a start
+would read 8 MB of OpenSSL for nothing.
 """
 
 # ruff: noqa: I002 - `__future__` is a module of its own, which would be read before there is a bundle
@@ -28,16 +28,16 @@ NAMES = ("libraries.bundle", "own.bundle")  # apart, because our own modules cha
 HEAD = 8  # bytes: the length of the index
 SOURCE, PACKAGE, EXTENSION = range(3)
 
-ModuleType = type(sys)
-
 TYPE_CHECKING = False  # typing isn't needed yet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from importlib.machinery import ModuleSpec
-    from types import CodeType
+    from types import CodeType, ModuleType
     from typing import Any
 
     Entry = tuple[int, str, int, int]
+else:
+    ModuleType = type(sys)
 
 
 class BundledLoader(SourceFileLoader):
@@ -95,7 +95,7 @@ class Deferred(ModuleType):
                 except BaseException:
                     self.__dict__[LOADER] = loader
                     raise
-                self.__class__ = ModuleType
+                self.__class__ = ModuleType  # type: ignore[assignment]
         return ModuleType.__getattribute__(self, name)
 
 
@@ -131,7 +131,7 @@ class DeferringFinder:
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                spec.loader = DeferringLoader(spec.loader, DEFERRED[name])
+                spec.loader = DeferringLoader(spec.loader, DEFERRED[name])  # type: ignore[assignment]
                 return spec
         return None
 
@@ -147,12 +147,14 @@ def _sha1(*args: "Any", **options: "Any") -> "Any":
 
 _running = RLock()
 LOADER = "_firebrick_loader"
-# What loads OpenSSL, and what others ask of it when they are imported.
+# What loads OpenSSL or another library, and what others ask of it when they are imported.
 DEFERRED: "dict[str, dict[str, Any]]" = {
     "hashlib": {"sha1": _sha1},  # jinja2
     "hmac": {"compare_digest": _compare_digest},  # secrets
     "ssl": {"PROTOCOL_TLS_SERVER": 17, "CERT_NONE": 0},  # uvicorn, which knows them as int
     "asyncio.sslproto": {},
+    "bz2": {},  # shutil, which only wants to know that it is there
+    "lzma": {},
 }
 # asyncio asks of each socket whether it is TLS's; before there is TLS, none is.
 CHECK = ("ssl", "SSLSocket", "_check_ssl_socket")

@@ -38,7 +38,7 @@ def test_only_large_libraries_count(site: Path) -> None:
 def test_a_known_library_is_written_with_its_touched_pages_first(site: Path) -> None:
     before = LIBRARY.read_bytes()
     fronts = order(site, known(hashlib.sha256(before).hexdigest(), "3-5,900"))
-    written, length = pages.front(before, {3, 4, 5, 900}, libraries.GAP)
+    written, length = pages.front(before, {3, 4, 5, 900})
     path = site / "package" / "large.so"
     assert path.read_bytes() == written
     assert fronts == {str(path): length}
@@ -56,6 +56,22 @@ def test_a_library_that_no_start_touches_stays_as_it_is(site: Path, capsys: pyte
     assert order(site, known(hashlib.sha256(LIBRARY.read_bytes()).hexdigest(), "")) == {}
     assert (site / "package" / "large.so").read_bytes() == LIBRARY.read_bytes()
     assert capsys.readouterr().err == ""
+
+
+def test_what_a_start_opens_is_split_from_the_rest(site: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    out = tmp_path_factory.mktemp("out")
+    (site / "anyio").mkdir()
+    for name in ("anyio/__init__.py", "package/cold.so", "package/part.py"):
+        (site / name).write_text(name)
+    small = (site / "package" / "small.so.1").read_bytes()
+    libraries.split(site, known(hashlib.sha256(small).hexdigest(), "0"), out)
+    found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert found == {
+        *("first/site/anyio/__init__.py", "first/site/package/small.so.1"),
+        *("libraries/other.so", "libraries/package/cold.so", "libraries/package/large.so"),
+    }
+    assert [path.name for path in site.rglob("*") if path.is_file()] == ["part.py"]
+    assert (out / "first" / "app" / "handler").is_dir()
 
 
 def test_the_list_has_the_length_of_a_front(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import marshal
 import os
@@ -174,3 +175,32 @@ def test_a_deferred_module_is_recorded_as_what_it_is() -> None:
     script = "import ssl, sys; from image.start import record; print(record.modules_of({'ssl': ssl})['ssl'][0])"
     start = "from image.start import bundle; bundle.install('/nowhere'); "
     assert subprocess.check_output([sys.executable, "-c", start + script], text=True) == f"{bundle.SOURCE}\n"
+
+
+def test_docstrings_of_functions_and_classes_are_left_out(modules: Path) -> None:
+    (modules / "package" / "part.py").write_text(
+        '"""Module."""\ndef f():\n    """F."""\nclass C:\n    """C."""\n    x = 1\n'
+    )
+    bundled(modules)
+    script = "import package.part as p; print(p.__doc__, p.f.__doc__, p.f(), p.C.__doc__, p.C.x)"
+    assert run(modules, script) == "Module. None None None 1\n"
+
+
+def test_pythons_own_extensions_are_copied_to_lie_together(tmp_path: Path) -> None:
+    extension = tmp_path / "lib-dynload" / "_x.so"
+    extension.parent.mkdir()
+    extension.write_bytes(b"x")
+    (tmp_path / record.MODULES).write_text(json.dumps({"_x": (bundle.EXTENSION, str(extension))}))
+    record.compile_bundles(tmp_path)
+    assert index(tmp_path / bundle.NAMES[0])["_x"][1] == f"{bundle.DIRECTORY}/extensions/_x.so"
+    assert (tmp_path / "python" / "extensions" / "_x.so").read_bytes() == b"x"
+
+
+def test_a_module_that_fails_at_each_start_is_recorded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wants_more.py").write_text("import that_is_not_there\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sought = record.Sought()
+    monkeypatch.setattr(sys, "meta_path", [sought, *sys.meta_path])
+    with pytest.raises(ImportError):
+        importlib.import_module("wants_more")
+    assert record.modules_of(sought.unfinished()) == {"wants_more": (bundle.SOURCE, str(tmp_path / "wants_more.py"))}
