@@ -96,6 +96,9 @@ class Deferred(ModuleType):
                     self.__dict__[LOADER] = loader
                     raise
                 self.__class__ = ModuleType  # type: ignore[assignment]
+                self.__loader__ = loader
+                if self.__spec__ is not None:
+                    self.__spec__.loader = loader  # it is as it always was, and can be loaded again
         return ModuleType.__getattribute__(self, name)
 
 
@@ -125,8 +128,8 @@ class DeferringFinder:
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        """A module's spec, or None if it isn't one of `DEFERRED`, or isn't found."""
-        if name not in DEFERRED:
+        """A module's spec, or None if it isn't one of `DEFERRED`, is loaded again, or isn't found."""
+        if name not in DEFERRED or target is not None:
             return None
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
             spec = finder.find_spec(name, path, target)

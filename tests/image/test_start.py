@@ -159,6 +159,14 @@ def test_threads_that_use_a_deferred_module_at_once_all_have_it(tmp_path: Path) 
     assert run(tmp_path, script) == "{'e3b0'}\n"
 
 
+def test_a_deferred_module_can_be_loaded_again(tmp_path: Path) -> None:
+    script = (
+        "import hashlib, importlib; hashlib.sha256; importlib.reload(hashlib); "
+        "print(type(hashlib).__name__, type(hashlib.__spec__.loader).__name__, hashlib.sha1.__name__)"
+    )
+    assert run(tmp_path, script).split() == ["module", "SourceFileLoader", "openssl_sha1"]
+
+
 def test_a_deferred_module_that_cant_be_loaded_says_so_each_time(tmp_path: Path) -> None:
     script = (
         "import sys, ssl; sys.modules['_ssl'] = None\n"
