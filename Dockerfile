@@ -20,6 +20,12 @@ COPY image/start/__init__.py image/start/libraries.py image/start/pages.py image
     image/start/touched.json /build/image/start/
 RUN cd /build && python3 -m image.start.libraries order /opt/firebrick/site
 
+# The libraries apart, and before them what else a start reads, since what lies together is few chunks.
+FROM ordered-site AS split-site
+ARG LAUNCHER=image/start/launcher.sh
+RUN cd /build && python3 -m image.start.libraries split /opt/firebrick/site /out
+COPY --chmod=0755 ${LAUNCHER} /out/first/start/launcher
+
 FROM ${BUILDER_IMAGE} AS worker-site
 COPY image/install.py requirements/runtime.txt requirements/worker.txt /build/
 RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem \
@@ -39,15 +45,22 @@ COPY --chmod=0644 ${MODEL_DIR}/model.safetensors /opt/firebrick/model/
 # All the rest, prefixes too: every name that doesn't end as the weights' does.
 COPY --chmod=0644 ${MODEL_DIR}/*[^s] /opt/firebrick/model/
 LABEL com.amazonaws.lambda.feature.snapstart="Allow"
+# Python's own UTF-8, so that no locale is read, and no directory of a user who isn't there.
 ENV FIREBRICK_MODEL_DIR=/opt/firebrick/model \
     FIREBRICK_VERIFY=quick \
     ORT_DISABLE_TELEMETRY=1 \
+    LC_ALL=C \
+    PYTHONUTF8=1 \
+    PYTHONCOERCECLOCALE=0 \
+    PYTHONUSERBASE=/opt/firebrick \
     PYTHONPATH=/opt/firebrick/app:/opt/firebrick/site \
     PYTHONDONTWRITEBYTECODE=1
 
 FROM model AS stream-files
 COPY --from=adapter --chmod=0755 /lambda-adapter /opt/extensions/lambda-adapter
-COPY --from=ordered-site /opt/firebrick/site /opt/firebrick/site
+COPY --from=split-site /out/first /opt/firebrick
+COPY --from=split-site /out/libraries /opt/firebrick/site
+COPY --from=split-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=code /opt/firebrick/app /opt/firebrick/app
 ENV AWS_LWA_PORT=8080 \
     AWS_LWA_INVOKE_MODE=response_stream \
@@ -63,13 +76,11 @@ CMD []
 
 # The first start, which says what later ones need.
 FROM stream-files AS stream-start
-ARG LAUNCHER=image/start/launcher.sh
 COPY image/start /build/image/start
 RUN cd /build && python3 -m image.start.record server /out
-COPY --chmod=0755 ${LAUNCHER} /out/launcher
 
 FROM stream-files AS stream
-COPY --from=stream-start /out/launcher /out/files /out/libraries.bundle /opt/firebrick/start/
+COPY --from=stream-start /out/files /out/libraries.bundle /out/python /opt/firebrick/start/
 COPY --from=stream-start /out/own.bundle /opt/firebrick/start/
 
 # What a start touches of these libraries, for image/start/touched.json: `make image-touched`.
@@ -82,7 +93,9 @@ FROM scratch AS touched
 COPY --from=touched-start /out/touched.json /touched.json
 
 FROM model AS worker-files
-COPY --from=ordered-site /opt/firebrick/site /opt/firebrick/site
+COPY --from=split-site /out/first /opt/firebrick
+COPY --from=split-site /out/libraries /opt/firebrick/site
+COPY --from=split-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=worker-site /opt/firebrick/site /opt/firebrick/site
 COPY --from=code /opt/firebrick/app /opt/firebrick/app
 WORKDIR /opt/firebrick/app
@@ -90,11 +103,9 @@ ENTRYPOINT ["/opt/firebrick/start/launcher", "python3", "-m", "awslambdaric"]
 CMD ["handler.worker.function.handle"]
 
 FROM worker-files AS worker-start
-ARG LAUNCHER=image/start/launcher.sh
 COPY image/start /build/image/start
 RUN cd /build && python3 -m image.start.record imports /out awslambdaric.__main__ handler.worker.function
-COPY --chmod=0755 ${LAUNCHER} /out/launcher
 
 FROM worker-files AS worker
-COPY --from=worker-start /out/launcher /out/files /out/libraries.bundle /opt/firebrick/start/
+COPY --from=worker-start /out/files /out/libraries.bundle /out/python /opt/firebrick/start/
 COPY --from=worker-start /out/own.bundle /opt/firebrick/start/

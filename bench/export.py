@@ -22,8 +22,8 @@ def timed_export(checkpoint: Path, out: Path, options: Sequence[str]) -> tuple[f
     """Run an export as a process of its own.
 
     Returns:
-        wall time and processor time in seconds, peak resident memory in bytes; the last two by the kernel's accounting of
-        the ended process.
+        wall time and processor time in seconds, peak resident memory in bytes; the last two by the kernel's accounting
+        of the ended process.
 
     Raises:
         SystemExit: the export failed; its own message is on stderr.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from handler.errors import ArtefactDamaged, ArtefactMissing, ArtefactVersion
+from handler.hashes import sha256_of, sha256_of_file
 
 FORMAT_VERSIONS = (1, 2)
 GRAPH = "model.onnx"
@@ -161,8 +161,8 @@ def _completed(artefact: Artefact, files: Mapping[str, Any], manifest: bytes) ->
     return replace(
         artefact,
         prefixes=tuple(f"prefix-{number}.kv" for number in numbers),
-        cache_key=hashlib.sha256(hashes.encode()).hexdigest(),
-        fingerprint=hashlib.sha256(manifest).hexdigest()[:12],
+        cache_key=sha256_of(hashes.encode()),
+        fingerprint=sha256_of(manifest)[:12],
     )
 
 
@@ -254,8 +254,7 @@ def _check_files(directory: Path, manifest: Mapping[str, Any], verify: str) -> N
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     except OSError as error:
         raise ArtefactDamaged(f"{path} can't be read: {error}") from None
 

@@ -16,8 +16,14 @@ from py_compile import PycInvalidationMode
 
 SECRETS = Path("/run/secrets")
 HASH_SEED = "0"  # sets of constants are written in an order that the seed decides
-# What no function needs: command lines, the packages' own tests, what only a compiler reads.
-SUPERFLUOUS = ("bin", "**/tests", "**/test", "**/include", *(f"**/*.{end}" for end in ("a", "c", "h", "pxd", "pyx")))
+# What no function needs: command lines, the packages' own tests, what only a compiler or a type checker reads.
+SUPERFLUOUS = (
+    *("bin", "**/tests", "**/test", "**/include"),
+    *(f"**/*.{end}" for end in ("a", "c", "h", "pxd", "pyx", "pyi")),
+    "onnxruntime/capi/libonnxruntime.so*",  # for programs in C; Python's module has all of it once more
+    *(f"onnxruntime/{name}" for name in ("backend", "datasets", "quantization", "tools", "transformers")),
+    *("numpy/distutils", "numpy/f2py"),
+)
 TRIED = (
     "numpy",
     "onnxruntime",

@@ -15,6 +15,7 @@ from image.command import exit_code, model_parser
 from image.context import ROOT, build_context
 from image.engines import Engine
 from image.sources import Sources
+from image.start.libraries import numbers, text
 
 REPOSITORY = "firebrick-touched"
 TARGET, FILE = "touched", "touched.json"
@@ -41,8 +42,18 @@ def measure(engine: Engine, sources: Sources, model_dir: Path) -> dict[str, Any]
 
 
 def merged(kept: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """The new file: what was found replaces what was kept of the same processors and Python."""
-    return json.dumps({**kept, **found}, indent=1, sort_keys=True) + "\n"
+    """The new file: what was found replaces what was kept of the same processors and Python, and of the same library
+    adds to it, since each generation of processors takes functions of its own."""
+    united = {
+        tag: {name: _both(kept.get(tag, {}).get(name), new) for name, new in of.items()} for tag, of in found.items()
+    }
+    return json.dumps({**kept, **united}, indent=1, sort_keys=True) + "\n"
+
+
+def _both(kept: Mapping[str, str] | None, new: Mapping[str, str]) -> Mapping[str, str]:
+    if kept is None or kept["sha256"] != new["sha256"]:
+        return new
+    return {**new, "pages": text(numbers(kept["pages"]) | numbers(new["pages"]))}
 
 
 def main(arguments: Sequence[str]) -> int:

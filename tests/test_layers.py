@@ -37,7 +37,7 @@ PROCESSES = {
 LAYERS = (
     *("__main__", "doctor", "prefixing", "worker", "http", "start", "access", "generation", "choices", "model", "api"),
     *("text", "metrics", "logs", "invocation", "deadline", "scheduler", "engine", "turns", "artefact", "billing"),
-    *("snapshot", "prices", "settings", "errors"),
+    *("snapshot", "prices", "settings", "errors", "hashes"),
 )
 
 

@@ -23,6 +23,7 @@ TOOLS = {
     "umount": "util-linux",
     "mkfs.erofs": "erofs-utils",
     "mke2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
 }
 # As Lambda has it, and a denser one; what is put on a disk is never written to.
 FILE_SYSTEMS = {"ext4": "ro,noload", "erofs": "ro"}

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
+from bench.cold_start import ext4
 from bench.cold_start.disk import Unavailable, call
 
 REPOSITORY = Path(__file__).parent.parent.parent
 MODEL = "opt/firebrick/model"
-BLOCK = 4096  # bytes
-ROOM, SPARE_BLOCKS = 1.02, 16_384  # for what describes the files
 MOUNT_POINTS = ("proc", "dev", "tmp", MODEL)
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
 LIBRARY_PATH = re.compile(r"(/\S+) \(0x")
@@ -131,12 +130,13 @@ def _overlay(lower: Path, work: Path) -> Iterator[Path]:
         yield layers["merged"]
 
 
-def make_image(root: Path, image: Path) -> None:
+def make_image(root: Path, image: Path, layers: Sequence[Path] = ()) -> None:
     """Write a root file system as an image, with the times of its files, which byte code is held against.
 
     Args:
         root: the files.
         image: its suffix says the file system: .ext4 or .erofs.
+        layers: of an image, from the lowest up; an ext4 has the files in their order.
 
     Raises:
         Unavailable: it can't be written.
@@ -144,11 +144,19 @@ def make_image(root: Path, image: Path) -> None:
     image.unlink(missing_ok=True)
     if image.suffix == ".erofs":
         call("mkfs.erofs", "--quiet", "--preserve-mtime", str(image), str(root))
-        return
-    sizes = [os.lstat(os.path.join(parent, name)).st_size for parent, _, names in os.walk(root) for name in names]
-    blocks = sum(size // BLOCK + 1 for size in sizes)
-    options = ["-q", "-F", "-t", "ext4", "-b", str(BLOCK), "-m", "0", "-N", str(2 * len(sizes)), "-O", "^has_journal"]
-    call("mke2fs", *options, "-d", str(root), str(image), str(round(blocks * ROOM) + SPARE_BLOCKS))
+    else:
+        ext4.make(root, image, layers)
+
+
+def layers_of(image: str) -> list[Path]:
+    """Where podman keeps an image's layers, from the lowest up; none if it keeps them otherwise.
+
+    Raises:
+        Unavailable: podman doesn't have the image.
+    """
+    driver = json.loads(call("podman", "image", "inspect", image))[0]["GraphDriver"]
+    below = [path for path in driver["Data"].get("LowerDir", "").split(":") if path]
+    return [Path(path) for path in (*reversed(below), driver["Data"].get("UpperDir", "")) if path]
 
 
 def has_image(image: str) -> bool:

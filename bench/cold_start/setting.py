@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.cold_start import disk
 from bench.cold_start.disk import Mounted, Unavailable
 from bench.cold_start.profiles import PROFILES, Profile
-from bench.cold_start.roots import Program, has_image, image_root, machine_root, make_image
+from bench.cold_start.roots import Program, has_image, image_root, layers_of, machine_root, make_image
 
 IMAGE = "localhost/firebrick:stream"
 
@@ -116,19 +116,19 @@ def prepared(args: argparse.Namespace, added: Mapping[str, bytes] | None = None)
 def _make_image(args: argparse.Namespace, image: Path, work: Path, added: Mapping[str, bytes]) -> tuple[str, Program]:
     made: AbstractContextManager[tuple[Path, Program]]
     if not args.machine and has_image(args.image):
-        source, made = args.image, image_root(args.image, args.model_dir, work)
+        source, made, layers = args.image, image_root(args.image, args.model_dir, work), layers_of(args.image)
     else:
         why = (
             "as asked for"
             if args.machine
             else f"podman has no image {args.image}; `make image ENGINE=podman` builds it"
         )
-        source, made = "this machine's Python", machine_root(args.model_dir, work)
+        source, made, layers = "this machine's Python", machine_root(args.model_dir, work), []
         print(f"root: NOT the image's but this machine's Python and packages ({why})")
     with made as (root, started):
         for name, content in added.items():
             (root / name).write_bytes(content)
-        make_image(root, image)
+        make_image(root, image, layers)
     environ = {**started.environ, **dict(entry.split("=", 1) for entry in args.env)}
     size = f"{image.stat().st_size / 1e6:,.0f} MB as {args.filesystem}"
     print(f"root: {source}, {size}; starts {' '.join(started.command)}", flush=True)

@@ -22,7 +22,8 @@ from image.start.record import ENVIRONMENT, FRONTS, ask, free_port
 
 TOUCHED = Path(__file__).parent / "touched.json"
 LEAST = 1 << 20  # bytes; smaller libraries are one chunk or two anyway
-GAP = 3  # pages between two touched ones that count as touched: half as many pieces for a tenth more bytes
+READ = ("anyio/__init__.py", "anyio/abc/__init__.py")  # by themselves, to know what they import only when it is used
+DIRECTORIES = ("start", "site", "app/handler", "app/__pycache__")  # of /opt/firebrick, besides those of libraries
 STARTS = 3  # which threads come first differs a little from one to the next
 STOP_S = 60.0
 
@@ -57,12 +58,33 @@ def order(site: Path, touched: Mapping[str, Any]) -> dict[str, int]:
             print(f"firebrick: {path.name} stays as it is: {TOUCHED.name} doesn't have it", file=sys.stderr)
         if not found:
             continue
-        written, fronts[str(path)] = pages.front(library, numbers(found), GAP)
+        written, fronts[str(path)] = pages.front(library, numbers(found))
         _replace(path, written)
     if fronts:
         (site / FRONTS).write_text(json.dumps(fronts, indent=1) + "\n")
         (site / FRONTS).chmod(0o644)
     return fronts
+
+
+def split(site: Path, touched: Mapping[str, Any], out: Path) -> None:
+    """Move libraries out of a directory of packages, so that what a start opens lies together in layers of its own.
+
+    Args:
+        site: the directory; large libraries are in order.
+        touched: what `touched.json` says.
+        out: gets `first`, with the directories of the image and of all libraries, small libraries that a start
+            loads and sources that it reads, and `libraries`, with all other libraries.
+    """
+    known = {entry["sha256"] for libraries in touched.values() for entry in libraries.values() if entry["pages"]}
+    for name in DIRECTORIES:
+        (out / "first" / name).mkdir(parents=True)
+    sources = [site / name for name in READ if (site / name).is_file()]
+    for path in sorted([*site.rglob("*.so*"), *sources]):
+        library, place = path.read_bytes(), path.relative_to(site)
+        small = path in sources or (len(library) < LEAST and hashlib.sha256(library).hexdigest() in known)
+        for to in ("first/site", "libraries"):
+            (out / to / place).parent.mkdir(parents=True, exist_ok=True)
+        path.rename(out / ("first/site" if small else "libraries") / place)
 
 
 def record(site: Path, command: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -75,22 +97,30 @@ def record(site: Path, command: Iterable[str]) -> dict[str, dict[str, str]]:
         command: what starts the function.
 
     Returns:
-        library → its hash, and the pages that were needed up to the answer to a first request; none of some.
+        library → its hash, and the pages that were needed up to the answer to a first request; none of some, and all of
+        a small one that was loaded.
 
     Raises:
         OSError: the kernel doesn't say, or the function doesn't start.
     """
-    originals = dict(large_libraries(site))
-    for path, library in originals.items():
+    large = dict(large_libraries(site))
+    for path, library in large.items():
         _replace(path, pages.one_by_one(library))
+    small = {path: path.read_bytes() for path in site.rglob("*.so*") if path.stat().st_size < LEAST}
+    originals = {**large, **small}
     touched: dict[Path, set[int]] = {path: set() for path in originals}
     for _ in range(STARTS):
         for path, found in _one_start(list(originals), list(command)).items():
-            touched[path] |= found
+            touched[path].update(_all_pages(path) if found and path in small else found)
     return {
         path.name: {"sha256": hashlib.sha256(originals[path]).hexdigest(), "pages": text(found)}
         for path, found in touched.items()
+        if path in large or found
     }
+
+
+def _all_pages(path: Path) -> range:
+    return range(-(-path.stat().st_size // pages.PAGE))
 
 
 def _one_start(libraries: list[Path], command: list[str]) -> dict[Path, set[int]]:
@@ -130,12 +160,15 @@ def numbers(written: str) -> set[int]:
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code is 0, or 2 if it can't be recorded here."""
     parser = argparse.ArgumentParser("libraries.py", description=__doc__)
-    parser.add_argument("what", choices=("order", "record"))
+    parser.add_argument("what", choices=("order", "split", "record"))
     parser.add_argument("site", type=Path)
-    parser.add_argument("out", type=Path, nargs="?", default=TOUCHED, help="where `record` writes")
+    parser.add_argument("out", type=Path, nargs="?", default=TOUCHED, help="where `record` or `split` writes")
     given = parser.parse_args(arguments)
     if given.what == "order":
         order(given.site, json.loads(TOUCHED.read_text()))
+        return 0
+    if given.what == "split":
+        split(given.site, json.loads(TOUCHED.read_text()), given.out)
         return 0
     try:
         found = record(given.site, (sys.executable, "-m", "handler"))

@@ -131,13 +131,12 @@ def one_by_one(library: bytes) -> bytes:
     return reorder(library, pages[::2] + pages[1::2])
 
 
-def front(library: bytes, touched: Collection[int], gap: int = 0) -> tuple[bytes, int]:
+def front(library: bytes, touched: Collection[int]) -> tuple[bytes, int]:
     """Write the library with these pages first.
 
     Args:
         library: the file.
         touched: the pages' numbers.
-        gap: as many pages between two touched ones count as touched, too: fewer pieces.
 
     Returns:
         the file, and the length of its front in bytes.
@@ -146,11 +145,7 @@ def front(library: bytes, touched: Collection[int], gap: int = 0) -> tuple[bytes
     pages = _pages(segments)
     # A loader reads notes from the file itself.
     noted = {page for segment in segments if segment.kind == NOTE for page in segment.pages}
-    wanted = sorted({*touched, *noted} & {*pages})
-    for page, later in list(pairwise(wanted)):
-        if later - page - 1 <= gap:
-            wanted.extend(range(page + 1, later))
-    chosen = {*wanted} & {*pages}
+    chosen = {*touched, *noted} & {*pages}
     written = reorder(library, [*sorted(chosen), *(page for page in pages if page not in chosen)])
     return written, len(written) - (len(pages) - len(chosen)) * PAGE
 

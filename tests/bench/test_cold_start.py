@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench.cold_start import disk
+from bench.cold_start import disk, ext4
 from bench.cold_start.__main__ import main
 from bench.cold_start.extents import Extent, Layout, file_extents, kind_of
 from bench.cold_start.fetches import Amount, Fetch, by_file, by_kind, in_flight_over_time, mean_in_flight, read_log
@@ -236,6 +237,38 @@ def test_a_file_system_says_where_a_file_lies(tmp_path: Path) -> None:
 
 
 @needs_disk
+def files(root: Path, *paths: str) -> Path:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(path)
+    return root
+
+
+def test_files_lie_layer_after_layer(tmp_path: Path) -> None:
+    layers = [files(tmp_path / "1", "a/old", "a/x", "z"), files(tmp_path / "2", "a/x", "b/y")]
+    root = files(tmp_path / "root", "a/new", "a/old", "a/x", "b/y", "z")
+    assert ext4.in_order(root, layers) == ["z", "a", "a/new", "a/old", "a/x", "b", "b/y"]
+
+
+@pytest.mark.skipif(shutil.which("debugfs") is None or shutil.which("mke2fs") is None, reason="no e2fsprogs here")
+def test_an_ext4_has_the_files_with_modes_and_times(tmp_path: Path) -> None:
+    root = files(tmp_path / "root", "a/b/x y")
+    (root / "a/link").symlink_to("b/x y")
+    (root / "a/b/x y").chmod(0o750)
+    os.utime(root / "a/b/x y", (5, 1_700_000_000))
+    ext4.make(root, tmp_path / "image")
+    told = [
+        subprocess.check_output(
+            ["debugfs", "-R", request, str(tmp_path / "image")], text=True, stderr=subprocess.DEVNULL
+        )
+        for request in ('cat "/a/b/x y"', 'stat "/a/b/x y"', "stat /a/link")
+    ]
+    assert told[0] == "a/b/x y"
+    assert "Mode:  0750" in told[1]
+    assert f"mtime: 0x{1_700_000_000:x}" in told[1]
+    assert 'Fast link dest: "b/x y"' in told[2]
+
+
 def test_a_prompt_from_the_artefact_on_a_lazy_disk(prefixed_artefact: Path, tmp_path: Path) -> None:
     small = ["--machine", "--rounds", "1", "--profile", "near", "--work", str(tmp_path / "work")]
     prompts = ["--prompt", "baked", "--prompt", "unbaked"]

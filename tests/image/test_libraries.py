@@ -38,7 +38,7 @@ def test_only_large_libraries_count(site: Path) -> None:
 def test_a_known_library_is_written_with_its_touched_pages_first(site: Path) -> None:
     before = LIBRARY.read_bytes()
     fronts = order(site, known(hashlib.sha256(before).hexdigest(), "3-5,900"))
-    written, length = pages.front(before, {3, 4, 5, 900}, libraries.GAP)
+    written, length = pages.front(before, {3, 4, 5, 900})
     path = site / "package" / "large.so"
     assert path.read_bytes() == written
     assert fronts == {str(path): length}
@@ -58,6 +58,22 @@ def test_a_library_that_no_start_touches_stays_as_it_is(site: Path, capsys: pyte
     assert capsys.readouterr().err == ""
 
 
+def test_what_a_start_opens_is_split_from_the_rest(site: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    out = tmp_path_factory.mktemp("out")
+    (site / "anyio").mkdir()
+    for name in ("anyio/__init__.py", "package/cold.so", "package/part.py"):
+        (site / name).write_text(name)
+    small = (site / "package" / "small.so.1").read_bytes()
+    libraries.split(site, known(hashlib.sha256(small).hexdigest(), "0"), out)
+    found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert found == {
+        *("first/site/anyio/__init__.py", "first/site/package/small.so.1"),
+        *("libraries/other.so", "libraries/package/cold.so", "libraries/package/large.so"),
+    }
+    assert [path.name for path in site.rglob("*") if path.is_file()] == ["part.py"]
+    assert (out / "first" / "app" / "handler").is_dir()
+
+
 def test_the_list_has_the_length_of_a_front(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = site / "package" / "large.so"
     fronts = order(site, known(hashlib.sha256(LIBRARY.read_bytes()).hexdigest(), "3-5,900"))
@@ -71,8 +87,16 @@ def test_a_function_that_does_not_start_is_an_error_and_not_a_wait(site: Path) -
 
 
 def test_a_new_record_replaces_the_old_one_of_the_same_python_only() -> None:
-    kept: dict[str, dict[str, object]] = {"a-cp1": {"x": {}}, "b-cp1": {"y": {}}}
-    assert json.loads(touched.merged(kept, {"a-cp1": {"z": {}}})) == {"a-cp1": {"z": {}}, "b-cp1": {"y": {}}}
+    x, y, z = ({"sha256": name, "pages": "1"} for name in "xyz")
+    kept = {"a-cp1": {"x": x}, "b-cp1": {"y": y}}
+    assert json.loads(touched.merged(kept, {"a-cp1": {"z": z}})) == {"a-cp1": {"z": z}, "b-cp1": {"y": y}}
+
+
+@pytest.mark.parametrize(("hash", "pages"), [("same", "1-3,7"), ("other", "2-3")])
+def test_pages_of_the_same_library_are_added(hash: str, pages: str) -> None:
+    kept = {"a-cp1": {"x": {"sha256": "same", "pages": "1-2,7"}}}
+    found = {"a-cp1": {"x": {"sha256": hash, "pages": "2-3"}}}
+    assert json.loads(touched.merged(kept, found))["a-cp1"]["x"]["pages"] == pages
 
 
 def test_the_record_in_the_repository_can_be_read() -> None:

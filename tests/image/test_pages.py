@@ -73,13 +73,6 @@ def memory_within(library: bytes, length: int) -> set[int]:
     return {page for segment in loaded if segment.offset < length for page in segment.pages}
 
 
-def test_small_gaps_are_closed(library: bytes) -> None:
-    written, length = pages.front(library, {100, 103, 110}, gap=2)
-    front = memory_within(written, length)
-    assert {100, 101, 102, 103, 110} <= front
-    assert not {104, 109} & front
-
-
 def test_pages_that_there_are_not_change_nothing(library: bytes) -> None:
     assert pages.front(library, {5, 10**6}) == pages.front(library, {5})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import marshal
 import os
@@ -121,3 +122,93 @@ def test_code_is_what_its_source_says(modules: Path) -> None:
     assert finder is not None
     code = marshal.loads(os.pread(finder._bundle, entry[3] - entry[2], finder._data + entry[2]))
     assert "value" in code.co_names
+
+
+def test_what_loads_openssl_waits_until_it_is_used(tmp_path: Path) -> None:
+    script = (
+        "import sys, ssl, hmac, secrets, asyncio.sslproto; from hashlib import sha1; print('_hashlib' in sys.modules, "
+        "'_ssl' in sys.modules, hmac.compare_digest(b'a', b'a')); print(sha1(b'').hexdigest()[:4], "
+        "'_hashlib' in sys.modules, '_ssl' in sys.modules); print(ssl.create_default_context().check_hostname, "
+        "type(ssl.PROTOCOL_TLS_SERVER).__name__, asyncio.sslproto.SSLProtocol.__name__)"
+    )
+    assert run(tmp_path, script).splitlines() == [
+        "False False True",
+        "da39 True False",
+        "True _SSLMethod SSLProtocol",
+    ]
+
+
+def test_a_socket_of_asyncio_needs_no_tls(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, sys\n"
+        "async def serve():\n"
+        "    server = await asyncio.start_server(lambda reader, writer: writer.close(), '127.0.0.1', 0)\n"
+        "    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())\n"
+        "    print(await reader.read(), '_ssl' in sys.modules)\n"
+        "asyncio.run(serve())"
+    )
+    assert run(tmp_path, script) == "b'' False\n"
+
+
+def test_threads_that_use_a_deferred_module_at_once_all_have_it(tmp_path: Path) -> None:
+    script = (
+        "import hashlib; from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    print({hash for hash in pool.map(lambda _: hashlib.sha256(b'').hexdigest()[:4], range(8))})"
+    )
+    assert run(tmp_path, script) == "{'e3b0'}\n"
+
+
+def test_a_deferred_module_can_be_loaded_again(tmp_path: Path) -> None:
+    script = (
+        "import hashlib, importlib; hashlib.sha256; importlib.reload(hashlib); "
+        "print(type(hashlib).__name__, type(hashlib.__spec__.loader).__name__, hashlib.sha1.__name__)"
+    )
+    assert run(tmp_path, script).split() == ["module", "SourceFileLoader", "openssl_sha1"]
+
+
+def test_a_deferred_module_that_cant_be_loaded_says_so_each_time(tmp_path: Path) -> None:
+    script = (
+        "import sys, ssl; sys.modules['_ssl'] = None\n"
+        "for _ in range(2):\n"
+        "    try:\n"
+        "        ssl.SSLContext\n"
+        "    except ImportError as error:\n"
+        "        print(type(error).__name__)"
+    )
+    assert run(tmp_path, script).split() == ["ModuleNotFoundError"] * 2
+
+
+def test_a_deferred_module_is_recorded_as_what_it_is() -> None:
+    script = "import ssl, sys; from image.start import record; print(record.modules_of({'ssl': ssl})['ssl'][0])"
+    start = "from image.start import bundle; bundle.install('/nowhere'); "
+    assert subprocess.check_output([sys.executable, "-c", start + script], text=True) == f"{bundle.SOURCE}\n"
+
+
+def test_docstrings_of_functions_and_classes_are_left_out(modules: Path) -> None:
+    (modules / "package" / "part.py").write_text(
+        '"""Module."""\ndef f():\n    """F."""\nclass C:\n    """C."""\n    x = 1\n'
+    )
+    bundled(modules)
+    script = "import package.part as p; print(p.__doc__, p.f.__doc__, p.f(), p.C.__doc__, p.C.x)"
+    assert run(modules, script) == "Module. None None None 1\n"
+
+
+def test_pythons_own_extensions_are_copied_to_lie_together(tmp_path: Path) -> None:
+    extension = tmp_path / "lib-dynload" / "_x.so"
+    extension.parent.mkdir()
+    extension.write_bytes(b"x")
+    (tmp_path / record.MODULES).write_text(json.dumps({"_x": (bundle.EXTENSION, str(extension))}))
+    record.compile_bundles(tmp_path)
+    assert index(tmp_path / bundle.NAMES[0])["_x"][1] == f"{bundle.DIRECTORY}/extensions/_x.so"
+    assert (tmp_path / "python" / "extensions" / "_x.so").read_bytes() == b"x"
+
+
+def test_a_module_that_fails_at_each_start_is_recorded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wants_more.py").write_text("import that_is_not_there\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sought = record.Sought()
+    monkeypatch.setattr(sys, "meta_path", [sought, *sys.meta_path])
+    with pytest.raises(ImportError):
+        importlib.import_module("wants_more")
+    assert record.modules_of(sought.unfinished()) == {"wants_more": (bundle.SOURCE, str(tmp_path / "wants_more.py"))}

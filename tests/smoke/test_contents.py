@@ -19,9 +19,10 @@ NAMES["worker"] = os.environ.get("WORKER_IMAGE", "firebrick:worker")
 WEIGHTS = "/opt/firebrick/model/model.safetensors"
 COMMON = [WEIGHTS, "/opt/firebrick/model"]
 CODE = ["/opt/firebrick/app", "/opt/firebrick/start", "/opt/firebrick/start/own.bundle"]
+SITE = ["/opt/firebrick", "/opt/firebrick/site", "/opt/firebrick/site"]  # what a start opens, libraries, all the rest
 ORDER = {
-    "stream": [*COMMON, "/opt/extensions/lambda-adapter", "/opt/firebrick/site", *CODE],
-    "worker": [*COMMON, "/opt/firebrick/site", "/opt/firebrick/site", *CODE],
+    "stream": [*COMMON, "/opt/extensions/lambda-adapter", *SITE, *CODE],
+    "worker": [*COMMON, *SITE, "/opt/firebrick/site", *CODE],
 }
 # Programs that build, and packages and folders that only building or testing needs.
 UNWANTED = re.compile(

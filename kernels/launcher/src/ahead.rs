@@ -47,8 +47,9 @@ fn ask_one(path: &Path, length: u64) -> io::Result<()> {
     if metadata.is_dir() {
         path.read_dir()?.for_each(drop);
     }
-    for start in (0..metadata.len().min(length)).step_by(PIECE as usize) {
-        advise(&file, start);
+    let end = metadata.len().min(length);
+    for start in (0..end).step_by(PIECE as usize) {
+        advise(&file, start, PIECE.min(end - start)); // what lies behind it may be another chunk
     }
     Ok(())
 }
@@ -67,14 +68,14 @@ pub fn ask_for_large(path: &Path) {
             if let Some(earlier) = piece.checked_sub(DEPTH) {
                 let _ = file.read_at(&mut [0], earlier * PIECE); // waits until it is there
             }
-            advise(&file, piece * PIECE);
+            advise(&file, piece * PIECE, PIECE);
         }
     });
 }
 
-fn advise(file: &File, start: u64) {
+fn advise(file: &File, start: u64, length: u64) {
     // SAFETY: an advice changes nothing; a system that refuses it costs only time.
-    unsafe { posix_fadvise(file.as_raw_fd(), start as i64, PIECE as i64, POSIX_FADV_WILLNEED) };
+    unsafe { posix_fadvise(file.as_raw_fd(), start as i64, length as i64, POSIX_FADV_WILLNEED) };
 }
 
 fn in_threads(work: impl Fn() + Sync) {
