@@ -29,8 +29,6 @@ from model_export.weights import Weight, array_bytes
 
 # More than inside: a tied head is a table too, where the errors of all its values count alike.
 HEAD_DAMPING = 0.5
-# A row's largest scale is about a seventh of its largest weight; what feedback adds may ask for more.
-ROOM = np.float32(1.4 / 7)
 EXACT, ROUNDED = 0, 1  # the models that the text runs through
 
 Quantized = tuple[NDArray[np.uint8], NDArray[np.float16]]
@@ -212,9 +210,8 @@ def _portion(weight: Weight, rows: slice, moments: Moments, shift: Shift | None)
     matrix = np.ascontiguousarray(weight.rows.read(rows.start, rows.stop).T[order])
     if shift is not None:
         shift.apply(matrix, rows)
-    units = scale_units(np.abs(matrix).max(axis=0) * ROOM) if weight.lean else None
-    rounded = round_with_feedback(matrix, factors, block, weight.name, units)
-    refine(matrix, rounded, factors, block, units)
+    rounded = round_with_feedback(matrix, factors, block, weight.name)
+    refine(matrix, rounded, factors, block, scale_units(np.abs(rounded.scales).max(axis=0)) if weight.lean else None)
     blocks, count = rounded.scales.shape
     codes = np.full((count, blocks * block), 8, dtype=np.uint8)
     codes[:, order] = rounded.codes.T

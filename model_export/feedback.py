@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export.parallel import ROWS, Workers, slices
-from model_export.quantize import F16_MAX, block_scales, snap
+from model_export.quantize import F16_MAX, block_scales
 from model_export.search import HIGHEST, LOWEST, candidate_scales
 
 Array = NDArray[np.float32]
@@ -115,9 +115,7 @@ def rounding_order(squares: NDArray[np.float64], block_size: int) -> NDArray[np.
     return np.concatenate([columns, np.arange(whole * block_size, len(squares))])
 
 
-def round_with_feedback(
-    weight: Array, factors: Factors, block_size: int, name: str, units: Array | None = None
-) -> Rounded:
+def round_with_feedback(weight: Array, factors: Factors, block_size: int, name: str) -> Rounded:
     """Round a weight to 4 bits, block by block along K.
 
     Args:
@@ -125,7 +123,6 @@ def round_with_feedback(
         factors: from `factorize`.
         block_size: weights that share a scale.
         name: what to call the tensor in an error.
-        units: float32 `(N,)` from `model_export.quantize.scale_units`, of which scales are multiples; None for any.
 
     Raises:
         QuantizationRange: a weight is so large that its scale is no f16.
@@ -142,8 +139,6 @@ def round_with_feedback(
             blocks = target[inner] + upper[near, inner].T @ errors[near]
             feedback, costs = factors.upper[block, block], factors.diagonal[block]
             candidates = _candidates(blocks, costs, block_size, name)
-            if units is not None:
-                candidates = snap(candidates, units)
             codes[block], best, errors[block] = _best(blocks, weight[block], feedback, costs, candidates)
             scales.append(best)
     return Rounded(codes, np.stack(scales), errors)

@@ -126,7 +126,8 @@ def snap(scales: NDArray[np.float16], units: NDArray[np.float32]) -> NDArray[np.
         units: from `scale_units`, broadcast against them.
     """
     wide = scales.astype(np.float32)
-    multiples = np.clip(np.rint(wide / units), -LARGEST_MULTIPLE, LARGEST_MULTIPLE)
+    most = np.minimum(LARGEST_MULTIPLE, np.floor(F16_MAX / units))
+    multiples = np.clip(np.rint(wide / units), -most, most)
     multiples = np.where((multiples == 0) & (wide != 0), np.sign(wide), multiples)
     snapped: NDArray[np.float16] = (multiples * units + np.float32(0)).astype(np.float16)  # no -0
     return snapped

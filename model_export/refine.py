@@ -2,7 +2,8 @@
 
 Feedback can't mend what comes after it was done. Here each value is rounded again with all other errors known, and each
 block's scale is then fitted to its values: coordinate descent on tr(E H Eᵀ), as in QuantEase (Behdin et al., 2023).
-No step makes the error larger, but for the rounding of a scale to f16, or to 8 bits.
+No step makes the error larger, but for the rounding of a scale to f16, or to 8 bits. The latter isn't done before: only
+after feedback is a row's largest scale known, of which there are 127 steps.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def refine(weight: Array, rounded: Rounded, factors: Factors, block_size: int, u
         rounded: of it, from `model_export.feedback.round_with_feedback`.
         factors: the same as there.
         block_size: weights that share a scale.
-        units: as there.
+        units: float32 `(N,)` from `model_export.quantize.scale_units`, whose multiples scales become; None for any.
     """
     hessian, errors = factors.hessian, rounded.errors
     for panel in slices(len(weight), max(PANEL, block_size)):
@@ -32,8 +33,9 @@ def refine(weight: Array, rounded: Rounded, factors: Factors, block_size: int, u
             block = slice(panel.start + inner.start, panel.start + inner.stop)
             before, here = errors[block].copy(), gradient[inner].copy()
             near, at = hessian[block, block], block.start // block_size
-            levels = _round_again(weight[block], before, here, near, rounded.scales[at])
-            fitted = _fit(levels, here, near, rounded.scales[at])
+            scales = rounded.scales[at] if units is None else snap(rounded.scales[at], units)
+            levels = _round_again(weight[block], before, here, near, scales)
+            fitted = _fit(levels, here, near, scales)
             rounded.scales[at] = fitted if units is None else snap(fitted, units)
             rounded.codes[block] = (levels + np.float32(8)).astype(np.uint8)
             errors[block] = weight[block] - levels * rounded.scales[at].astype(np.float32)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_export.feedback import factorize, round_with_feedback
+from model_export.quantize import scale_units, snap
 from model_export.refine import refine
 from tests.model_export.test_feedback import correlated_inputs, factors_of, normal, output_error, restored
 
@@ -36,6 +37,15 @@ def test_codes_scales_and_errors_stay_one(k: int, block_size: int) -> None:
     rounded = round_with_feedback(weight, factors, block_size, "w")
     refine(weight, rounded, factors, block_size)
     np.testing.assert_allclose(restored(rounded, block_size), weight - rounded.errors, atol=1e-6)
+
+
+def test_scales_become_multiples_of_units() -> None:
+    weight, factors = normal(300, 5), factors_of(correlated_inputs(300))
+    rounded = round_with_feedback(weight, factors, 32, "w")
+    units = scale_units(np.abs(rounded.scales).max(axis=0))
+    refine(weight, rounded, factors, 32, units)
+    np.testing.assert_array_equal(snap(rounded.scales, units), rounded.scales)
+    np.testing.assert_allclose(restored(rounded, 32), weight - rounded.errors, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-38, 1e-7, 1.0, 1e5])

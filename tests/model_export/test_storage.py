@@ -118,6 +118,11 @@ def test_snapped_scales_are_near_and_can_be_stored(given_scales: list[float]) ->
     native.pack_lean(values, snapped)
 
 
+def test_the_largest_f16_stays_finite_as_a_multiple() -> None:
+    scales = np.array([[np.finfo(np.float16).max, 1]], dtype=np.float16)
+    assert np.isfinite(snap(scales, scale_units(np.abs(scales).max(axis=1))[:, None])).all()
+
+
 def test_scales_that_8_bits_cannot_hold_are_refused() -> None:
     values, scales = some(2, 320, 4, lean=False)
     with pytest.raises(ValueError, match="multiples of one number"):
