@@ -80,7 +80,7 @@ def test_gzip_is_undone() -> None:
     assert read(b"hi", encoding="aws-chunked").text == "hi"
 
 
-@pytest.mark.parametrize("body", [b"hi", gzip.compress(b"hi")[:-3], gzip.compress(b"hi") + b"x"])
+@pytest.mark.parametrize("body", [b"hi", gzip.compress(b"hi", mtime=0)[:-3], gzip.compress(b"hi", mtime=0) + b"x"])
 def test_a_broken_gzip_stream_is_refused(body: bytes) -> None:
     with pytest.raises(DocumentUnreadable, match="gzip"):
         read(body, encoding="gzip")
