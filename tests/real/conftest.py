@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from model_export.export import export
+from model_export.options import ExportOptions
+from model_export.source import resolve
 from tests.conftest import ROOT
 
 REAL = ROOT / "build" / "real"
@@ -16,6 +19,12 @@ def fetched(path: Path) -> Path:
     if not path.exists():
         pytest.skip(f"{path} isn't there: make test-real fetches it")
     return path
+
+
+def unquantized(gguf: Path, out: Path) -> Path:
+    """Export a GGUF file as floats; gives `out`."""
+    export(resolve(str(gguf), None), out, ExportOptions(quantization="none"))
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from model_export.export import export
-from model_export.options import ExportOptions
 from model_export.reading import read_artefact
-from model_export.source import resolve
 from model_export.tokenizer import load_tokenizer
 from model_export.verify import verify_logits
+from tests.real.conftest import unquantized
 from tests.real.greedy import hold_against_llama_cpp
 
 BEGINNINGS = (
@@ -23,9 +21,7 @@ BEGINNINGS = (
 @pytest.fixture(scope="module")
 def floats(gemma3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its artefact, unquantized."""
-    out = tmp_path_factory.mktemp("gemma3") / "floats"
-    export(resolve(str(gemma3), None), out, ExportOptions(quantization="none"))
-    return out
+    return unquantized(gemma3, tmp_path_factory.mktemp("gemma3") / "floats")
 
 
 def test_logits_are_those_of_a_plain_computation_with_its_weights(gemma3: Path, floats: Path) -> None:

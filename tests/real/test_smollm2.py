@@ -9,12 +9,11 @@ import pytest
 
 from bench.logits import Judged
 from model_export.calibration import load_windows
-from model_export.export import export
-from model_export.options import ExportOptions
 from model_export.reading import read_artefact
 from model_export.source import resolve
 from model_export.tokenizer import load_tokenizer, read_facts
 from model_export.verify import verify_logits
+from tests.real.conftest import unquantized
 from tests.real.greedy import hold_against_llama_cpp
 
 QUESTIONS = (
@@ -30,9 +29,7 @@ QUESTIONS = (
 @pytest.fixture(scope="module")
 def floats(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its artefact, unquantized."""
-    out = tmp_path_factory.mktemp("smollm2") / "floats"
-    export(resolve(str(smollm2), None), out, ExportOptions(quantization="none"))
-    return out
+    return unquantized(smollm2, tmp_path_factory.mktemp("smollm2") / "floats")
 
 
 def prompts(smollm2: Path) -> list[list[int]]:
