@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ DEPENDENT = {
     *("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
     *("structured_outputs", "json_schema", "grammar"),
 }
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))  # Given, that many requests of chance; else the same 100.
 PATHS = [
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/responses/input_tokens"),
     *("/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings"),
@@ -50,7 +52,13 @@ def server(demo_artefact: Path) -> Iterator[Server]:
 def test_every_request_is_answered_as_described(server: Server, path: str, mode: GenerationMode) -> None:
     description = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=EXAMPLES or 100,
+        derandomize=not EXAMPLES,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(description[path]["POST"].as_strategy(generation_mode=mode))
     def check(case: Case) -> None:
         response = case.call()

@@ -120,6 +120,7 @@ def test_a_schema_is_what_the_text_must_follow(path: str) -> None:
         ({"tools": [ADD], "tool_choice": {"type": "some"}}, "tool_choice.type"),
         ({"tools": [ADD], "tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"tools": [ADD], "tool_choice": {"type": "tool", "name": "sub"}}, "tool_choice.name"),
+        ({"tools": [ADD], "tool_choice": {"type": "none", "name": False}}, "tool_choice.name"),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
         ({"tool_choice": "any"}, "tool_choice"),
     ],
