@@ -104,4 +104,5 @@ class _Reading:
 def _thoughts(item: Members, path: str) -> str:
     content, summary = item.array("content") or [], item.array("summary") or []
     texts = [*parse_parts(content, f"{path}.content", {"reasoning_text": "text"})]
-    return "\n".join(texts or parse_parts(summary, f"{path}.summary", {"summary_text": "text"}))
+    summaries = [*parse_parts(summary, f"{path}.summary", {"summary_text": "text"})]
+    return "\n".join(texts or summaries)

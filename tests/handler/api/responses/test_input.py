@@ -95,6 +95,10 @@ def test_thoughts_that_lead_to_nothing_are_dropped() -> None:
         ([{"type": "function_call_output", "call_id": "c1", "output": "1"}], "input[0].call_id"),
         ([CALL, {"type": "function_call_output", "call_id": "c1"}], "input[1].output"),
         ([{"type": "reasoning", "content": [{"type": "text"}]}], "input[0].content[0].type"),
+        (
+            [{"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}], "summary": [{}]}],
+            "input[0].summary[0].type",
+        ),
     ],
 )
 def test_bad_input_is_refused_by_its_place(value: Any, param: str) -> None:
