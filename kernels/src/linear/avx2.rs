@@ -17,7 +17,7 @@ use super::{BYTE, NIBBLE, PLANES, Results, dispatch, prefetch, side_by_side, uni
 #[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn multiply(groups: &Groups, streams: usize, panel: &Panel, out: &mut Results) {
     // SAFETY: passed on to the caller.
-    unsafe { dispatch!(groups, streams, panel, out; 1: 1 2 3 4 5 6; 4: 1 2;) }
+    unsafe { dispatch!(groups, streams, panel, out; 1: 1 2 3 4 5 6; 6: 1 2;) }
 }
 
 /// Add a block's integer sums, `[start, …]` included, to the results of eight rows.
@@ -99,9 +99,28 @@ macro_rules! quad {
     };
 }
 
-/// Assembly of eight columns, 64 bytes from `at` on.
+/// Assembly of eight columns, 64 bytes from `at` on: `few` rows leave registers for weights and mask, with `many` both
+/// are read again.
 macro_rules! octet {
-    ($turn:ident, $rows:tt, $at:literal, $low:tt, $high:tt) => {
+    (few, $turn:ident, $rows:tt, $at:literal, $low:tt, $high:tt) => {
+        concat!(
+            "vmovdqu ymm8, ymmword ptr [{w} + ",
+            $at,
+            "]\n",
+            "vmovdqu ymm9, ymmword ptr [{w} + ",
+            $at,
+            " + 32]\n",
+            "vpand ymm12, ymm8, ymm10\n",
+            "vpand ymm13, ymm9, ymm10\n",
+            quad!($turn, $rows, $low),
+            "vpsrlw ymm8, ymm8, 4\n",
+            "vpsrlw ymm9, ymm9, 4\n",
+            "vpand ymm12, ymm8, ymm10\n",
+            "vpand ymm13, ymm9, ymm10\n",
+            quad!(next, $rows, $high),
+        )
+    };
+    (many, $turn:ident, $rows:tt, $at:literal, $low:tt, $high:tt) => {
         concat!(
             "vmovdqa ymm14, ymmword ptr [{low}]\n",
             "vpand ymm12, ymm14, ymmword ptr [{w} + ",
@@ -137,7 +156,31 @@ static LOW: Mask = Mask([15; 32]);
 /// In assembly because the compiler reorders the additions until half of the registers are spilled; docs/kernels.md has
 /// the difference.
 macro_rules! block_sums {
-    ($name:ident, $rows:tt) => {
+    (few, $name:ident, $rows:tt) => {
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        unsafe fn $name(weights: *const u8, x: *const i32) -> [__m256i; 12] {
+            let mut s = [_mm256_setzero_si256(); 12];
+            let [s0, s1, s2, s3, s4, s5, s6, s7, ..] = &mut s;
+            // SAFETY: it reads 256 bytes of weights and 8 quads of every row, which the caller vouches for.
+            unsafe {
+                std::arch::asm!(
+                    octet!(few, first, $rows, 0, 0, 1),
+                    octet!(few, next, $rows, 64, 2, 3),
+                    octet!(few, next, $rows, 128, 4, 5),
+                    octet!(few, next, $rows, 192, 6, 7),
+                    w = in(reg) weights, x = in(reg) x, in("ymm10") _mm256_set1_epi8(15),
+                    out("ymm0") *s0, out("ymm1") *s1, out("ymm2") *s2, out("ymm3") *s3,
+                    out("ymm4") *s4, out("ymm5") *s5, out("ymm6") *s6, out("ymm7") *s7,
+                    out("ymm8") _, out("ymm9") _,
+                    out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+                    options(pure, readonly, nostack, preserves_flags),
+                );
+            }
+            s
+        }
+    };
+    (many, $name:ident, $rows:tt) => {
         #[target_feature(enable = "avx2")]
         #[inline]
         unsafe fn $name(weights: *const u8, x: *const i32) -> [__m256i; 12] {
@@ -146,10 +189,10 @@ macro_rules! block_sums {
             // SAFETY: it reads 256 bytes of weights and 8 quads of every row, which the caller vouches for.
             unsafe {
                 std::arch::asm!(
-                    octet!(first, $rows, 0, 0, 1),
-                    octet!(next, $rows, 64, 2, 3),
-                    octet!(next, $rows, 128, 4, 5),
-                    octet!(next, $rows, 192, 6, 7),
+                    octet!(many, first, $rows, 0, 0, 1),
+                    octet!(many, next, $rows, 64, 2, 3),
+                    octet!(many, next, $rows, 128, 4, 5),
+                    octet!(many, next, $rows, 192, 6, 7),
                     w = in(reg) weights, x = in(reg) x, low = in(reg) LOW.0.as_ptr(),
                     out("ymm0") *s0, out("ymm1") *s1, out("ymm2") *s2, out("ymm3") *s3,
                     out("ymm4") *s4, out("ymm5") *s5, out("ymm6") *s6, out("ymm7") *s7,
@@ -163,12 +206,12 @@ macro_rules! block_sums {
     };
 }
 
-block_sums!(sums_of_1, 1);
-block_sums!(sums_of_2, 2);
-block_sums!(sums_of_3, 3);
-block_sums!(sums_of_4, 4);
-block_sums!(sums_of_5, 5);
-block_sums!(sums_of_6, 6);
+block_sums!(few, sums_of_1, 1);
+block_sums!(few, sums_of_2, 2);
+block_sums!(few, sums_of_3, 3);
+block_sums!(few, sums_of_4, 4);
+block_sums!(many, sums_of_5, 5);
+block_sums!(many, sums_of_6, 6);
 
 /// Sums of a block of nibbles, i16 `[row][half]`.
 #[target_feature(enable = "avx2")]
@@ -219,11 +262,12 @@ unsafe fn nibbles<const M: usize, const G: usize, const KIND: usize>(
     let values = panel.values.as_ptr().cast::<i32>();
     let (form, mut totals) = (groups.form, [[[_mm256_setzero_ps(); 2]; M]; G]);
     for records in side_by_side::<G>(groups, panel) {
-        for ((record, low), totals) in records.places.into_iter().zip(&mut totals) {
+        for g in 0..G {
+            let ((record, low), totals) = (records.places[g], &mut totals[g]);
             // SAFETY: records have so many blocks; the panel has 8 quads, a start, a scale and an offset per block and
             // row.
             unsafe {
-                prefetch::<G, KIND>(record, low, records.blocks);
+                prefetch::<KIND>(records.later[g], records.blocks);
                 for b in 0..records.blocks {
                     let block = records.first + b;
                     let x = values.add(block * 8 * M);
@@ -257,10 +301,11 @@ unsafe fn eight<const M: usize, const G: usize>(groups: &Groups, panel: &Panel, 
     let values = panel.values.as_ptr().cast::<i32>();
     let (form, mut totals) = (groups.form, [[[_mm256_setzero_ps(); 2]; M]; G]);
     for records in side_by_side::<G>(groups, panel) {
-        for ((record, none), totals) in records.places.into_iter().zip(&mut totals) {
+        for g in 0..G {
+            let ((record, _), totals) = (records.places[g], &mut totals[g]);
             // SAFETY: records are 1,088 bytes; the panel has 8 quads, a start, a scale and an offset per block and row.
             unsafe {
-                prefetch::<G, BYTE>(record, none, records.blocks);
+                prefetch::<BYTE>(records.later[g], records.blocks);
                 for b in 0..records.blocks {
                     let block = records.first + b;
                     let bytes = record.add(SCALES + b * 2 * NIBBLES);

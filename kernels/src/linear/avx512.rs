@@ -14,7 +14,7 @@ use super::{BYTE, NIBBLE, PLANES, Results, dispatch, prefetch, side_by_side, uni
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub unsafe fn multiply(groups: &Groups, streams: usize, panel: &Panel, out: &mut Results) {
     // SAFETY: passed on to the caller.
-    unsafe { dispatch!(groups, streams, panel, out; 1: 1 2 3 4 5 6 7 8 9 10 11 12; 4: 1 2;) }
+    unsafe { dispatch!(groups, streams, panel, out; 1: 1 2 3 4 5 6 7 8 9 10 11 12; 6: 1 2;) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -24,11 +24,12 @@ unsafe fn rows<const M: usize, const G: usize, const KIND: usize>(groups: &Group
     let values = panel.values.as_ptr().cast::<i32>();
     let mut totals = [[_mm512_setzero_ps(); M]; G];
     for records in side_by_side::<G>(groups, panel) {
-        for ((record, low), totals) in records.places.into_iter().zip(&mut totals) {
+        for g in 0..G {
+            let ((record, low), totals) = (records.places[g], &mut totals[g]);
             // SAFETY: `bytes` stays within the record; the panel has 8 quads, a start, a scale and an offset per block
             // and row.
             unsafe {
-                prefetch::<G, KIND>(record, low, records.blocks);
+                prefetch::<KIND>(records.later[g], records.blocks);
                 for b in 0..records.blocks {
                     let block = records.first + b;
                     let bytes = record.add(SCALES + b * block_bytes);

@@ -16,7 +16,7 @@ use super::{BYTE, NIBBLE, PLANES, Results, dispatch, prefetch, side_by_side};
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 pub unsafe fn multiply(groups: &Groups, streams: usize, panel: &Panel, out: &mut Results) {
     // SAFETY: passed on to the caller.
-    unsafe { dispatch!(groups, streams, panel, out; 1: 1 2 3 4; 4: 1 2;) }
+    unsafe { dispatch!(groups, streams, panel, out; 1: 1 2 3 4; 6: 1 2;) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
@@ -26,11 +26,12 @@ unsafe fn rows<const M: usize, const G: usize, const KIND: usize>(groups: &Group
     let values = panel.values.as_ptr().cast::<i32>();
     let mut totals = [[[_mm256_setzero_ps(); 2]; M]; G];
     for records in side_by_side::<G>(groups, panel) {
-        for ((record, low), totals) in records.places.into_iter().zip(&mut totals) {
+        for g in 0..G {
+            let ((record, low), totals) = (records.places[g], &mut totals[g]);
             // SAFETY: `bytes` stays within the record; the panel has 8 quads, a start, a scale and an offset per block
             // and row.
             unsafe {
-                prefetch::<G, KIND>(record, low, records.blocks);
+                prefetch::<KIND>(records.later[g], records.blocks);
                 for b in 0..records.blocks {
                     let block = records.first + b;
                     let bytes = record.add(SCALES + b * block_bytes);

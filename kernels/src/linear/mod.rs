@@ -33,14 +33,14 @@ pub const PANEL_ROWS: usize = 12;
 
 /// Groups of 16 output rows that are read side by side where memory is what limits: the processor fetches ahead in each
 /// of them, and memory gives more to many streams than to one.
-const STREAMS: usize = 4;
+const STREAMS: usize = 6;
 
 /// The most rows of a panel for which it does.
 const STREAMED_ROWS: usize = 2;
 
-/// How far ahead weights are fetched in a stream, in bytes: two records of each of several, or eight of a single one.
+/// How far ahead weights are fetched in a stream, in bytes: a few records of each of several, or more of a single one.
 const fn ahead(streams: usize) -> usize {
-    if streams > 1 { 1152 } else { 4608 }
+    if streams > 1 { 2304 } else { 4608 }
 }
 
 /// Results of a multiplication, by group and row of the panel: as many as the largest has.
@@ -130,6 +130,15 @@ impl Kernel {
         }
     }
 
+    /// Fetch the beginnings of groups that [`Self::multiply`] is about to take at once: it looks ahead, so they would come
+    /// late.
+    pub fn begin(&self, groups: &Groups, streams: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for group in groups.data.chunks_exact(groups.data.len() / streams) {
+            fetch(group.as_ptr(), ahead(streams) / 64);
+        }
+    }
+
     /// Quantize rows of the source, from `first` on, into the panel, which has their number.
     pub fn fill(&self, panel: &mut Panel, source: Source, first: usize, zero_point: i32) {
         match self.isa {
@@ -154,6 +163,8 @@ struct Records<const G: usize> {
     blocks: usize,
     /// Of each group, the record and what the low plane has of it; without one, nothing that may be read.
     places: [(*const u8, *const u8); G],
+    /// What lies [`ahead`] of either.
+    later: [(*const u8, *const u8); G],
 }
 
 /// Give the groups' records, those of the same number together.
@@ -161,33 +172,48 @@ struct Records<const G: usize> {
 #[inline(always)]
 fn side_by_side<const G: usize>(groups: &Groups, panel: &Panel) -> impl Iterator<Item = Records<G>> {
     let (form, blocks) = (groups.form, panel.scales.len() / panel.rows);
-    let (start, group) = (groups.data.as_ptr().wrapping_add(form.header()), groups.data.len() / G);
-    let low = groups.low.map_or(start, <[u8]>::as_ptr);
+    let (data, group) = (groups.data.as_ptr(), groups.data.len() / G);
+    let (low, low_group) = (groups.low.map_or(data, <[u8]>::as_ptr), blocks * NIBBLES);
     (0..blocks.div_ceil(form.record_blocks())).map(move |r| {
         let first = r * form.record_blocks();
-        let place = |g| {
-            let record = start.wrapping_add(g * group + r * form.record());
-            (record, low.wrapping_add((g * blocks + first) * NIBBLES))
-        };
+        let (at, low_at) = (form.header() + r * form.record(), first * NIBBLES);
+        let place = |g| (data.wrapping_add(g * group + at), low.wrapping_add(g * low_group + low_at));
+        let (at, low_at) = (later::<G>(at, group), later::<G>(low_at, low_group));
+        let later = |g| (data.wrapping_add(g * group + at), low.wrapping_add(g * low_group + low_at));
         let blocks = form.record_blocks().min(blocks - first);
-        Records { first, blocks, places: std::array::from_fn(place) }
+        Records { first, blocks, places: std::array::from_fn(place), later: std::array::from_fn(later) }
     })
 }
 
-/// Fetch what lies [`ahead`] of a record.
+/// What is read [`ahead`] bytes after a place in a group: behind its end, that is the group so many further on.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn prefetch<const G: usize, const KIND: usize>(record: *const u8, low: *const u8, blocks: usize) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+const fn later<const G: usize>(at: usize, group: usize) -> usize {
+    let later = at + ahead(G);
+    if later < group { later } else { later + (G - 1) * group }
+}
 
+/// Fetch a record that will be read, and what the low plane has of it.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch<const KIND: usize>((record, low): (*const u8, *const u8), blocks: usize) {
     let values = if KIND == BYTE { 2 * NIBBLES } else { NIBBLES };
-    for line in 0..(SCALES + blocks * values) / 64 {
-        // SAFETY: fetching from any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(record.wrapping_add(ahead(G) + line * 64).cast()) };
+    fetch(record, (SCALES + blocks * values) / 64);
+    if KIND == PLANES {
+        fetch(low, blocks * NIBBLES / 64);
     }
-    for line in 0..if KIND == PLANES { blocks * NIBBLES / 64 } else { 0 } {
-        // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(low.wrapping_add(ahead(G) + line * 64).cast()) };
+}
+
+/// Fetch lines into the second cache: the first has room for too few requests to keep memory busy. docs/kernels.md has
+/// the difference.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn fetch(from: *const u8, lines: usize) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+
+    for line in 0..lines {
+        // SAFETY: fetching from any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line * 64).cast()) };
     }
 }
 

@@ -94,8 +94,10 @@ pub(super) fn multiply(
         let mut results = Results::default();
         let mut group = task * units / tasks * streams;
         let end = groups.min((task + 1) * units / tasks * streams);
+        let at_once = |group| if end - group < streams { 1 } else { streams };
+        kernel.begin(&weights.some(group, at_once(group)), at_once(group));
         while group < end {
-            let streams = if end - group < streams { 1 } else { streams };
+            let streams = at_once(group);
             let some = weights.some(group, streams);
             let mut row = 0;
             for panel in panels {

@@ -130,7 +130,7 @@ pub fn fetch(_address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every processor has this; an address that isn't mapped does no harm.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(_address.cast());
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(_address.cast());
     }
 }
 
