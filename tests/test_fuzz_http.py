@@ -30,7 +30,7 @@ DEPENDENT = {
     *("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
     *("structured_outputs", "json_schema", "grammar"),
 }
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))  # Given, that many requests of chance; else the same 100.
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 0)  # Given, that many requests of chance; else the same 100.
 PATHS = [
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/responses/input_tokens"),
     *("/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings"),

@@ -108,6 +108,9 @@ OPTIONS: dict[str, Schema] = {
     "grammar": nullable("string", description="An extension: llama.cpp's GBNF."),
 }
 
+# Of these, what an endpoint with other names for the length and with one answer understands too.
+SHARED_OPTIONS = {name: schema for name, schema in OPTIONS.items() if name not in ("max_tokens", "n")}
+
 # What handler.api.rendering understands.
 RENDERING: dict[str, Schema] = {
     "add_generation_prompt": nullable("boolean", description="An extension; true by default."),

@@ -22,14 +22,8 @@ _ALLOWED = object_of(
 _TEXT_PART = object_of(["type", "text"], type={"const": "text"}, text=STRING)
 _REFUSAL_PART = object_of(["type", "refusal"], type={"const": "refusal"}, refusal=STRING)
 _CONTENT: Schema = {"oneOf": [STRING, array(_TEXT_PART, minItems=1)]}
-_GIVEN_CALL = object_of(
-    ["id", "function"],
-    id=STRING,
-    type={"enum": ["function", None]},
-    function=object_of(
-        ["name"], name=STRING, arguments={"description": "A JSON object, in a string; left out for none."}
-    ),
-)
+_GIVEN = object_of(["name"], name=STRING, arguments={"description": "A JSON object, in a string; left out for none."})
+_GIVEN_CALL = object_of(["id", "function"], id=STRING, type={"enum": ["function", None]}, function=_GIVEN)
 _CALL = object_of(["name", "arguments"], name=STRING, arguments=STRING)
 
 MESSAGE: Schema = {
@@ -41,7 +35,7 @@ MESSAGE: Schema = {
             content={"oneOf": [STRING, array({"oneOf": [_TEXT_PART, _REFUSAL_PART]}, minItems=1), {"type": "null"}]},
             refusal=nullable("string"),
             tool_calls=nullable("array", items=_GIVEN_CALL),
-            function_call=nullable("object", required=["name"], properties=_CALL["properties"]),
+            function_call=nullable("object", required=_GIVEN["required"], properties=_GIVEN["properties"]),
             reasoning_content=nullable("string"),
         ),
         object_of(["role", "content", "tool_call_id"], role={"const": "tool"}, content=_CONTENT, tool_call_id=STRING),

@@ -12,7 +12,7 @@ _RESULT = object_of(
     ["type", "tool_use_id"],
     type={"const": "tool_result"},
     tool_use_id={"type": "string", "description": "Of a tool_use before it."},
-    content=_TEXTS,
+    content={"oneOf": [{"type": "null"}, schemas.STRING, array(_TEXT)]},
     is_error=nullable("boolean"),
 )
 _USE = object_of(
@@ -68,14 +68,14 @@ _PROMPT: dict[str, Schema] = {
 }
 _REQUEST = object_of(
     ["max_tokens", "messages"],
-    **_PROMPT,
-    max_tokens={"type": "integer", "minimum": 1},
-    temperature=nullable("number", minimum=0, maximum=1),
-    top_p=schemas.OPTIONS["top_p"],
-    top_k=schemas.OPTIONS["top_k"],
-    stop_sequences=nullable("array", items=schemas.TEXT, maxItems=MAX_STOPS),
-    stream=nullable("boolean"),
-    output_config=nullable("object", properties={"format": {"oneOf": [{"type": "null"}, _OUTPUT]}}),
+    **{
+        **schemas.SHARED_OPTIONS,
+        **_PROMPT,
+        "max_tokens": {"type": "integer", "minimum": 1},
+        "temperature": nullable("number", minimum=0, maximum=1),
+        "stop_sequences": nullable("array", items=schemas.TEXT, maxItems=MAX_STOPS),
+        "output_config": nullable("object", properties={"format": {"oneOf": [{"type": "null"}, _OUTPUT]}}),
+    },
 )
 _BLOCK = object_of(["type"], type={"enum": ["text", "tool_use", "thinking"]})
 _ANSWER = object_of(

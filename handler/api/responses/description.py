@@ -30,8 +30,8 @@ _OUTPUT = object_of(
 _THOUGHTS = object_of(
     ["type"],
     type={"const": "reasoning"},
-    content=array(object_of(["type", "text"], type={"const": "reasoning_text"}, text=schemas.STRING)),
-    summary=array(object_of(["type", "text"], type={"const": "summary_text"}, text=schemas.STRING)),
+    content=nullable("array", items=object_of(["type", "text"], type={"const": "reasoning_text"}, text=schemas.STRING)),
+    summary=nullable("array", items=object_of(["type", "text"], type={"const": "summary_text"}, text=schemas.STRING)),
 )
 _TOOL = object_of(
     ["type", "name"],
@@ -60,21 +60,18 @@ _TEXT = nullable(
 _METADATA = nullable("object", maxProperties=16, additionalProperties={"type": "string", "maxLength": 512})
 _REQUEST = object_of(
     ["input"],
-    model=reference("ModelId"),
+    **schemas.SHARED_OPTIONS,
     input={"oneOf": [schemas.STRING, array(reference("ResponseItem"), minItems=1)]},
     instructions=nullable("string"),
     max_output_tokens=nullable("integer", minimum=1),
     metadata=_METADATA,
     parallel_tool_calls=nullable("boolean"),
-    stream=nullable("boolean"),
     store={"enum": [False, None]},
-    temperature=schemas.OPTIONS["temperature"],
     text=_TEXT,
     tool_choice={"description": "none, auto, required, or an object that names a function or several."},
     tools=nullable("array", items=_TOOL),
     top_logprobs=nullable("integer", minimum=0, maximum=MAX_TOP_LOGPROBS, description="With include only."),
     include=nullable("array", items=schemas.STRING),
-    top_p=schemas.OPTIONS["top_p"],
     truncation={"enum": ["disabled", None]},
 )
 _ANSWER = object_of(
