@@ -172,7 +172,8 @@ def plot(figures: Mapping[str, Figures], path: Path) -> None:
     """Draw a group of bars for each figure and ISA."""
     from matplotlib.figure import Figure  # only here: no other bench needs it
 
-    drawing = Figure(figsize=(4.2 * len(figures) + 3, 4))
+    engines = max(map(len, figures.values()))
+    drawing = Figure(figsize=((1.4 * engines + 1) * len(figures) + 1, 4))
     axes = drawing.subplots(1, len(figures), squeeze=False)[0]
     for axis, (isa, rows) in zip(axes, figures.items(), strict=True):
         names = [name for name in (*SHORT, LONG) if name in rows["native"]]

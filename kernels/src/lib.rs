@@ -4,6 +4,7 @@
 pub mod activations;
 pub mod attention;
 pub mod embedding;
+mod fetch;
 mod half;
 pub mod isa;
 pub mod layout;

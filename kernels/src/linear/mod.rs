@@ -23,6 +23,7 @@ pub use operator::Linear;
 
 use crate::activations::Panel;
 pub use crate::activations::Source;
+use crate::fetch::fetch;
 use crate::isa::Isa;
 use crate::layout::{BLOCK, Groups, ROWS};
 #[cfg(target_arch = "x86_64")]
@@ -133,7 +134,6 @@ impl Kernel {
     /// Fetch the beginnings of groups that [`Self::multiply`] is about to take at once: it looks ahead, so they would come
     /// late.
     pub fn begin(&self, groups: &Groups, streams: usize) {
-        #[cfg(target_arch = "x86_64")]
         for group in groups.data.chunks_exact(groups.data.len() / streams) {
             fetch(group.as_ptr(), ahead(streams) / 64);
         }
@@ -201,19 +201,6 @@ fn prefetch<const KIND: usize>((record, low): (*const u8, *const u8), blocks: us
     fetch(record, (SCALES + blocks * values) / 64);
     if KIND == PLANES {
         fetch(low, blocks * NIBBLES / 64);
-    }
-}
-
-/// Fetch lines into the second cache: the first has room for too few requests to keep memory busy. docs/kernels.md has
-/// the difference.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn fetch(from: *const u8, lines: usize) {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-
-    for line in 0..lines {
-        // SAFETY: fetching from any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line * 64).cast()) };
     }
 }
 

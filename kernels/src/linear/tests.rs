@@ -300,3 +300,11 @@ fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
         }
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn behind_the_end_of_a_group_the_one_that_is_read_next_is_fetched() {
+    assert_eq!(later::<6>(0, 10_000), ahead(6));
+    assert_eq!(later::<6>(9_000, 10_000), 6 * 10_000 + 9_000 + ahead(6) - 10_000);
+    assert_eq!(later::<1>(9_000, 10_000), 9_000 + ahead(1));
+}

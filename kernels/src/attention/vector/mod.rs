@@ -7,6 +7,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
+use crate::fetch::fetch;
 use crate::isa::Isa;
 use crate::ort::F16;
 
@@ -124,16 +125,6 @@ pub trait Vector: Copy {
     }
 }
 
-/// Fetch a cache line that will be read soon.
-#[inline(always)]
-pub fn fetch(_address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every processor has this; an address that isn't mapped does no harm.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(_address.cast());
-    }
-}
-
 /// Memory that will be read while, or after, as much is read elsewhere.
 #[derive(Clone, Copy)]
 pub struct Ahead(pub *const u8);
@@ -142,9 +133,7 @@ impl Ahead {
     /// Fetch these bytes of it.
     #[inline(always)]
     pub fn fetch(self, start: usize, bytes: usize) {
-        for at in (0..bytes).step_by(64) {
-            fetch(self.0.wrapping_add(start + at));
-        }
+        fetch(self.0.wrapping_add(start), bytes.div_ceil(64));
     }
 }
 
