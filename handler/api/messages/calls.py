@@ -23,8 +23,8 @@ def parse_calls(members: Members) -> Tools | None:
     kind = choice.required("type")
     if kind not in CHOICES:
         raise InvalidValue("tool_choice.type", f"one of {', '.join(CHOICES)}", kind)
-    name = choice.required("name") if kind == "tool" else choice.text("name")
-    named = (name,) if name is not None and kind == "tool" else None
+    choice.text("name")  # a string with any type, though only one needs it
+    named = (choice.required("name"),) if kind == "tool" else None
     alone = choice.boolean("disable_parallel_tool_use") or False
     if not offered:
         if CHOICES[kind] == "required":

@@ -8,11 +8,12 @@ from handler.api.schemas import Description, Schema, array, nullable, object_of,
 
 _TEXT = object_of(["type", "text"], type={"const": "text"}, text=schemas.STRING)
 _TEXTS: Schema = {"oneOf": [schemas.STRING, array(_TEXT)]}
+_MAYBE_TEXTS: Schema = {"oneOf": [{"type": "null"}, *_TEXTS["oneOf"]]}
 _RESULT = object_of(
     ["type", "tool_use_id"],
     type={"const": "tool_result"},
     tool_use_id={"type": "string", "description": "Of a tool_use before it."},
-    content={"oneOf": [{"type": "null"}, schemas.STRING, array(_TEXT)]},
+    content=_MAYBE_TEXTS,
     is_error=nullable("boolean"),
 )
 _USE = object_of(
@@ -61,7 +62,7 @@ _OUTPUT = object_of(
 _PROMPT: dict[str, Schema] = {
     "model": reference("ModelId"),
     "messages": array(reference("AnthropicMessage"), minItems=1),
-    "system": {"oneOf": [{"type": "null"}, schemas.STRING, array(_TEXT)]},
+    "system": _MAYBE_TEXTS,
     "tools": nullable("array", items=_TOOL),
     "tool_choice": _TOOL_CHOICE,
     "thinking": nullable("object", required=["type"], properties={"type": {"enum": list(THINKING)}}),

@@ -177,11 +177,12 @@ fn side_by_side<const G: usize>(groups: &Groups, panel: &Panel) -> impl Iterator
     (0..blocks.div_ceil(form.record_blocks())).map(move |r| {
         let first = r * form.record_blocks();
         let (at, low_at) = (form.header() + r * form.record(), first * NIBBLES);
-        let place = |g| (data.wrapping_add(g * group + at), low.wrapping_add(g * low_group + low_at));
-        let (at, low_at) = (later::<G>(at, group), later::<G>(low_at, low_group));
-        let later = |g| (data.wrapping_add(g * group + at), low.wrapping_add(g * low_group + low_at));
+        let of_each = |at, low_at| {
+            std::array::from_fn(|g| (data.wrapping_add(g * group + at), low.wrapping_add(g * low_group + low_at)))
+        };
+        let later = of_each(later::<G>(at, group), later::<G>(low_at, low_group));
         let blocks = form.record_blocks().min(blocks - first);
-        Records { first, blocks, places: std::array::from_fn(place), later: std::array::from_fn(later) }
+        Records { first, blocks, places: of_each(at, low_at), later }
     })
 }
 

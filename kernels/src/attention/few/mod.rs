@@ -82,8 +82,7 @@ pub unsafe fn attend<V: Vector, C: Few>(
         while start < keys.end {
             let count = C::BLOCK_KEYS.min(keys.end - start);
             let here = cache.starting_at(start, rows.dim);
-            let more = count * rows.dim;
-            let next = Ahead(here.keys.values.wrapping_add(more).cast());
+            let next = Ahead(here.keys.values.wrapping_add(count * rows.dim).cast()); // at the end, the next task's
             let block = Block { cache: here, start, count, next };
             let mut first = 0;
             while first < total {
