@@ -1,5 +1,5 @@
 use super::*;
-use crate::activations::{Gate, silu};
+use crate::activations::{Gate, gelu, silu};
 use crate::layout::{Form, Weights, blocks};
 use crate::ort::F16;
 use crate::random::Random;
@@ -283,10 +283,11 @@ fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
                     weights.read_row(pair * PAIR * ROWS + column, &mut w);
                     let terms = || {
                         w.iter().enumerate().map(|(at, w)| {
-                            let x = if gate == Gate::Silu {
-                                silu(x[row * 2 * k + at]) * x[(row * 2 + 1) * k + at]
-                            } else {
-                                x[row * k + at]
+                            let (first, second) = (row * 2 * k + at, (row * 2 + 1) * k + at);
+                            let x = match gate {
+                                Gate::None => x[row * k + at],
+                                Gate::Silu => silu(x[first]) * x[second],
+                                Gate::Gelu => gelu(x[first]) * x[second],
                             };
                             f64::from(w * x)
                         })
