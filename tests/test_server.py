@@ -23,6 +23,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
+from bench.port import free_port
 from tests.handler.emf import metrics_of
 from tests.handler.secrets_manager import NAME, SecretsManager, moto_server, secrets_manager
 from tests.server import Server
@@ -331,9 +332,7 @@ def test_after_the_grace_period_a_stream_ends_with_an_error(
 
 
 def test_a_server_whose_stdout_is_closed_answers(demo_artefact: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     command = 'exec "$0" -m handler --model-dir "$1" --port "$2" <&- >&-'
     started = ["sh", "-c", command, sys.executable, str(demo_artefact), port]
     with subprocess.Popen(started, stderr=subprocess.PIPE, text=True) as process:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from bench.baselines.asking import Asked, firebrick_ready, function_ready, llama
 from bench.baselines.models import CONTEXT
 from bench.cold_start.disk import Unavailable
 from bench.llama_cpp.build import program
+from bench.port import free_port
 
 REPOSITORY = Path(__file__).parent.parent.parent
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -93,7 +93,7 @@ def llama_cpp(gguf: Path, isa: str, threads: int) -> Program:
     Raises:
         NotBuilt: it isn't there.
     """
-    port, server = _free_port(), program("llama-server", isa)
+    port, server = free_port(), program("llama-server", isa)
     options = ["-m", gguf, "--port", port, "-c", CONTEXT, "-np", 1, "-t", threads, "--no-webui"]
     files = [server, *sorted(server.parent.glob("*.so*")), gguf]
     ready = partial(llama_ready, port=port)
@@ -124,10 +124,3 @@ def environment(program: Program) -> dict[str, str]:
     """All of a program's environment; nothing of it asks the hub for anything."""
     fixed = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1"}
     return {**fixed, **program.environ}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 from bench.batch_load.documents import Document
+from bench.port import free_port
 
 REGION = "us-east-1"
 KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_REGION": REGION}
@@ -133,9 +134,7 @@ def opened(limits: Limits) -> Iterator[Account]:
     Raises:
         SystemExit: moto isn't installed, or its server doesn't start.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(
         command, env={**os.environ, **KEYS}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from bench.llama_cpp.build import program
 from bench.llama_cpp.errors import RunFailed
+from bench.port import free_port
 from bench.server import process_memory
 
 Row = Mapping[str, Any]
@@ -83,9 +83,7 @@ class LlamaServer:
             NotBuilt: llama-server isn't there.
             RunFailed: it ends instead.
         """
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         options = ["-t", threads, "-c", context, "-fa", "on" if flash_attention else "off", "-np", 1, "--offline"]
         command = [program("llama-server", isa), "-m", gguf, "--port", self._port, "--no-ui", *options]
         started = time.perf_counter()

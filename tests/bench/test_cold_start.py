@@ -269,6 +269,7 @@ def test_an_ext4_has_the_files_with_modes_and_times(tmp_path: Path) -> None:
     assert 'Fast link dest: "b/x y"' in told[2]
 
 
+@needs_disk
 def test_a_prompt_from_the_artefact_on_a_lazy_disk(prefixed_artefact: Path, tmp_path: Path) -> None:
     small = ["--machine", "--rounds", "1", "--profile", "near", "--work", str(tmp_path / "work")]
     prompts = ["--prompt", "baked", "--prompt", "unbaked"]

@@ -23,13 +23,11 @@ N, K = 4000, 256
 
 
 def whole(weight: Quantized, x: Floats) -> Floats:
-    """What a linear layer of whole bytes computes."""
+    """What a linear layer of whole bytes computes, for a few rows at a time: AMX would take its tiles for many."""
     n = len(weight.scales)
     records = constant("w", native.pack(weight.values, weight.scales, 8))
-    found: Floats = session(linear_model(records, {"n": n, "k": weight.k, "bits": 8, "gated": 0})).run(None, {"x": x})[
-        0
-    ]
-    return found
+    linear = session(linear_model(records, {"n": n, "k": weight.k, "bits": 8, "gated": 0}))
+    return np.concatenate([linear.run(None, {"x": x[at : at + 16]})[0] for at in range(0, len(x), 16)])
 
 
 def spreads(weight: Quantized, x: Floats) -> Floats:
@@ -42,9 +40,7 @@ def spreads(weight: Quantized, x: Floats) -> Floats:
 def test_exact_logits_are_those_of_whole_bytes(rows: int) -> None:
     weight, x = some_head(N, K, 16), some_states(rows, K)
     found = logits(head_session(weight, 2), x, [EXACT])
-    if "amx" not in available():
-        np.testing.assert_array_equal(found, whole(weight, x))
-    np.testing.assert_allclose(found, whole(weight, x), atol=0.03 * float(np.abs(found).max()))
+    np.testing.assert_array_equal(found, whole(weight, x))
 
 
 def test_exact_logits_of_lean_scales_are_the_product() -> None:
@@ -158,7 +154,7 @@ def computed(isa: str, directory: Path) -> list[Floats]:
         return [arrays[name] for name in arrays.files]
 
 
-@pytest.mark.parametrize("isa", [isa for isa in available() if isa not in ("portable", "amx")])
+@pytest.mark.parametrize("isa", [isa for isa in available() if isa != "portable"])
 def test_instruction_sets_agree_bit_for_bit(isa: str, tmp_path: Path) -> None:
     for found, expected in zip(computed(isa, tmp_path), computed("portable", tmp_path), strict=True):
         np.testing.assert_array_equal(found, expected)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from bench.port import free_port
 
 TOOLS = ("criu", "unshare", "ip")
 MISSING = [name for name in TOOLS if shutil.which(name) is None] or (["root"] if os.geteuid() else [])
@@ -79,9 +80,7 @@ def ask_copy(images: Path, address: str, asked: Sequence[tuple[str, Any]]) -> li
 def copies(demo_artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[tuple[int, Any]]]:
     """What two copies of one server answer to the same requests."""
     images = tmp_path_factory.mktemp("images")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
         [sys.executable, "-m", "handler", "--model-dir", str(demo_artefact), "--port", str(port)],

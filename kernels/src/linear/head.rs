@@ -78,7 +78,8 @@ fn gather(x: &[f32], k: usize, rows: &[usize]) -> Vec<f32> {
 }
 
 impl Head {
-    /// Give some rows all of their logits exactly.
+    /// Give some rows all of their logits exactly: by panels on AMX too, for tiles would give them other bits from
+    /// 48 rows on, and a row's depend on no other.
     fn exact(&self, context: &Context, x: &[f32], rows: &[usize], out: &mut [f32]) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
@@ -86,7 +87,9 @@ impl Head {
         let x = gather(x, self.weights.k, rows);
         let source = Source { x: &x, k: self.weights.k, gate: Gate::None };
         let out = Output::new(out, self.weights.n, None, Some(rows));
-        product::run(context, self.kernel, &self.weights, source, rows.len(), &out)
+        product::with_panels(context, self.kernel, self.weights.all.zero_point(), source, rows.len(), |panels| {
+            product::multiply(context, self.kernel, &self.weights, panels, &out)
+        })
     }
 
     /// Give rows coarse logits, and exact ones wherever it can matter. A row's depend on no other row.

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import httpx
 import openai
 import pytest
 
+from bench.port import free_port
 from tests.image.local.lambda_process import ROOT, LocalLambda, local_lambda
 
 ADAPTER = ROOT / "build" / "lwa" / "bin" / "lambda-adapter"
@@ -33,13 +33,10 @@ pytestmark = pytest.mark.skipif(
 
 def stream_function(model_dir: Path, *arguments: str) -> AbstractContextManager[LocalLambda]:
     """Run the stream function's two processes as its image does."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     variables = {
         "FIREBRICK_MODEL_DIR": str(model_dir),
         "FIREBRICK_VERIFY": "quick",
-        "AWS_LWA_PORT": str(port),
+        "AWS_LWA_PORT": str(free_port()),
         "AWS_LWA_INVOKE_MODE": "response_stream",
         "AWS_LWA_READINESS_CHECK_PATH": "/health",
         "AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS": "400",
