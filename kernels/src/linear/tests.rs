@@ -260,8 +260,6 @@ fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
         (0, 40, 1100, 50, Gate::Silu),
         (1, 72, 130, 97, Gate::None),
         (2, 40, 1100, 50, Gate::Gelu),
-        (3, 40, 130, 50, Gate::None),
-        (4, 72, 200, 97, Gate::None),
     ] {
         let stored = random_weights(&mut random, n, k, KINDS[kind]);
         let weights = stored.weights();
@@ -274,9 +272,10 @@ fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
             unsafe { fill(part, source, index * PAIR_ROWS, rows) };
         }
         let mut scratch = Scratch::default();
-        for pair in 0..weights.groups().div_ceil(PAIR) {
-            // SAFETY: as above.
-            let sums = unsafe { multiply(&weights, pair, &tiled, &mut scratch) };
+        let pairs = weights.groups().div_ceil(PAIR);
+        // SAFETY: as above.
+        let sums = unsafe { multiply(&weights, 0..pairs, &tiled, &mut scratch) };
+        for (pair, sums) in sums.chunks_exact(tiled.rows()).enumerate() {
             for row in 0..rows {
                 for column in 0..(PAIR * ROWS).min(n - pair * PAIR * ROWS) {
                     let mut w = vec![0.0; k];
@@ -293,7 +292,7 @@ fn tiles_give_the_product_of_dequantized_weights_within_the_rounding_to_bf16() {
                         })
                     };
                     let size = terms().map(|t| t * t).sum::<f64>().sqrt();
-                    let got = f64::from(sums[row * PAIR * ROWS + column]);
+                    let got = f64::from(sums[row].0[column]);
                     let right = terms().sum::<f64>();
                     assert!((right - got).abs() < 0.02 * size, "{kind:?} {row} {column}: {got} instead of {right}");
                 }

@@ -4,10 +4,13 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::Source;
-use super::amx::{PAIR, PAIR_ROWS, Scratch, Tiled, fill, multiply};
+use super::amx::{PAIR, PAIR_ROWS, PAIRS, Scratch, Tiled, fill, multiply};
 use super::output::Output;
 use crate::layout::{ROWS, Weights};
 use crate::ort::{Context, Result};
+
+/// Tasks that keep all threads busy to the end.
+const LEAST_TASKS: usize = 24;
 
 thread_local! {
     /// Kept from run to run: fresh memory costs page faults.
@@ -29,15 +32,18 @@ pub(super) fn run(context: &Context, weights: &Weights, source: Source, rows: us
         }
     });
     let pairs = weights.groups().div_ceil(PAIR);
+    let at_once = (pairs / LEAST_TASKS).clamp(1, PAIRS);
     let result = filled.and_then(|()| {
-        context.parallel_for(pairs, |pair| {
+        context.parallel_for(pairs.div_ceil(at_once), |task| {
             let mut scratch = SCRATCH.take();
+            let pairs = task * at_once..pairs.min((task + 1) * at_once);
             // SAFETY: the processor has what AMX needs, and the system permitted it.
-            let sums = unsafe { multiply(weights, pair, &tiled, &mut scratch) };
-            for (row, sums) in sums.chunks_exact(PAIR * ROWS).take(rows).enumerate() {
-                let first = pair * PAIR * ROWS;
-                // SAFETY: the row is below `rows`, and a task writes its own groups' columns.
-                unsafe { out.write(row, first, &sums[..sums.len().min(weights.n - first)]) };
+            let sums = unsafe { multiply(weights, pairs.clone(), &tiled, &mut scratch) };
+            for (pair, sums) in pairs.zip(sums.chunks_exact(tiled.rows())) {
+                for (row, sums) in sums.iter().take(rows).enumerate() {
+                    // SAFETY: the row is below `rows`, and a task writes its own groups' columns.
+                    unsafe { out.write(row, pair * PAIR * ROWS, &sums.0) };
+                }
             }
             SCRATCH.set(scratch);
         })
