@@ -20,7 +20,7 @@ BUILDER_IMAGE ?=
 LWA_IMAGE ?=
 PYTHON_VERSION ?=
 export BASE_IMAGE BUILDER_IMAGE LWA_IMAGE PYTHON_VERSION PROMPT
-IMAGE_TOOLS := buildah podman runc mmdebstrap docker-registry
+IMAGE_TOOLS := buildah podman runc mmdebstrap docker-registry erofs-utils
 BROWSERS := chromium chromium-browser google-chrome
 PAGE_TOOLS := chromium fonts-liberation
 # Without cargo the stock kernels do, so nothing may depend on the library unless it can be built or is there.
