@@ -103,6 +103,15 @@ def test_neither_threads_nor_the_other_rows_change_a_row(rows: int, bits: int, g
         np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_many_outputs_of_many_rows_are_those_of_numpy(bits: int) -> None:
+    """With AMX a task then has several pairs of groups, the last one fewer."""
+    x = np.random.default_rng(1).standard_normal((50, 300)).astype(np.float32)
+    case = Case(some_matrix(1_850, 300, bits, 2), x, None, False, 3)
+    expected = linear(x, case.matrix, None)
+    assert np.abs(run(case) - expected).max() <= 0.02 * np.abs(expected).max()  # as near as bf16 is to int8
+
+
 def test_blocks_of_zeros_give_zero() -> None:
     matrix = some_matrix(20, 96, 4, 0)
     np.testing.assert_array_equal(run(Case(matrix, np.zeros((3, 96), dtype=np.float32), None, False, 1)), 0)
