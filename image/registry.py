@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from image.errors import RegistryFailed
+from image.start.record import free_port
 from image.tools import require
 
 HOST = "127.0.0.1"
@@ -72,14 +73,6 @@ def loopback_registry() -> Iterator[Registry]:
                     yield Registry(f"{HOST}:{counter.port}", counter)
             finally:
                 process.kill()
-
-
-def free_port() -> int:
-    """A port of this machine that nobody has."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait(process: subprocess.Popen[bytes], port: int) -> None:

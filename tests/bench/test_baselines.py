@@ -14,7 +14,7 @@ from bench.baselines.report import summarize, table
 from bench.baselines.roots import root_of, size_of
 from bench.baselines.starts import Start, measure
 from bench.cold_start.disk import Unavailable
-from image.registry import free_port
+from bench.port import free_port
 
 with_torch = pytest.mark.skipif(not REFERENCE.exists(), reason="torch isn't installed")
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from bench.port import free_port
 from image.deploy.tool import find_terraform, provider_root
 from image.engines import obstacle
 from image.errors import ToolMissing
-from image.registry import free_port, loopback_registry
+from image.registry import loopback_registry
 from tests.deployment.fargate import Stack, make_stack
 from tests.deployment.leftovers import leftovers
 from tests.deployment.workspace import ROOT, Workspace, make_workspace

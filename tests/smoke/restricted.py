@@ -9,9 +9,9 @@ import uuid
 from types import TracebackType
 from typing import Any, Self
 
+from bench.port import free_port
 from image.base.names import BASE
 from image.local.podman import podman, restrictions
-from image.registry import free_port
 
 READY_S = 60
 RESTRICTIONS = (*restrictions(), "--pull", "never", "--network", "host", "--http-proxy=false")

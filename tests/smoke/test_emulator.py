@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from bench.port import free_port
 from image.local.podman import podman
-from image.registry import free_port
 from tests.conftest import ROOT
 from tests.smoke.containers import WORKER, require_image
 from tests.smoke.restricted import READY_S, RESTRICTIONS

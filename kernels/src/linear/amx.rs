@@ -22,6 +22,8 @@ const CHUNK: usize = 8;
 pub const PAIR: usize = 2;
 /// Rows of a pair of row tiles.
 pub const PAIR_ROWS: usize = PAIR * TILE_ROWS;
+/// The most pairs that are multiplied with what is read of the rows, of which many are too large for the second cache.
+pub const PAIRS: usize = 8;
 
 /// A row of a tile of bf16: a cache line. A tile that lies across lines takes eight times as long to load.
 #[derive(Clone, Copy, Debug)]
@@ -80,9 +82,6 @@ pub unsafe fn fill(part: &mut [Row], source: Source, first: usize, rows: usize) 
         }
     }
 }
-
-/// The most pairs that are multiplied with what is read of the rows, of which many are too large for the second cache.
-pub const PAIRS: usize = 8;
 
 /// Room of one thread for tiles of weights and the sums of all rows.
 #[derive(Debug, Default)]
