@@ -18,7 +18,7 @@ from model_export.tokenizer import TokenizerFacts
 
 DEFAULT_TEXT = Path(__file__).with_name("calibration.jsonl")
 WINDOW = 256  # tokens that attend to each other
-WINDOWS = 64
+WINDOWS = 128
 LEAST_WINDOWS = 8
 LARGE_MODEL_WINDOWS = 32
 WEIGHTS = 100_000_000_000  # times windows: what a large model's calibration may take

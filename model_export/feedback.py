@@ -12,6 +12,7 @@ Arrays are transposed here, `(K, N)`: a column of the weight is then a row of me
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +69,25 @@ def factorize(hessian: NDArray[np.float64], damping: float = DAMPING) -> Factors
     mean = float(diagonal.mean())
     hessian /= mean if mean > 0 else 1.0
     diagonal += damping if mean > 0 else 1.0
+    return _factors(hessian)
+
+
+def damp_further(factors: Factors, more: float) -> Factors:
+    """Factor H again with more of the mean of its diagonal added to that; in float32, which is enough then."""
+    hessian = factors.hessian.copy()
+    np.einsum("kk->k", hessian)[...] += np.float32(more)
+    return _factors(hessian)
+
+
+def _factors(hessian: NDArray[np.floating[Any]]) -> Factors:
     # The Cholesky factor of the matrix in reverse order, reversed, is upper triangular.
     factor = np.linalg.cholesky(hessian[::-1, ::-1])[::-1, ::-1]
     ends = np.diagonal(factor).copy()
-    return Factors(hessian.astype(np.float32), (factor / ends).astype(np.float32), (ends**2).astype(np.float32))
+    return Factors(
+        hessian.astype(np.float32, copy=False),
+        (factor / ends).astype(np.float32, copy=False),
+        (ends**2).astype(np.float32, copy=False),
+    )
 
 
 def solve(factors: Factors, right: Array, workers: Workers) -> Array:

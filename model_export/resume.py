@@ -25,7 +25,7 @@ from model_export.checkpoint import Checkpoint
 from model_export.config import ModelConfig
 from model_export.weights import Weight
 
-STATE_VERSION = 3  # another for every change of what calibration computes
+STATE_VERSION = 4  # another for every change of what calibration computes
 HIDDEN = "hidden.npz"
 
 Tensors = Mapping[str, NDArray[np.generic]]

@@ -1,8 +1,9 @@
 """What a weight should be, before it is rounded, for the inputs that the rounded layers before it give.
 
 Those inputs X̃ aren't the unrounded model's X. The weight whose outputs X̃ Vᵀ are nearest to X Wᵀ is not W but
-V = W + W (X - X̃)ᵀ X̃ (X̃ᵀX̃)⁻¹, damped as the rounding is (Li et al., GPTAQ, 2025). A layer that adds to the hidden states
-can also add what they lack by then: R (X̃ᵀX̃)⁻¹ more, with R = (hidden states - rounded model's)ᵀ X̃.
+V = W + W (X - X̃)ᵀ X̃ (X̃ᵀX̃)⁻¹ (Li et al., GPTAQ, 2025). A layer that adds to the hidden states can also add what they
+lack by then: R (X̃ᵀX̃)⁻¹ more, with R = (hidden states - rounded model's)ᵀ X̃. Both are fitted to the text, and promise
+more than another text gets, the more so the fewer tokens there are for an input; so they are damped more then.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model_export.feedback import Array, Factors, factorize, rounding_order, solve
+from model_export.feedback import Array, Factors, damp_further, factorize, rounding_order, solve
 from model_export.parallel import ROWS, Workers, slices
 from model_export.rows import Rows
+
+# Of the mean of the moments' diagonal, added to it: DAMPING times the layer's inputs over the text's tokens, as that is
+# how a fit's share of noise grows; at least what the rounding adds, at most what was tried.
+DAMPING, LEAST, MOST = 10.0, 0.1, 1.0
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,13 @@ class Moments:
     Attributes:
         order: to round columns in, from `model_export.feedback.rounding_order`.
         mean: of the diagonal.
-        factors: of the moments in this order, over the mean.
+        damping: of the mean, added to the diagonal.
+        factors: of the moments in this order, over the mean, damped.
     """
 
     order: NDArray[np.intp]
     mean: float
+    damping: float
     factors: Factors
 
     @classmethod
@@ -37,7 +44,7 @@ class Moments:
         moments = workers.moments(inputs, inputs)
         diagonal = np.diagonal(moments)
         order, mean = rounding_order(diagonal, block_size), float(diagonal.mean())
-        return cls(order, mean, factorize(moments[np.ix_(order, order)], damping))
+        return cls(order, mean, damping, factorize(moments[np.ix_(order, order)], damping))
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,9 @@ class Shift:
     addend: Array | None
 
     @classmethod
-    def towards(cls, aim: Aim, inputs: Array, weight: Rows, moments: Moments, workers: Workers) -> Shift:
+    def towards(
+        cls, aim: Aim, inputs: Array, weight: Rows, moments: Moments, workers: Workers, damping: float | None = None
+    ) -> Shift:
         """Find it.
 
         Args:
@@ -75,10 +84,13 @@ class Shift:
             weight: `(N, K)`.
             moments: of the inputs.
             workers: threads.
+            damping: to use, if more than the moments have; None for what so many tokens need.
         """
+        more = (_damping(*inputs.shape) if damping is None else damping) - moments.damping
+        factors = damp_further(moments.factors, more) if more > 0 else moments.factors
 
         def solved(right: NDArray[np.float64]) -> Array:
-            return solve(moments.factors, (right / moments.mean).astype(np.float32), workers)
+            return solve(factors, (right / moments.mean).astype(np.float32), workers)
 
         wrong, order, addend = aim.exact - inputs, moments.order, aim.missing
         rows, columns = weight.shape
@@ -98,6 +110,10 @@ class Shift:
         if self.addend is not None:
             change += self.addend[:, rows]
         matrix += change
+
+
+def _damping(tokens: int, columns: int) -> float:
+    return min(MOST, max(LEAST, DAMPING * columns / tokens))
 
 
 def missing(hidden: Array) -> Array:

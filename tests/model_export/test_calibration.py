@@ -29,7 +29,7 @@ def test_the_packages_own_text_is_long_enough(model: tuple[Tokenizer, TokenizerF
     assert (ids[:, 0] == 0).all()  # the beginning of text
 
 
-@pytest.mark.parametrize(("weights", "count"), [(0, 64), (135_000_000, 64), (2_000_000_000, 50), (8_000_000_000, 32)])
+@pytest.mark.parametrize(("weights", "count"), [(0, 128), (135_000_000, 128), (2_000_000_000, 50), (8_000_000_000, 32)])
 def test_large_models_have_fewer_windows(weights: int, count: int) -> None:
     assert window_count(weights) == count
 

@@ -5,7 +5,15 @@ import pytest
 from numpy.typing import NDArray
 
 from model_export.errors import QuantizationRange
-from model_export.feedback import Factors, Rounded, factorize, round_with_feedback, rounding_order, solve
+from model_export.feedback import (
+    Factors,
+    Rounded,
+    damp_further,
+    factorize,
+    round_with_feedback,
+    rounding_order,
+    solve,
+)
 from model_export.parallel import workers
 from model_export.quantize import dequantize, quantize
 
@@ -49,6 +57,15 @@ def test_the_factors_give_the_damped_matrix_back() -> None:
     np.testing.assert_array_equal(factors.upper, np.triu(factors.upper))
     product = (factors.upper * factors.diagonal) @ factors.upper.T
     np.testing.assert_allclose(product, damped, atol=1e-5 * np.abs(damped).max())
+
+
+def test_damping_further_is_as_if_it_had_been_damped_so_at_once() -> None:
+    inputs = correlated_inputs(24).astype(np.float64)
+    hessian = inputs.T @ inputs
+    at_once, further = factorize(hessian.copy(), 0.5), damp_further(factorize(hessian, 0.1), 0.4)
+    np.testing.assert_allclose(further.hessian, at_once.hessian, rtol=1e-5)
+    np.testing.assert_allclose(further.upper, at_once.upper, atol=1e-5)
+    np.testing.assert_allclose(further.diagonal, at_once.diagonal, rtol=1e-5)
 
 
 @pytest.mark.parametrize("k", [24, 600])

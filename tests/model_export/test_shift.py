@@ -6,10 +6,11 @@ from numpy.typing import NDArray
 
 from model_export.parallel import workers
 from model_export.rows import ComputedRows
-from model_export.shift import Aim, Moments, Shift, missing
+from model_export.shift import LEAST, Aim, Moments, Shift, missing
 
 Array = NDArray[np.float32]
 TOKENS, K = 400, 64
+DAMPING = 1e-5
 
 
 def normal(*shape: int, seed: int) -> Array:
@@ -20,8 +21,8 @@ def shifted(weight: Array, inputs: Array, aim: Aim) -> Array:
     """The weight `(K, N)` after the shift, in its own order."""
     found = np.empty_like(weight)
     with workers(2) as pool:
-        moments = Moments.of(inputs, 32, 1e-5, pool)
-        shift = Shift.towards(aim, inputs, ComputedRows(np.ascontiguousarray(weight.T)), moments, pool)
+        moments = Moments.of(inputs, 32, DAMPING, pool)
+        shift = Shift.towards(aim, inputs, ComputedRows(np.ascontiguousarray(weight.T)), moments, pool, DAMPING)
     for rows in (slice(0, 16), slice(16, weight.shape[1])):
         part = np.ascontiguousarray(weight[moments.order, rows])
         shift.apply(part, rows)
@@ -50,6 +51,25 @@ def test_right_inputs_leave_a_weight_as_it_is(n: int) -> None:
     inputs, weight = normal(TOKENS, K, seed=0), normal(K, n, seed=1)
     aim = Aim(inputs, np.zeros((TOKENS, n), dtype=np.float32))
     np.testing.assert_array_equal(shifted(weight, inputs, aim), weight)
+
+
+def change(tokens: int, damping: float | None) -> float:
+    """How large a shift towards mere noise is."""
+    inputs, weight, noise = (normal(*s, seed=i) for i, s in enumerate(((tokens, K), (K, 48), (tokens, 48))))
+    with workers(2) as pool:
+        moments = Moments.of(inputs, 32, LEAST, pool)
+        rows = ComputedRows(np.ascontiguousarray(weight.T))
+        shift = Shift.towards(Aim(inputs, noise), inputs, rows, moments, pool, damping)
+    assert shift.addend is not None
+    return float(np.linalg.norm(shift.addend))
+
+
+def test_few_tokens_are_trusted_less() -> None:
+    assert change(4 * K, None) < 0.6 * change(4 * K, LEAST)
+
+
+def test_many_tokens_are_trusted_as_much_as_the_rounding_trusts_them() -> None:
+    assert change(200 * K, None) == change(200 * K, LEAST)
 
 
 def test_hidden_states_lack_little_where_they_are_huge() -> None:
