@@ -109,10 +109,12 @@ def scale_units(largest: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         largest: magnitudes of the scales that are expected, of any shape.
 
     Returns:
-        float32 of that shape: numbers of four significant bits, at least a 127th of the largest.
+        float32 of that shape: numbers of four significant bits, at least a 127th of the largest, that f16 holds.
     """
-    mantissa, exponent = np.frexp(np.maximum(largest.astype(np.float64) / LARGEST_MULTIPLE, SMALLEST_UNIT))
-    units: NDArray[np.float32] = np.ldexp(np.ceil(mantissa * 16) / 16, exponent).astype(np.float32)
+    least = np.maximum(largest.astype(np.float64) / LARGEST_MULTIPLE, SMALLEST_UNIT)
+    # Below f16's normal numbers a multiple of less than its smallest one would be rounded.
+    steps = np.maximum(np.ldexp(1.0, np.frexp(least)[1] - 4), SMALLEST_UNIT)
+    units: NDArray[np.float32] = (np.ceil(least / steps) * steps).astype(np.float32)
     return units
 
 

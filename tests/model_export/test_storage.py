@@ -104,6 +104,18 @@ def test_there_and_back(n: int, k: int, bits: int, scale_bits: int, head: bool, 
         np.testing.assert_array_equal(again, array)
 
 
+def test_scales_of_any_size_can_be_stored_once_they_are_snapped() -> None:
+    largest = np.arange(1, 0x7BFF, 7, dtype=np.uint16).view(
+        np.float16
+    )  # of a row: all that f16 has, subnormal ones too
+    scales = (np.random.default_rng(0).uniform(-1, 1, (len(largest), 8)) * largest[:, None]).astype(np.float16)
+    scales[:, 0] = largest
+    snapped = snap(scales, scale_units(largest)[:, None])
+    values = np.full((len(largest), 8, 16), 0x88, dtype=np.uint8)
+    packed = native.pack_lean(values, snapped)
+    np.testing.assert_array_equal(native.unpack_lean(packed, len(largest), 8 * 32)[1], snapped)
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(-60000, 60000, width=16), min_size=1, max_size=40))
 def test_snapped_scales_are_near_and_can_be_stored(given_scales: list[float]) -> None:
