@@ -19,7 +19,7 @@ from model_export.rows import Rows
 
 # Of the mean of the moments' diagonal, added to it: DAMPING times the layer's inputs over the text's tokens, as that is
 # how a fit's share of noise grows; at least what the rounding adds, at most what was tried.
-DAMPING, LEAST, MOST = 10.0, 0.1, 1.0
+DAMPING, LEAST, MOST = 20.0, 0.1, 1.0
 
 
 @dataclass(frozen=True)
