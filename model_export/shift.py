@@ -18,8 +18,8 @@ from model_export.parallel import ROWS, Workers, slices
 from model_export.rows import Rows
 
 # Of the mean of the moments' diagonal, added to it: DAMPING times the layer's inputs over the text's tokens, as that is
-# how a fit's share of noise grows; at least what the rounding adds, at most what was tried.
-DAMPING, LEAST, MOST = 20.0, 0.1, 1.0
+# how a fit's share of noise grows; at least what the moments have for the rounding, at most what was tried.
+DAMPING, MOST = 20.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Shift:
 
 
 def _damping(tokens: int, columns: int) -> float:
-    return min(MOST, max(LEAST, DAMPING * columns / tokens))
+    return min(MOST, DAMPING * columns / tokens)
 
 
 def missing(hidden: Array) -> Array:

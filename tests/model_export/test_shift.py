@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model_export.feedback import DAMPING as LEAST
 from model_export.parallel import workers
 from model_export.rows import ComputedRows
-from model_export.shift import LEAST, Aim, Moments, Shift, missing
+from model_export.shift import Aim, Moments, Shift, missing
 
 Array = NDArray[np.float32]
 TOKENS, K = 400, 64

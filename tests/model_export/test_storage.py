@@ -105,9 +105,7 @@ def test_there_and_back(n: int, k: int, bits: int, scale_bits: int, head: bool, 
 
 
 def test_scales_of_any_size_can_be_stored_once_they_are_snapped() -> None:
-    largest = np.arange(1, 0x7BFF, 7, dtype=np.uint16).view(
-        np.float16
-    )  # of a row: all that f16 has, subnormal ones too
+    largest = np.arange(1, 0x7BFF, 7, dtype=np.uint16).view(np.float16)  # of a row: subnormal ones, too
     scales = (np.random.default_rng(0).uniform(-1, 1, (len(largest), 8)) * largest[:, None]).astype(np.float16)
     scales[:, 0] = largest
     snapped = snap(scales, scale_units(largest)[:, None])
